@@ -1,0 +1,23 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package link carries frames between two processes of one machine. [Unix] does it
+// over Unix stream sockets; [Memory] is its twin inside one process, used by embedded
+// systems and by tests.
+//
+//	l, err := link.Unix{}.Listen("/run/user/1000/app/n1.sock")
+//	conn, err := link.Unix{}.Dial(ctx, "/run/user/1000/app/n1.sock")
+//	err = conn.Send(ctx, &wire.Header{Kind: wire.KindCancel, Seq: 9})
+//
+// Concurrency: Send may be called from many goroutines; frames leave in the order in
+// which the calls got hold of the connection, so that two calls one after the other
+// arrive in that order. Recv is for one goroutine.
+//
+// Memory: a body that is handed to Send belongs to the link from then on and must not
+// be written again; this lets a message to many nodes be encoded once. A received body
+// belongs to the receiver. At most [MaxQueued] bytes wait in a connection; beyond that
+// Send blocks until there is room, the context ends or the connection does.
+//
+// Failure: when the peer dies or either side closes, every blocked and later call
+// returns an error that matches [ErrClosed].
+package link

@@ -1,0 +1,266 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+const (
+	// inlineBody is the size up to which a body is copied behind its header, which saves an entry of
+	// the vectored write.
+	inlineBody = 2 << 10
+	// arenaSize is how much Recv reads at a time. Small bodies are slices of the arena.
+	arenaSize = 64 << 10
+)
+
+// stream frames a byte stream.
+//
+// Whoever sends while nobody writes becomes the writer: it tries one write without blocking, in its
+// own goroutine, which spares the common case a hand-over between goroutines. What the socket does not
+// take, and what others queued meanwhile, is left to a goroutine that lives until the queue is empty.
+type stream struct {
+	nc  net.Conn
+	raw syscall.RawConn // nil if nc has no descriptor
+
+	mu struct {
+		sync.Mutex
+		queue   net.Buffers
+		queued  int  // bytes in queue and in the write under way
+		writing bool // somebody is the writer
+		err     error
+		room    chan struct{} // closed when room appears; nil while nobody waits
+	}
+	writers sync.WaitGroup
+
+	arena []byte // bytes read and not yet handed out
+}
+
+func newStream(nc net.Conn) *stream {
+	s := &stream{nc: nc}
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			s.raw = raw
+		}
+	}
+	return s
+}
+
+// Send implements Conn.
+func (s *stream) Send(ctx context.Context, h *wire.Header, body ...[]byte) error {
+	n := bodyLen(body)
+	if n > wire.MaxBody {
+		return fmt.Errorf("%w: %v frame with a body of %d bytes, the bound is %d", ErrTooLarge, h.Kind, n, wire.MaxBody)
+	}
+	h.Length = uint32(n)
+	inline := 0
+	if n <= inlineBody {
+		inline = n
+	}
+	head := h.Append(make([]byte, 0, wire.HeaderSize+inline))
+	if inline > 0 {
+		for _, b := range body {
+			head = append(head, b...)
+		}
+		body = nil
+	}
+	if err := s.acquireRoom(ctx, n+wire.HeaderSize); err != nil {
+		return err
+	}
+	// Locked by acquireRoom.
+	s.mu.queue = append(s.mu.queue, head)
+	for _, b := range body {
+		if len(b) > 0 {
+			s.mu.queue = append(s.mu.queue, b)
+		}
+	}
+	if s.mu.writing {
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.writing = true
+	q := s.mu.queue
+	s.mu.queue = nil
+	s.mu.Unlock()
+	s.writeInline(q)
+	return nil
+}
+
+// acquireRoom waits until n more bytes may be queued. On success it returns with s.mu locked.
+func (s *stream) acquireRoom(ctx context.Context, n int) error {
+	s.mu.Lock()
+	for s.mu.err == nil && s.mu.queued > 0 && s.mu.queued+n > MaxQueued {
+		if s.mu.room == nil {
+			s.mu.room = make(chan struct{})
+		}
+		room := s.mu.room
+		s.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return fmt.Errorf("link: peer does not read, %d bytes wait: %w", MaxQueued, context.Cause(ctx))
+		}
+		s.mu.Lock()
+	}
+	if err := s.mu.err; err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	s.mu.queued += n
+	return nil
+}
+
+// writeInline makes one attempt to write q without blocking and leaves the rest to a goroutine.
+func (s *stream) writeInline(q net.Buffers) {
+	n, err := tryWrite(s.raw, q)
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	rest := skip(q, n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.releaseLocked(n)
+	if len(rest) > 0 {
+		s.mu.queue = append(rest, s.mu.queue...)
+	}
+	if s.mu.err != nil || len(s.mu.queue) == 0 {
+		s.mu.writing = false
+		return
+	}
+	s.writers.Go(s.writeLoop)
+}
+
+func (s *stream) writeLoop() {
+	for {
+		s.mu.Lock()
+		q := s.mu.queue
+		s.mu.queue = nil
+		if s.mu.err != nil || len(q) == 0 {
+			s.mu.writing = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		n, err := q.WriteTo(s.nc)
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		s.mu.Lock()
+		s.releaseLocked(int(n))
+		s.mu.Unlock()
+	}
+}
+
+func (s *stream) releaseLocked(n int) {
+	s.mu.queued -= n
+	if s.mu.room != nil {
+		close(s.mu.room)
+		s.mu.room = nil
+	}
+}
+
+// fail makes err the outcome of all further calls and closes the socket, once. A nil err stands for Close.
+func (s *stream) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.err != nil {
+		return
+	}
+	s.mu.err = ErrClosed
+	if err != nil {
+		s.mu.err = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	s.mu.queue = nil
+	s.releaseLocked(0)
+	if err := s.nc.Close(); err != nil {
+		s.mu.err = errors.Join(s.mu.err, err)
+	}
+}
+
+// Recv implements Conn.
+func (s *stream) Recv() (wire.Frame, error) {
+	if err := s.fill(wire.HeaderSize); err != nil {
+		return wire.Frame{}, s.readError(err)
+	}
+	h, err := wire.ParseHeader(s.arena, wire.MaxBody)
+	if err != nil {
+		return wire.Frame{}, err
+	}
+	s.arena = s.arena[wire.HeaderSize:]
+	n := int(h.Length)
+	if err := s.fill(n); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%w: %v frame cut off: %w", wire.ErrFrame, h.Kind, io.ErrUnexpectedEOF)
+		}
+		return wire.Frame{}, s.readError(err)
+	}
+	body := s.arena[:n:n]
+	s.arena = s.arena[n:]
+	return wire.Frame{Header: h, Body: body}, nil
+}
+
+// fill makes the arena hold at least n bytes. It returns io.EOF if the stream ended before the first.
+func (s *stream) fill(n int) error {
+	for len(s.arena) < n {
+		if cap(s.arena) < n || cap(s.arena) == 0 {
+			// What was handed out of the old arena stays valid: it is left to the collector.
+			fresh := make([]byte, len(s.arena), max(n, arenaSize))
+			copy(fresh, s.arena)
+			s.arena = fresh
+		}
+		m, err := s.nc.Read(s.arena[len(s.arena):cap(s.arena)])
+		s.arena = s.arena[:len(s.arena)+m]
+		if err != nil && len(s.arena) < n {
+			if len(s.arena) > 0 && errors.Is(err, io.EOF) {
+				return fmt.Errorf("%w: %w", wire.ErrFrame, io.ErrUnexpectedEOF)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// readError ends the stream and returns why: the reader's error, unless somebody closed it earlier.
+func (s *stream) readError(err error) error {
+	if !errors.Is(err, ErrClosed) {
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	s.mu.Lock()
+	closed := s.mu.err
+	s.mu.Unlock()
+	if closed != nil {
+		return closed
+	}
+	s.fail(err)
+	return err
+}
+
+// Close implements Conn.
+func (s *stream) Close() error {
+	s.fail(nil)
+	s.writers.Wait()
+	return nil
+}
+
+// skip returns q without its first n bytes.
+func skip(q net.Buffers, n int) net.Buffers {
+	for len(q) > 0 && n >= len(q[0]) {
+		n -= len(q[0])
+		q = q[1:]
+	}
+	if n > 0 {
+		q[0] = q[0][n:]
+	}
+	return q
+}

@@ -1,0 +1,23 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package mesh connects the nodes of one system: it dials a peer on first use, proves
+// that both sides belong to the same session and build, hands received frames to the
+// handler of their kind, and says once when a peer is lost.
+//
+//	m, err := mesh.Listen(ctx, mesh.Config{Self: 1, Transport: link.Unix{}, Address: addr})
+//	m.Handle(wire.KindReply, func(from mesh.NodeID, f wire.Frame) { ... })
+//	m.Start()
+//	err = m.Send(ctx, 0, &wire.Header{Kind: wire.KindReply, Seq: seq}, body)
+//
+// Concurrency: all methods may be called from many goroutines. Frames from one node to
+// another arrive in the order of the Send calls. A handler runs on the goroutine that reads
+// the link: it must not block, or nothing else from that peer arrives. Frames to the node
+// itself are handed to the handler by Send.
+//
+// Memory: as in package link, Send takes a body over and a handler owns what it gets.
+//
+// Failure: the end of a connection is the death notice of the node at its other end. From
+// then on Send to it returns a [*LostError], and every function given to OnLost has been
+// called once for it. A lost node does not come back under its number.
+package mesh

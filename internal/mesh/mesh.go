@@ -1,0 +1,333 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package mesh
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// NodeID numbers the nodes of a system. The driver is 0.
+type NodeID = uint32
+
+// handshakeTimeout bounds the time that a new connection may take to say who it is.
+const handshakeTimeout = 10 * time.Second
+
+// ErrClosed says that the mesh was closed on this side.
+var ErrClosed = errors.New("mesh: closed")
+
+// LostError says that a node is gone.
+type LostError struct {
+	Node  NodeID
+	Cause error
+}
+
+// Error implements error.
+func (e *LostError) Error() string { return fmt.Sprintf("node %d is lost: %v", e.Node, e.Cause) }
+
+// Unwrap returns the cause.
+func (e *LostError) Unwrap() error { return e.Cause }
+
+// RefusedError says that a peer refused the handshake.
+type RefusedError struct {
+	Node  NodeID
+	Fault wire.Fault
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("node %d refused the connection: %s", e.Node, e.Fault.Message)
+}
+
+// Config says who this node is and how it reaches the others. All fields but Logger are required.
+type Config struct {
+	Self        NodeID
+	Incarnation uint64 // drawn anew by every process, so that a restarted node is not taken for the old one
+	Secret      []byte // shared by all nodes of the session
+	Table       uint64 // hash of the method table
+	Transport   link.Transport
+	Address     func(NodeID) string // where a node listens
+	Logger      *slog.Logger        // default: discards
+}
+
+// Handler receives frames of one kind.
+type Handler func(from NodeID, f wire.Frame)
+
+// Mesh is a node's connections to its peers.
+type Mesh struct {
+	cfg      Config
+	listener link.Listener
+	handlers [256]atomic.Pointer[Handler] // by kind
+	wg       sync.WaitGroup
+	ctx      context.Context // ends with the mesh; it owns the dials and handshakes
+	cancel   context.CancelCauseFunc
+
+	mu struct {
+		sync.Mutex
+		closed  bool
+		peers   map[NodeID]link.Conn // the connection that Send uses
+		conns   map[link.Conn]struct{}
+		dials   map[NodeID]*attempt
+		lost    map[NodeID]*LostError
+		onLost  map[int]func(*LostError)
+		nextKey int
+	}
+}
+
+// Listen opens the node's address. Nothing is accepted before Start. The mesh ends with ctx
+// or with Close, whichever comes first; Close must be called in any case.
+func Listen(ctx context.Context, cfg Config) (*Mesh, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	l, err := cfg.Transport.Listen(cfg.Address(cfg.Self))
+	if err != nil {
+		return nil, err
+	}
+	m := &Mesh{cfg: cfg, listener: l}
+	m.ctx, m.cancel = context.WithCancelCause(ctx)
+	m.mu.peers = map[NodeID]link.Conn{}
+	m.mu.conns = map[link.Conn]struct{}{}
+	m.mu.dials = map[NodeID]*attempt{}
+	m.mu.lost = map[NodeID]*LostError{}
+	m.mu.onLost = map[int]func(*LostError){}
+	return m, nil
+}
+
+// Self returns the node's own number.
+func (m *Mesh) Self() NodeID { return m.cfg.Self }
+
+// Incarnation returns the number that tells this process from earlier ones.
+func (m *Mesh) Incarnation() uint64 { return m.cfg.Incarnation }
+
+// Handle installs the receiver of frames of one kind, in place of an earlier one. Frames of a kind that
+// has no handler are dropped with a warning.
+func (m *Mesh) Handle(k wire.Kind, h Handler) { m.handlers[k].Store(&h) }
+
+// Start begins to accept connections.
+func (m *Mesh) Start() { m.wg.Go(m.acceptLoop) }
+
+// Close ends all connections and waits for everything the mesh started. Handlers do not run after it.
+func (m *Mesh) Close() error {
+	m.cancel(ErrClosed)
+	err := m.listener.Close()
+	m.mu.Lock()
+	m.mu.closed = true
+	conns := make([]link.Conn, 0, len(m.mu.conns))
+	for c := range m.mu.conns {
+		conns = append(conns, c)
+	}
+	m.mu.Unlock()
+	for _, c := range conns {
+		err = errors.Join(err, c.Close())
+	}
+	m.wg.Wait()
+	return err
+}
+
+// Send sends one frame to a node, dialling it if there is no connection yet. It takes the body over.
+// Errors: *LostError, *RefusedError, ErrClosed, link.ErrTooLarge, or the context's.
+func (m *Mesh) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]byte) error {
+	if to == m.cfg.Self {
+		return m.sendSelf(h, body)
+	}
+	conn, err := m.peer(ctx, to)
+	if err != nil {
+		return err
+	}
+	if err := conn.Send(ctx, h, body...); err != nil {
+		if errors.Is(err, link.ErrClosed) {
+			return m.Lost(to, err)
+		}
+		return fmt.Errorf("send a %v frame to node %d: %w", h.Kind, to, err)
+	}
+	return nil
+}
+
+func (m *Mesh) sendSelf(h *wire.Header, body [][]byte) error {
+	if m.ctx.Err() != nil {
+		return ErrClosed
+	}
+	f := wire.Frame{Header: *h}
+	switch len(body) {
+	case 0:
+	case 1:
+		f.Body = body[0]
+	default:
+		for _, b := range body {
+			f.Body = append(f.Body, b...)
+		}
+	}
+	f.Length = uint32(len(f.Body))
+	m.dispatch(m.cfg.Self, f)
+	return nil
+}
+
+// attempt is a dial under way. Its fields are valid once done is closed.
+type attempt struct {
+	done chan struct{}
+	conn link.Conn
+	err  error
+}
+
+// peer returns the connection to a node. However many callers want it, one dials.
+func (m *Mesh) peer(ctx context.Context, to NodeID) (link.Conn, error) {
+	m.mu.Lock()
+	conn, err := m.knownLocked(to)
+	if conn != nil || err != nil {
+		m.mu.Unlock()
+		return conn, err
+	}
+	a := m.mu.dials[to]
+	if a == nil {
+		a = &attempt{done: make(chan struct{})}
+		m.mu.dials[to] = a
+		m.wg.Go(func() { m.attempt(to, a) })
+	}
+	m.mu.Unlock()
+	select {
+	case <-a.done:
+		return a.conn, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect to node %d: %w", to, context.Cause(ctx))
+	}
+}
+
+func (m *Mesh) attempt(to NodeID, a *attempt) {
+	ctx, cancel := context.WithTimeout(m.ctx, handshakeTimeout)
+	defer cancel()
+	a.conn, a.err = m.dial(ctx, to)
+	m.mu.Lock()
+	delete(m.mu.dials, to)
+	m.mu.Unlock()
+	close(a.done)
+}
+
+func (m *Mesh) knownLocked(to NodeID) (link.Conn, error) {
+	switch {
+	case m.mu.closed:
+		return nil, ErrClosed
+	case m.mu.lost[to] != nil:
+		return nil, m.mu.lost[to]
+	}
+	return m.mu.peers[to], nil
+}
+
+// Connect makes sure that there is a connection to a node.
+func (m *Mesh) Connect(ctx context.Context, to NodeID) error {
+	_, err := m.peer(ctx, to)
+	return err
+}
+
+// adopt takes a connection whose peer has proved itself into service.
+func (m *Mesh) adopt(node NodeID, conn link.Conn) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.mu.closed:
+		return ErrClosed
+	case m.mu.lost[node] != nil:
+		return m.mu.lost[node]
+	}
+	m.mu.conns[conn] = struct{}{}
+	if m.mu.peers[node] == nil {
+		m.mu.peers[node] = conn
+	}
+	m.wg.Go(func() { m.readLoop(node, conn) })
+	return nil
+}
+
+func (m *Mesh) readLoop(node NodeID, conn link.Conn) {
+	for {
+		f, err := conn.Recv()
+		if err != nil {
+			m.retire(node, conn, err)
+			return
+		}
+		m.dispatch(node, f)
+	}
+}
+
+// retire takes a connection out of service, and with it the node at its other end.
+func (m *Mesh) retire(node NodeID, conn link.Conn, cause error) {
+	if errors.Is(cause, wire.ErrFrame) {
+		m.cfg.Logger.Error("bad frame, closing the link", "peer", node, "err", cause)
+	}
+	_ = conn.Close() // broken already; the cause says how
+	m.mu.Lock()
+	delete(m.mu.conns, conn)
+	m.mu.Unlock()
+	m.Lost(node, cause)
+}
+
+func (m *Mesh) dispatch(from NodeID, f wire.Frame) {
+	if h := m.handlers[f.Kind].Load(); h != nil {
+		(*h)(from, f)
+		return
+	}
+	m.cfg.Logger.Warn("no handler for frame", "kind", f.Kind.String(), "peer", from)
+}
+
+// Lost records that a node is gone, closes its connections, and tells everybody who asked. Only the
+// first cause counts; it is returned.
+func (m *Mesh) Lost(node NodeID, cause error) *LostError {
+	m.mu.Lock()
+	if e := m.mu.lost[node]; e != nil {
+		m.mu.Unlock()
+		return e
+	}
+	e := &LostError{Node: node, Cause: cause}
+	m.mu.lost[node] = e
+	conn := m.mu.peers[node]
+	delete(m.mu.peers, node)
+	var tell []func(*LostError)
+	if !m.mu.closed {
+		for _, fn := range m.mu.onLost {
+			tell = append(tell, fn)
+		}
+	}
+	m.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close() // its reader ends; an error would add nothing to the cause
+	}
+	for _, fn := range tell {
+		fn(e)
+	}
+	return e
+}
+
+// OnLost calls fn for every node that is lost from now on. fn must not block. The returned function
+// takes fn out again.
+func (m *Mesh) OnLost(fn func(*LostError)) (cancel func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := m.mu.nextKey
+	m.mu.nextKey++
+	m.mu.onLost[key] = fn
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.mu.onLost, key)
+	}
+}
+
+// IsLost returns the death notice of a node, or nil while none has come.
+func (m *Mesh) IsLost(node NodeID) *LostError {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.lost[node]
+}
+
+func (m *Mesh) secretMatches(s []byte) bool {
+	return subtle.ConstantTimeCompare(s, m.cfg.Secret) == 1
+}

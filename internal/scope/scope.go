@@ -1,0 +1,83 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package scope
+
+import (
+	"context"
+	"sync"
+
+	"github.com/tutti-go/tutti/internal/mesh"
+)
+
+// Node is a node as seen by the calls that it runs.
+type Node struct {
+	Mesh *mesh.Mesh
+
+	mu struct {
+		sync.Mutex
+		values map[any]any
+	}
+}
+
+// Value returns the value kept under key for the life of the node, making it at the first request.
+func (n *Node) Value(key any, make func(*Node) any) any {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if v, ok := n.mu.values[key]; ok {
+		return v
+	}
+	v := make(n)
+	if n.mu.values == nil {
+		n.mu.values = map[any]any{}
+	}
+	n.mu.values[key] = v
+	return v
+}
+
+// Scope is an actor as seen by its own calls.
+type Scope struct {
+	Actor uint64 // the actor's identity, as in core.ActorID
+	Node  *Node
+
+	mu struct {
+		sync.Mutex
+		ended bool
+		onEnd []func()
+	}
+}
+
+// OnEnd calls fn when the actor ends: killed, or its node shut down. If it has ended already, fn runs
+// at once. fn must not block.
+func (s *Scope) OnEnd(fn func()) {
+	s.mu.Lock()
+	if !s.mu.ended {
+		s.mu.onEnd = append(s.mu.onEnd, fn)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	fn()
+}
+
+// End runs what was given to OnEnd. Only the first call has an effect.
+func (s *Scope) End() {
+	s.mu.Lock()
+	fns := s.mu.onEnd
+	s.mu.onEnd, s.mu.ended = nil, true
+	s.mu.Unlock()
+	for _, fn := range fns {
+		fn()
+	}
+}
+
+type key struct{}
+
+// With returns a context in which From finds s.
+func With(ctx context.Context, s *Scope) context.Context { return context.WithValue(ctx, key{}, s) }
+
+// From returns the scope of the actor whose call runs under ctx.
+func From(ctx context.Context) (*Scope, bool) {
+	s, ok := ctx.Value(key{}).(*Scope)
+	return s, ok
+}

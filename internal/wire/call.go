@@ -1,0 +1,98 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// MaxTargets is the largest number of actors that one call frame may name.
+const MaxTargets = 1 << 20
+
+// PayloadKind tells how a payload travels.
+type PayloadKind uint8
+
+// The kinds of payloads.
+const (
+	PayloadInline PayloadKind = iota // the value's flat form stands in the message
+	PayloadObject                    // the identity of an object of the store stands in the message
+	payloadEnd
+)
+
+// Payload is an argument as it travels: a value in flat form, or the identity of an object.
+type Payload struct {
+	Kind PayloadKind
+	Data []byte
+}
+
+// Run is a set of targets whose slots and actors are both consecutive: slot Slot+i goes to
+// actor Actor+i of the receiving node, for 0 <= i < Count. Actors that were spawned together
+// and are called together are one run, so that a batch costs the same bytes for any number of them.
+type Run struct {
+	Slot  uint32
+	Actor uint32
+	Count uint32
+}
+
+// Call is the body of a call frame: one method, one argument, and the actors of one node.
+type Call struct {
+	Method  uint32 // index in the method table that both sides agreed on
+	Runs    []Run
+	Payload Payload
+}
+
+// Append appends the body to dst and returns it.
+func (c *Call) Append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(c.Method))
+	dst = binary.AppendUvarint(dst, uint64(len(c.Runs)))
+	for _, r := range c.Runs {
+		dst = binary.AppendUvarint(dst, uint64(r.Slot))
+		dst = binary.AppendUvarint(dst, uint64(r.Actor))
+		dst = binary.AppendUvarint(dst, uint64(r.Count))
+	}
+	dst = append(dst, byte(c.Payload.Kind))
+	return append(dst, c.Payload.Data...)
+}
+
+// ParseCall reads the body of a call frame. The payload aliases b.
+func ParseCall(b []byte) (Call, error) {
+	cur := cursor{b: b, what: "call"}
+	c := Call{Method: uint32(cur.uint("method", math.MaxUint32))}
+	// A run takes at least three bytes, so the bytes at hand bound the number of runs.
+	n := cur.uint("number of runs", uint64(len(cur.b)/3))
+	c.Runs = make([]Run, 0, n)
+	var total uint64
+	for range n {
+		r := Run{
+			Slot:  uint32(cur.uint("slot", MaxTargets-1)),
+			Actor: uint32(cur.uint("actor", math.MaxUint32)),
+			Count: uint32(cur.uint("count of a run", MaxTargets)),
+		}
+		total += uint64(r.Count)
+		if r.Count == 0 || total > MaxTargets || uint64(r.Slot)+uint64(r.Count) > MaxTargets || uint64(r.Actor)+uint64(r.Count) > math.MaxUint32 {
+			cur.fail("run")
+		}
+		c.Runs = append(c.Runs, r)
+	}
+	c.Payload.Kind = PayloadKind(cur.byte("payload kind"))
+	if c.Payload.Kind >= payloadEnd {
+		cur.fail("payload kind")
+	}
+	c.Payload.Data, cur.b = cur.b, nil
+	return c, cur.end()
+}
+
+// AppendRuns groups targets into runs and appends them to dst. Slot i of the batch goes to
+// actors[i], for the slots given.
+func AppendRuns(dst []Run, slots, actors []uint32) []Run {
+	for i, slot := range slots {
+		if n := len(dst); n > 0 && dst[n-1].Slot+dst[n-1].Count == slot && dst[n-1].Actor+dst[n-1].Count == actors[i] {
+			dst[n-1].Count++
+			continue
+		}
+		dst = append(dst, Run{Slot: slot, Actor: actors[i], Count: 1})
+	}
+	return dst
+}

@@ -1,0 +1,85 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import "math"
+
+// FaultCode classifies an error that crosses a link, so that it comes out as the same
+// sentinel or context error on the other side.
+type FaultCode uint8
+
+// The codes. A new one is added at the end; the numbers are part of the format.
+const (
+	FaultOther        FaultCode = iota // an error with no class of its own
+	FaultActor                         // the actor's method returned an error
+	FaultPanic                         // the actor's method panicked; Stack is set
+	FaultCanceled                      // context.Canceled
+	FaultDeadline                      // context.DeadlineExceeded
+	FaultNoActor                       // the actor is dead or was never there
+	FaultNoMethod                      // the method is not in the table
+	FaultMailboxFull                   // the actor's mailbox had no room
+	FaultReadOnly                      // the method wrote through a read-only view
+	FaultTooLarge                      // a size exceeds its bound
+	FaultEncode                        // the result cannot be encoded
+	FaultDecode                        // the argument cannot be decoded
+	FaultObjectLost                    // an object that the message names is gone
+	FaultClosed                        // the node is shutting down
+	FaultBuild                         // the two sides are different builds
+	FaultUnauthorized                  // wrong cluster secret
+	faultEnd
+)
+
+// Fault is an error as it travels.
+type Fault struct {
+	Code    FaultCode
+	Message string
+	Stack   string // of the goroutine that panicked, if the code is FaultPanic
+}
+
+// Append appends the fault to dst and returns it.
+func (f *Fault) Append(dst []byte) []byte {
+	dst = append(dst, byte(f.Code))
+	dst = appendBytes(dst, f.Message)
+	return appendBytes(dst, f.Stack)
+}
+
+// ParseFault reads a fault.
+func ParseFault(b []byte) (Fault, error) {
+	cur := cursor{b: b, what: "fault"}
+	f := Fault{Code: FaultCode(cur.byte("code"))}
+	if f.Code >= faultEnd {
+		f.Code = FaultOther // a code of a newer build
+	}
+	f.Message = string(cur.bytes("message"))
+	f.Stack = string(cur.bytes("stack"))
+	return f, cur.end()
+}
+
+// Hello is the body of a link's first frame: who dials, and what it knows.
+type Hello struct {
+	Node        uint32 // number of the node that dials
+	Incarnation uint64 // drawn anew by every process
+	Secret      []byte // proof of membership of the cluster
+	Table       uint64 // hash of the method table
+}
+
+// Append appends the body to dst and returns it.
+func (h *Hello) Append(dst []byte) []byte {
+	c := appendUint64(appendUint64(dst, h.Incarnation), h.Table)
+	c = appendUint64(c, uint64(h.Node))
+	return appendBytes(c, h.Secret)
+}
+
+// ParseHello reads the body of a hello frame. The secret aliases b.
+func ParseHello(b []byte) (Hello, error) {
+	cur := cursor{b: b, what: "hello"}
+	h := Hello{Incarnation: cur.uint64("incarnation"), Table: cur.uint64("table")}
+	node := cur.uint64("node")
+	if node > math.MaxUint32 {
+		cur.fail("node")
+	}
+	h.Node = uint32(node)
+	h.Secret = cur.bytes("secret")
+	return h, cur.end()
+}
