@@ -1,0 +1,161 @@
+# Tutti: `make help` lists the targets. Everything needs Go, make, git and bash only; what needs more says so.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -euc
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
+
+# The library has no C code, and is built and tested as its users build it. Only the race detector needs a C compiler.
+export CGO_ENABLED := 0
+
+GO ?= go
+PKG ?= ./...
+RUN ?= .
+FUZZTIME ?= 20s
+BENCH ?= .
+COUNT ?= 1
+BASE ?=
+
+# Tools are built once for each version of tools/go.sum and of Go; golangci-lint takes minutes the first time.
+BIN := .bin/$(shell { $(GO) env GOVERSION; cat tools/go.mod tools/go.sum tools/protogen/*.go; } | cksum | cut -d' ' -f1)
+OUT := .out
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+## ---- Build and run
+
+.PHONY: build
+build: ## Compile every package, and the programs into .out/
+	$(GO) build ./...
+	@mkdir -p $(OUT)
+	@programs="$$($(GO) list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./...)"; \
+	if [[ -n "$$programs" ]]; then $(GO) build -o $(OUT)/ $$programs; fi
+
+.PHONY: demo
+demo: ## Show in under a minute what this is for: 400 actors, then a training run
+	@mkdir -p $(OUT)
+	@$(GO) build -o $(OUT)/ ./examples/quickstart ./examples/train
+	$(OUT)/quickstart -compare
+	$(OUT)/train
+
+## ---- Test
+
+.PHONY: test
+test: ## Run all tests (PKG=./core/... for some, RUN=regexp)
+	$(GO) test -run '$(RUN)' $(PKG)
+
+.PHONY: test-full
+test-full: ## Run all tests without the cache, shuffled, then with invariants, then with the race detector
+	$(GO) test -count=1 -shuffle=on $(PKG)
+	$(GO) test -count=1 -tags invariants $(PKG)
+	@$(MAKE) race
+
+.PHONY: invariants
+invariants: ## Run all tests with the checks of internal/invariants compiled in
+	$(GO) test -tags invariants $(PKG)
+
+.PHONY: race
+race: ## Run all tests with the race detector; says so and stops there without a C compiler
+	@cc="$$(CGO_ENABLED=1 $(GO) env CC)"; \
+	if ! command -v $${cc%% *} >/dev/null; then \
+		echo "race: NOT RUN: the race detector needs a C compiler, and $$cc is not on this machine"; exit 0; fi; \
+	echo "CGO_ENABLED=1 $(GO) test -race $(PKG)"; \
+	CGO_ENABLED=1 $(GO) test -race $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target of every package for FUZZTIME=20s each
+	@$(GO) test -list '^Fuzz' $(PKG) \
+	| awk '/^Fuzz/ { t[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, t[i]; n = 0 } /^FAIL/ { print >"/dev/stderr" }' \
+	| while read -r package target; do \
+		echo "fuzz $$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done
+
+.PHONY: bench
+bench: $(BIN)/benchstat ## Run benchmarks (BENCH=regexp COUNT=10), into .out/bench.txt, compared with BASE=file if given
+	@mkdir -p $(OUT)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG) | tee $(OUT)/bench.txt
+	$(BIN)/benchstat $(BASE) $(OUT)/bench.txt
+
+.PHONY: cover
+cover: ## Measure test coverage across packages; the page is .out/cover.html
+	@mkdir -p $(OUT)
+	$(GO) test -coverpkg=./... -coverprofile=$(OUT)/cover.out $(PKG)
+	$(GO) tool cover -html=$(OUT)/cover.out -o $(OUT)/cover.html
+	@$(GO) tool cover -func=$(OUT)/cover.out | tail -1
+
+## ---- Check
+
+.PHONY: vet
+vet: ## Run go vet
+	$(GO) vet ./...
+	$(GO) vet -tags invariants ./...
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ## Run golangci-lint with .golangci.yml
+	$(BIN)/golangci-lint run $(PKG)
+
+.PHONY: cross
+cross: ## Compile and vet for the other systems: macOS and Linux on arm64
+	GOOS=darwin GOARCH=arm64 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+	GOOS=linux GOARCH=arm64 $(GO) vet ./...
+
+.PHONY: vuln
+vuln: $(BIN)/govulncheck ## Look for known vulnerabilities in what the code reaches; needs https://vuln.go.dev
+	$(BIN)/govulncheck ./...
+
+# An unreachable database is no finding about the code: say so and go on. Every other failure counts.
+.PHONY: vuln-if-reachable
+vuln-if-reachable: $(BIN)/govulncheck
+	@mkdir -p $(OUT)
+	@if $(BIN)/govulncheck ./... >$(OUT)/vuln.txt 2>&1; then cat $(OUT)/vuln.txt; \
+	elif grep -q 'fetching vulnerabilities: ' $(OUT)/vuln.txt; then \
+		echo "vuln: NOT RUN: the vulnerability database cannot be reached ($$(grep -m1 'fetching vulnerabilities: ' $(OUT)/vuln.txt))"; \
+	else cat $(OUT)/vuln.txt; exit 1; fi
+
+.PHONY: generate
+generate: $(BIN)/protogen $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc ## Generate Go code from the .proto files
+	@protos="$$(git ls-files --cached --others --exclude-standard -- '*.proto')"; \
+	if [[ -n "$$protos" ]]; then \
+		$(BIN)/protogen -plugin $(BIN)/protoc-gen-go -plugin $(BIN)/protoc-gen-go-grpc $$protos; fi
+
+# Sums of all files that git has or would add, so that uncommitted work is no obstacle.
+tree = git ls-files --cached --others --exclude-standard | sort | while read -r f; do [[ ! -f "$$f" ]] || cksum "$$f"; done
+
+.PHONY: check-clean
+check-clean: ## Generate again and fail if that changes a file
+	@mkdir -p $(OUT); $(tree) >$(OUT)/before.txt
+	@$(MAKE) generate
+	@$(tree) >$(OUT)/after.txt
+	@diff $(OUT)/before.txt $(OUT)/after.txt || { echo "generated files are not current; run make generate and commit"; exit 1; }
+
+.PHONY: tidy
+tidy: ## Tidy the go.mod files
+	$(GO) mod tidy
+	$(GO) -C tools mod tidy
+
+.PHONY: check-tidy
+check-tidy:
+	$(GO) mod tidy -diff
+
+.PHONY: ci
+ci: ## Run exactly what continuous integration runs
+	@for step in check-tidy check-clean vet lint cross test invariants race fuzz-smoke vuln-if-reachable; do \
+		echo "== $$step"; SECONDS=0; $(MAKE) $$step; echo "== $$step: $${SECONDS} s"; \
+	done
+	@echo "== ci passed"
+
+.PHONY: fuzz-smoke
+fuzz-smoke:
+	@$(MAKE) fuzz FUZZTIME=3s
+
+## ---- Tools, pinned in tools/go.mod
+
+$(BIN)/%:
+	@echo "building $* (once for this tools/go.sum)"
+	@mkdir -p $(BIN)
+	@$(GO) -C tools build -o $(CURDIR)/$@ $$($(GO) -C tools list -f '{{.ImportPath}}' tool | grep '/$*$$')
