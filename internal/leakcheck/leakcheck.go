@@ -5,7 +5,6 @@ package leakcheck
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -41,38 +40,41 @@ func Dirs(paths ...string) Option {
 // Run runs the tests of m, a *testing.M, and then looks for what they left. It returns the exit code of m if that is not
 // zero, otherwise 1 if something leaked, otherwise 0; leaks are printed to standard error in any case.
 func Run(m interface{ Run() int }, opts ...Option) int {
-	return run(m, os.Stderr, newSettings(opts))
+	code, report := run(m, newSettings(opts))
+	if report != "" {
+		fmt.Fprintln(os.Stderr, "leakcheck:", report)
+	}
+	return code
 }
 
-func run(m interface{ Run() int }, out io.Writer, s settings) int {
+// run returns the exit code and what to say about it, which is nothing if all is well.
+func run(m interface{ Run() int }, s settings) (int, string) {
 	before, err := take(s.dirs)
 	if err != nil {
-		fmt.Fprintln(out, "leakcheck: before the tests:", err)
-		return 1
+		return 1, "before the tests: " + err.Error()
 	}
 	code := m.Run()
 	leaks := before.wait(s)
 	if len(leaks) == 0 {
-		return code
+		return code, ""
 	}
-	fmt.Fprintf(out, "leakcheck: the tests left %d behind:\n%s\n", len(leaks), strings.Join(leaks, "\n"))
-	return max(code, 1)
+	return max(code, 1), fmt.Sprintf("the tests left %d behind:\n%s", len(leaks), strings.Join(leaks, "\n"))
 }
 
-// Check makes t fail if, after t and the cleanups it registers from here on, anything is left that is not there now. Call it
-// first. It panics if t is parallel.
-func Check(t testing.TB, opts ...Option) {
-	t.Helper()
-	t.Setenv("TUTTI_LEAKCHECK", t.Name()) // testing panics if t is or becomes parallel: its leaks could not be told apart
+// Check makes tb fail if, after the test and the cleanups it registers from here on, anything is left that is not there now.
+// Call it first. It panics if the test is parallel.
+func Check(tb testing.TB, opts ...Option) {
+	tb.Helper()
+	tb.Setenv("TUTTI_LEAKCHECK", tb.Name()) // panics in a parallel test, whose leaks could not be told from those of others
 	s := newSettings(opts)
 	before, err := take(s.dirs)
 	if err != nil {
-		t.Fatal("leakcheck: before the test:", err)
+		tb.Fatal("leakcheck: before the test:", err)
 	}
-	t.Cleanup(func() {
-		t.Helper()
+	tb.Cleanup(func() {
+		tb.Helper()
 		for _, leak := range before.wait(s) {
-			t.Error("leakcheck: left behind: " + leak)
+			tb.Error("leakcheck: left behind: " + leak)
 		}
 	})
 }

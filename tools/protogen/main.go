@@ -105,7 +105,7 @@ func generate(
 ) error {
 	request, err := proto.Marshal(&pluginpb.CodeGeneratorRequest{
 		FileToGenerate: files,
-		Parameter:      proto.String(parameter),
+		Parameter:      new(parameter),
 		ProtoFile:      descriptors,
 	})
 	if err != nil {
