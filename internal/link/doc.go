@@ -15,9 +15,12 @@
 //
 // Memory: a body that is handed to Send belongs to the link from then on and must not
 // be written again; this lets a message to many nodes be encoded once. A received body
-// belongs to the receiver. At most [MaxQueued] bytes wait in a connection; beyond that
+// is the receiver's to keep, not to write: over [Memory] it is the sender's own bytes. A body of a few
+// bytes may keep the 64 KiB alive that it was read with; copy what is to be kept for long. At most [MaxQueued] bytes wait in a connection; beyond that
 // Send blocks until there is room, the context ends or the connection does.
 //
 // Failure: when the peer dies or either side closes, every blocked and later call
-// returns an error that matches [ErrClosed].
+// returns an error that matches [ErrClosed]. Frames that were under way at that moment may be lost.
+//
+// Test kit: [Pipe] is a connection without a listener, [Memory] a transport for synctest.
 package link

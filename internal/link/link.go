@@ -23,24 +23,32 @@ var (
 
 // Conn is an ordered, reliable stream of frames to one peer.
 type Conn interface {
-	// Send queues one frame and sets h.Length. It takes the body over. A nil error means that the
-	// frame was accepted, not that it arrived.
+	// Send queues one frame and sets h.Length. It takes the body over and does not keep h. A nil error means
+	// that the frame was accepted, not that it arrived. The context bounds the wait for room only.
 	Send(ctx context.Context, h *wire.Header, body ...[]byte) error
-	// Recv returns the next frame. It blocks until there is one or the connection ends.
+	// Recv returns the next frame. It blocks until there is one or the connection ends. A frame without a
+	// body has a nil Body. Bytes that are no frame give an error that matches wire.ErrFrame, now and at every
+	// further call; the connection is of no use then, but still sends, so that the peer can be told.
 	Recv() (wire.Frame, error)
-	// Close ends the connection and waits for what it started. What still waits to be sent is dropped.
+	// Close ends the connection and waits for what it started. What still waits to be sent or received is
+	// dropped. It may be called often.
 	Close() error
 }
 
 // Listener accepts connections.
 type Listener interface {
+	// Accept waits for the next connection. An error that does not match ErrClosed concerns that connection
+	// only, or a lack of descriptors that may pass: the listener stays open.
 	Accept() (Conn, error)
+	// Close ends the listener and a waiting Accept. Connections already accepted stay. It may be called often.
 	Close() error
 }
 
 // Transport opens connections by address.
 type Transport interface {
+	// Listen opens addr, at which no other listener may stand.
 	Listen(addr string) (Listener, error)
+	// Dial connects to the listener at addr. The context bounds the attempt, not the connection.
 	Dial(ctx context.Context, addr string) (Conn, error)
 }
 

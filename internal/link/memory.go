@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -96,6 +97,7 @@ type memConn struct {
 	in, out *memQueue
 	done    chan struct{} // shared by both ends
 	once    *sync.Once
+	closed  atomic.Bool // by Close of this end: Recv hands out no more
 }
 
 // Send implements Conn.
@@ -106,9 +108,11 @@ func (c *memConn) Send(ctx context.Context, h *wire.Header, body ...[]byte) erro
 	}
 	h.Length = uint32(n)
 	f := wire.Frame{Header: *h}
-	if len(body) == 1 {
-		f.Body = body[0]
-	} else if n > 0 {
+	switch {
+	case n == 0:
+	case len(body) == 1:
+		f.Body = slices.Clip(body[0])
+	default:
 		f.Body = slices.Concat(body...)
 	}
 	for {
@@ -130,9 +134,12 @@ func (c *memConn) Send(ctx context.Context, h *wire.Header, body ...[]byte) erro
 	}
 }
 
-// Recv implements Conn. Frames that were sent before the connection ended are still delivered.
+// Recv implements Conn. Frames that were sent before the peer closed the connection are still delivered.
 func (c *memConn) Recv() (wire.Frame, error) {
 	for {
+		if c.closed.Load() {
+			return wire.Frame{}, ErrClosed
+		}
 		f, ok, ready := c.in.pop()
 		if ok {
 			return f, nil
@@ -140,7 +147,7 @@ func (c *memConn) Recv() (wire.Frame, error) {
 		select {
 		case <-ready:
 		case <-c.done:
-			if f, ok, _ := c.in.pop(); ok {
+			if f, ok, _ := c.in.pop(); ok && !c.closed.Load() {
 				return f, nil
 			}
 			return wire.Frame{}, ErrClosed
@@ -150,6 +157,7 @@ func (c *memConn) Recv() (wire.Frame, error) {
 
 // Close implements Conn.
 func (c *memConn) Close() error {
+	c.closed.Store(true)
 	c.once.Do(func() { close(c.done) })
 	return nil
 }

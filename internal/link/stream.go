@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/tutti-go/tutti/internal/wire"
@@ -42,7 +43,8 @@ type stream struct {
 	}
 	writers sync.WaitGroup
 
-	arena []byte // bytes read and not yet handed out
+	closed atomic.Bool // by Close: Recv hands out no more
+	arena  []byte      // bytes read and not yet handed out
 }
 
 func newStream(nc net.Conn) *stream {
@@ -123,7 +125,7 @@ func (s *stream) acquireRoom(ctx context.Context, n int) error {
 func (s *stream) writeInline(q net.Buffers) {
 	n, err := tryWrite(s.raw, q)
 	if err != nil {
-		s.fail(err)
+		_ = s.fail(err) // the next call returns it
 		return
 	}
 	rest := skip(q, n)
@@ -153,7 +155,7 @@ func (s *stream) writeLoop() {
 		s.mu.Unlock()
 		n, err := q.WriteTo(s.nc)
 		if err != nil {
-			s.fail(err)
+			_ = s.fail(err) // the next call returns it
 			return
 		}
 		s.mu.Lock()
@@ -170,28 +172,33 @@ func (s *stream) releaseLocked(n int) {
 	}
 }
 
-// fail makes err the outcome of all further calls and closes the socket, once. A nil err stands for Close.
-func (s *stream) fail(err error) {
+// fail makes cause the outcome of all further calls and closes the socket. Only the first cause counts; what
+// it became is returned. A nil cause stands for Close.
+func (s *stream) fail(cause error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.err != nil {
-		return
+		return s.mu.err
 	}
 	s.mu.err = ErrClosed
-	if err != nil {
-		s.mu.err = fmt.Errorf("%w: %w", ErrClosed, err)
+	if cause != nil {
+		s.mu.err = fmt.Errorf("%w: %w", ErrClosed, cause)
 	}
 	s.mu.queue = nil
 	s.releaseLocked(0)
 	if err := s.nc.Close(); err != nil {
 		s.mu.err = errors.Join(s.mu.err, err)
 	}
+	return s.mu.err
 }
 
 // Recv implements Conn.
 func (s *stream) Recv() (wire.Frame, error) {
+	if s.closed.Load() {
+		return wire.Frame{}, ErrClosed
+	}
 	if err := s.fill(wire.HeaderSize); err != nil {
-		return wire.Frame{}, s.readError(err)
+		return wire.Frame{}, s.fail(err)
 	}
 	h, err := wire.ParseHeader(s.arena, wire.MaxBody)
 	if err != nil {
@@ -203,7 +210,10 @@ func (s *stream) Recv() (wire.Frame, error) {
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("%w: %v frame cut off: %w", wire.ErrFrame, h.Kind, io.ErrUnexpectedEOF)
 		}
-		return wire.Frame{}, s.readError(err)
+		return wire.Frame{}, s.fail(err)
+	}
+	if n == 0 {
+		return wire.Frame{Header: h}, nil
 	}
 	body := s.arena[:n:n]
 	s.arena = s.arena[n:]
@@ -231,24 +241,10 @@ func (s *stream) fill(n int) error {
 	return nil
 }
 
-// readError ends the stream and returns why: the reader's error, unless somebody closed it earlier.
-func (s *stream) readError(err error) error {
-	if !errors.Is(err, ErrClosed) {
-		err = fmt.Errorf("%w: %w", ErrClosed, err)
-	}
-	s.mu.Lock()
-	closed := s.mu.err
-	s.mu.Unlock()
-	if closed != nil {
-		return closed
-	}
-	s.fail(err)
-	return err
-}
-
 // Close implements Conn.
 func (s *stream) Close() error {
-	s.fail(nil)
+	s.closed.Store(true)
+	_ = s.fail(nil) // ErrClosed is what was wanted
 	s.writers.Wait()
 	return nil
 }

@@ -9,16 +9,24 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 )
 
-// Unix is the transport over Unix stream sockets. Addresses are paths, at most about 100
-// bytes long; a socket is created with mode 0600.
+// maxPath is the longest path of a socket, in bytes. The kernel keeps it with a zero byte behind it.
+const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// Unix is the transport over Unix stream sockets. Addresses are paths, at most 107 bytes long on Linux and
+// 103 elsewhere; a socket is created with mode 0600. It has the mode of the umask for a moment before,
+// so that its directory should keep strangers out.
 type Unix struct{}
 
 var _ Transport = Unix{}
 
 // Listen creates the socket at addr, which must not exist yet.
 func (Unix) Listen(addr string) (Listener, error) {
+	if err := checkPath(addr); err != nil {
+		return nil, fmt.Errorf("link: listen on %s: %w", addr, err)
+	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: addr, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("link: listen on %s: %w", addr, err)
@@ -31,6 +39,9 @@ func (Unix) Listen(addr string) (Listener, error) {
 
 // Dial connects to the socket at addr.
 func (Unix) Dial(ctx context.Context, addr string) (Conn, error) {
+	if err := checkPath(addr); err != nil {
+		return nil, fmt.Errorf("link: dial %s: %w", addr, err)
+	}
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, "unix", addr)
 	if err != nil {
@@ -43,10 +54,26 @@ type unixListener struct{ l *net.UnixListener }
 
 func (l unixListener) Accept() (Conn, error) {
 	nc, err := l.l.Accept()
-	if err != nil {
-		return nil, fmt.Errorf("%w: accept: %w", ErrClosed, err)
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return nil, fmt.Errorf("%w: %w", ErrClosed, err)
+	case err != nil:
+		return nil, fmt.Errorf("link: accept: %w", err)
 	}
 	return newStream(nc), nil
 }
 
-func (l unixListener) Close() error { return l.l.Close() }
+func (l unixListener) Close() error {
+	if err := l.l.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// checkPath says in words what the kernel would call an invalid argument.
+func checkPath(addr string) error {
+	if len(addr) > maxPath {
+		return fmt.Errorf("the path of a socket may have %d bytes, this one has %d; choose a shorter directory", maxPath, len(addr))
+	}
+	return nil
+}

@@ -13,11 +13,14 @@
 // Concurrency: all methods may be called from many goroutines. Frames from one node to
 // another arrive in the order of the Send calls. A handler runs on the goroutine that reads
 // the link: it must not block, or nothing else from that peer arrives. Frames to the node
-// itself are handed to the handler by Send.
+// itself are handed to the handler by Send, on the caller's goroutine.
 //
 // Memory: as in package link, Send takes a body over and a handler owns what it gets.
 //
 // Failure: the end of a connection is the death notice of the node at its other end. From
-// then on Send to it returns a [*LostError], and every function given to OnLost has been
-// called once for it. A lost node does not come back under its number.
+// then on Send to it returns a [*LostError], its connections are closed, and every
+// function given to OnLost is called once for it. A lost node does not come back under its
+// number. A node that cannot be reached or refuses is not lost: the next Send tries again.
+//
+// Test kit: a mesh over [link.Memory] needs no files and runs under synctest.
 package mesh

@@ -9,9 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -19,9 +19,6 @@ import (
 
 // NodeID numbers the nodes of a system. The driver is 0.
 type NodeID = uint32
-
-// handshakeTimeout bounds the time that a new connection may take to say who it is.
-const handshakeTimeout = 10 * time.Second
 
 // ErrClosed says that the mesh was closed on this side.
 var ErrClosed = errors.New("mesh: closed")
@@ -69,14 +66,15 @@ type Mesh struct {
 	listener link.Listener
 	handlers [256]atomic.Pointer[Handler] // by kind
 	wg       sync.WaitGroup
-	ctx      context.Context // ends with the mesh; it owns the dials and handshakes
+	ctx      context.Context // the life of the mesh; it owns the dials and handshakes
 	cancel   context.CancelCauseFunc
+	endErr   error // of end; valid after wg.Wait
 
 	mu struct {
 		sync.Mutex
 		closed  bool
 		peers   map[NodeID]link.Conn // the connection that Send uses
-		conns   map[link.Conn]struct{}
+		conns   map[link.Conn]NodeID // all that are read; two per node if both dialled at once
 		dials   map[NodeID]*attempt
 		lost    map[NodeID]*LostError
 		onLost  map[int]func(*LostError)
@@ -97,10 +95,11 @@ func Listen(ctx context.Context, cfg Config) (*Mesh, error) {
 	m := &Mesh{cfg: cfg, listener: l}
 	m.ctx, m.cancel = context.WithCancelCause(ctx)
 	m.mu.peers = map[NodeID]link.Conn{}
-	m.mu.conns = map[link.Conn]struct{}{}
+	m.mu.conns = map[link.Conn]NodeID{}
 	m.mu.dials = map[NodeID]*attempt{}
 	m.mu.lost = map[NodeID]*LostError{}
 	m.mu.onLost = map[int]func(*LostError){}
+	m.wg.Go(m.end)
 	return m, nil
 }
 
@@ -117,9 +116,17 @@ func (m *Mesh) Handle(k wire.Kind, h Handler) { m.handlers[k].Store(&h) }
 // Start begins to accept connections.
 func (m *Mesh) Start() { m.wg.Go(m.acceptLoop) }
 
-// Close ends all connections and waits for everything the mesh started. Handlers do not run after it.
+// Close ends all connections and waits for everything the mesh started. Handlers do not run after it, so
+// it must not be called from a handler or from a function given to OnLost. It may be called often.
 func (m *Mesh) Close() error {
 	m.cancel(ErrClosed)
+	m.wg.Wait()
+	return m.endErr
+}
+
+// end waits for the end of the mesh and closes what it holds.
+func (m *Mesh) end() {
+	<-m.ctx.Done()
 	err := m.listener.Close()
 	m.mu.Lock()
 	m.mu.closed = true
@@ -131,12 +138,12 @@ func (m *Mesh) Close() error {
 	for _, c := range conns {
 		err = errors.Join(err, c.Close())
 	}
-	m.wg.Wait()
-	return err
+	m.endErr = err
 }
 
 // Send sends one frame to a node, dialling it if there is no connection yet. It takes the body over.
-// Errors: *LostError, *RefusedError, ErrClosed, link.ErrTooLarge, or the context's.
+// Errors: *LostError, *RefusedError, ErrClosed, link.ErrTooLarge, the context's, or one that says why the
+// node cannot be reached; only after a *LostError is it useless to try again.
 func (m *Mesh) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]byte) error {
 	if to == m.cfg.Self {
 		return m.sendSelf(h, body)
@@ -146,7 +153,10 @@ func (m *Mesh) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]by
 		return err
 	}
 	if err := conn.Send(ctx, h, body...); err != nil {
-		if errors.Is(err, link.ErrClosed) {
+		switch {
+		case m.ctx.Err() != nil:
+			return ErrClosed
+		case errors.Is(err, link.ErrClosed):
 			return m.Lost(to, err)
 		}
 		return fmt.Errorf("send a %v frame to node %d: %w", h.Kind, to, err)
@@ -155,29 +165,41 @@ func (m *Mesh) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]by
 }
 
 func (m *Mesh) sendSelf(h *wire.Header, body [][]byte) error {
-	if m.ctx.Err() != nil {
+	n := 0
+	for _, b := range body {
+		n += len(b)
+	}
+	if n > wire.MaxBody {
+		return fmt.Errorf("%w: %v frame with a body of %d bytes, the bound is %d", link.ErrTooLarge, h.Kind, n, wire.MaxBody)
+	}
+	m.mu.Lock()
+	if m.mu.closed || m.ctx.Err() != nil {
+		m.mu.Unlock()
 		return ErrClosed
 	}
+	m.wg.Add(1) // Close waits for the handler
+	m.mu.Unlock()
+	defer m.wg.Done()
+	h.Length = uint32(n)
 	f := wire.Frame{Header: *h}
-	switch len(body) {
-	case 0:
-	case 1:
-		f.Body = body[0]
+	switch {
+	case n == 0:
+	case len(body) == 1:
+		f.Body = slices.Clip(body[0])
 	default:
-		for _, b := range body {
-			f.Body = append(f.Body, b...)
-		}
+		f.Body = slices.Concat(body...)
 	}
-	f.Length = uint32(len(f.Body))
 	m.dispatch(m.cfg.Self, f)
 	return nil
 }
 
-// attempt is a dial under way. Its fields are valid once done is closed.
+// attempt is a dial under way.
 type attempt struct {
-	done chan struct{}
-	conn link.Conn
-	err  error
+	ctx    context.Context // of the mesh, not of a caller; ends early when the node is lost
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when conn and err are valid
+	conn   link.Conn
+	err    error
 }
 
 // peer returns the connection to a node. However many callers want it, one dials.
@@ -191,6 +213,7 @@ func (m *Mesh) peer(ctx context.Context, to NodeID) (link.Conn, error) {
 	a := m.mu.dials[to]
 	if a == nil {
 		a = &attempt{done: make(chan struct{})}
+		a.ctx, a.cancel = context.WithCancelCause(m.ctx)
 		m.mu.dials[to] = a
 		m.wg.Go(func() { m.attempt(to, a) })
 	}
@@ -204,11 +227,15 @@ func (m *Mesh) peer(ctx context.Context, to NodeID) (link.Conn, error) {
 }
 
 func (m *Mesh) attempt(to NodeID, a *attempt) {
-	ctx, cancel := context.WithTimeout(m.ctx, handshakeTimeout)
-	defer cancel()
+	ctx, stop := context.WithTimeoutCause(a.ctx, handshakeTimeout, errSlow)
 	a.conn, a.err = m.dial(ctx, to)
+	stop()
+	a.cancel(nil)
 	m.mu.Lock()
 	delete(m.mu.dials, to)
+	if e := m.mu.lost[to]; e != nil && a.err != nil {
+		a.err = e
+	}
 	m.mu.Unlock()
 	close(a.done)
 }
@@ -223,28 +250,32 @@ func (m *Mesh) knownLocked(to NodeID) (link.Conn, error) {
 	return m.mu.peers[to], nil
 }
 
-// Connect makes sure that there is a connection to a node.
+// Connect makes sure that there is a connection to a node. There is always one to the node itself.
 func (m *Mesh) Connect(ctx context.Context, to NodeID) error {
+	if to == m.cfg.Self {
+		return nil
+	}
 	_, err := m.peer(ctx, to)
 	return err
 }
 
-// adopt takes a connection whose peer has proved itself into service.
-func (m *Mesh) adopt(node NodeID, conn link.Conn) error {
+// adopt takes a connection whose peer has proved itself into service. It returns the connection that Send
+// uses: when both sides dialled at once, the first stays, so that frames keep their order.
+func (m *Mesh) adopt(node NodeID, conn link.Conn) (link.Conn, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
 	case m.mu.closed:
-		return ErrClosed
+		return nil, ErrClosed
 	case m.mu.lost[node] != nil:
-		return m.mu.lost[node]
+		return nil, m.mu.lost[node]
 	}
-	m.mu.conns[conn] = struct{}{}
+	m.mu.conns[conn] = node
 	if m.mu.peers[node] == nil {
 		m.mu.peers[node] = conn
 	}
 	m.wg.Go(func() { m.readLoop(node, conn) })
-	return nil
+	return m.mu.peers[node], nil
 }
 
 func (m *Mesh) readLoop(node NodeID, conn link.Conn) {
@@ -263,11 +294,11 @@ func (m *Mesh) retire(node NodeID, conn link.Conn, cause error) {
 	if errors.Is(cause, wire.ErrFrame) {
 		m.cfg.Logger.Error("bad frame, closing the link", "peer", node, "err", cause)
 	}
-	_ = conn.Close() // broken already; the cause says how
+	m.Lost(node, cause) // before Close, so that a blocked Send does not come first with a lesser cause
+	_ = conn.Close()    // broken already; the cause says how
 	m.mu.Lock()
 	delete(m.mu.conns, conn)
 	m.mu.Unlock()
-	m.Lost(node, cause)
 }
 
 func (m *Mesh) dispatch(from NodeID, f wire.Frame) {
@@ -288,8 +319,16 @@ func (m *Mesh) Lost(node NodeID, cause error) *LostError {
 	}
 	e := &LostError{Node: node, Cause: cause}
 	m.mu.lost[node] = e
-	conn := m.mu.peers[node]
 	delete(m.mu.peers, node)
+	var conns []link.Conn
+	for c, n := range m.mu.conns {
+		if n == node {
+			conns = append(conns, c)
+		}
+	}
+	if a := m.mu.dials[node]; a != nil {
+		a.cancel(e)
+	}
 	var tell []func(*LostError)
 	if !m.mu.closed {
 		for _, fn := range m.mu.onLost {
@@ -297,8 +336,8 @@ func (m *Mesh) Lost(node NodeID, cause error) *LostError {
 		}
 	}
 	m.mu.Unlock()
-	if conn != nil {
-		_ = conn.Close() // its reader ends; an error would add nothing to the cause
+	for _, c := range conns {
+		_ = c.Close() // its reader ends; an error would add nothing to the cause
 	}
 	for _, fn := range tell {
 		fn(e)
@@ -306,8 +345,9 @@ func (m *Mesh) Lost(node NodeID, cause error) *LostError {
 	return e
 }
 
-// OnLost calls fn for every node that is lost from now on. fn must not block. The returned function
-// takes fn out again.
+// OnLost calls fn for every node that is lost from now on, unless by Close. fn must not block, and must not
+// wait for a lock under which somebody waits for Close. The returned function takes fn out again; a call that
+// is under way may still come.
 func (m *Mesh) OnLost(fn func(*LostError)) (cancel func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

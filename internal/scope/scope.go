@@ -20,14 +20,15 @@ type Node struct {
 	}
 }
 
-// Value returns the value kept under key for the life of the node, making it at the first request.
-func (n *Node) Value(key any, make func(*Node) any) any {
+// Value returns the value kept under key for the life of the node. The first request makes it; create must not
+// ask for a value itself.
+func (n *Node) Value(key any, create func(*Node) any) any {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if v, ok := n.mu.values[key]; ok {
 		return v
 	}
-	v := make(n)
+	v := create(n)
 	if n.mu.values == nil {
 		n.mu.values = map[any]any{}
 	}

@@ -28,7 +28,7 @@ type Payload struct {
 }
 
 // Run is a set of targets whose slots and actors are both consecutive: slot Slot+i goes to
-// actor Actor+i of the receiving node, for 0 <= i < Count. Actors that were spawned together
+// actor Actor+i of the receiving node, for 0 <= i < Count, and Actor+Count fits 32 bits. Actors that were spawned together
 // and are called together are one run, so that a batch costs the same bytes for any number of them.
 type Run struct {
 	Slot  uint32
@@ -45,6 +45,12 @@ type Call struct {
 
 // Append appends the body to dst and returns it.
 func (c *Call) Append(dst []byte) []byte {
+	return append(c.AppendHead(dst), c.Payload.Data...)
+}
+
+// AppendHead appends the body without the payload's data, which is the same for all nodes of a batch and
+// follows as a part of its own.
+func (c *Call) AppendHead(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(c.Method))
 	dst = binary.AppendUvarint(dst, uint64(len(c.Runs)))
 	for _, r := range c.Runs {
@@ -52,8 +58,7 @@ func (c *Call) Append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(r.Actor))
 		dst = binary.AppendUvarint(dst, uint64(r.Count))
 	}
-	dst = append(dst, byte(c.Payload.Kind))
-	return append(dst, c.Payload.Data...)
+	return append(dst, byte(c.Payload.Kind))
 }
 
 // ParseCall reads the body of a call frame. The payload aliases b.
@@ -71,6 +76,9 @@ func ParseCall(b []byte) (Call, error) {
 			Count: uint32(cur.uint("count of a run", MaxTargets)),
 		}
 		total += uint64(r.Count)
+		if cur.err != nil {
+			break
+		}
 		if r.Count == 0 || total > MaxTargets || uint64(r.Slot)+uint64(r.Count) > MaxTargets || uint64(r.Actor)+uint64(r.Count) > math.MaxUint32 {
 			cur.fail("run")
 		}

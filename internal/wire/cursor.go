@@ -43,10 +43,11 @@ func (c *cursor) uint64(field string) uint64 {
 	return v
 }
 
-// uint reads a varint that must not exceed bound.
+// uint reads a varint that must not exceed bound and must have no more bytes than it needs: a message has
+// one encoding.
 func (c *cursor) uint(field string, bound uint64) uint64 {
 	v, n := binary.Uvarint(c.b)
-	if n <= 0 || v > bound {
+	if n <= 0 || v > bound || n > 1 && c.b[n-1] == 0 {
 		c.fail(field)
 		return 0
 	}

@@ -50,6 +50,7 @@ const (
 	KindCancel                 // the caller gave a call up
 	KindBlock                  // a block of a collective operation
 	KindAbort                  // a group's epoch has ended
+	KindRelease                // the caller no longer needs objects that hold results
 	kindEnd
 )
 
@@ -58,7 +59,7 @@ func (k Kind) String() string {
 	if k == 0 || k >= kindEnd {
 		return fmt.Sprintf("kind(%d)", uint8(k))
 	}
-	return [...]string{"hello", "accept", "call", "reply", "cancel", "block", "abort"}[k-1]
+	return [...]string{"hello", "accept", "call", "reply", "cancel", "block", "abort", "release"}[k-1]
 }
 
 // Header is the fixed part of a frame. Fields that a kind does not use are zero.
@@ -70,7 +71,7 @@ type Header struct {
 
 	Caller   uint64        // process that issued the call, an incarnation number
 	Seq      uint64        // call: number of the call at its caller; collective: number of the operation in its group
-	Deadline time.Duration // time that remains, never an absolute time; 0 means none
+	Deadline time.Duration // time that remains, never an absolute time; 0 means none, less means that it has passed
 
 	Group uint64 // collective: group number
 	Epoch uint32 // collective: membership epoch of the group
@@ -79,8 +80,13 @@ type Header struct {
 	Hash  uint32 // collective: hash of the operation's descriptor
 }
 
-// Append appends the header's 64 bytes to dst and returns it.
+// Append appends the header's 64 bytes to dst and returns it. A deadline that has passed is written as
+// one nanosecond, since zero would lift it.
 func (h *Header) Append(dst []byte) []byte {
+	deadline := h.Deadline
+	if deadline < 0 {
+		deadline = 1
+	}
 	le := binary.LittleEndian
 	dst = append(dst, magic0, magic1, Version, byte(h.Kind))
 	dst = le.AppendUint16(dst, h.Flags)
@@ -89,7 +95,7 @@ func (h *Header) Append(dst []byte) []byte {
 	dst = le.AppendUint32(dst, h.Step)
 	dst = le.AppendUint64(dst, h.Caller)
 	dst = le.AppendUint64(dst, h.Seq)
-	dst = le.AppendUint64(dst, uint64(max(h.Deadline, 0)))
+	dst = le.AppendUint64(dst, uint64(deadline))
 	dst = le.AppendUint64(dst, h.Group)
 	dst = le.AppendUint32(dst, h.Epoch)
 	dst = le.AppendUint32(dst, h.From)
