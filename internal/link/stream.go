@@ -210,6 +210,7 @@ func (s *stream) Recv() (wire.Frame, error) {
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("%w: %v frame cut off: %w", wire.ErrFrame, h.Kind, io.ErrUnexpectedEOF)
 		}
+		s.arena = nil // the rest of a body must not be taken for a header
 		return wire.Frame{}, s.fail(err)
 	}
 	if n == 0 {
