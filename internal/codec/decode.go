@@ -40,7 +40,7 @@ func (p *Plan) decode(v Value, mode Mode, at unsafe.Pointer) error {
 		}
 		return decodeFailed(n.typ, err)
 	case n.op == opProto:
-		return decodeFailed(n.typ, n.setRootProto(at, v))
+		return n.rootProtoInto(at, v)
 	}
 	d := decoder{reader: reader{v.Meta}, codec: p.codec, bufs: v.Bufs, mode: mode}
 	if err := d.value(n, at); err != nil {
@@ -334,14 +334,17 @@ func setProto(v reflect.Value, data []byte) error {
 	return proto.Unmarshal(data, v.Interface().(proto.Message)) //nolint:errcheck // the plan was compiled for it
 }
 
-func (n *node) setRootProto(p unsafe.Pointer, v Value) error {
+func (n *node) rootProtoInto(p unsafe.Pointer, v Value) error {
 	if len(v.Bufs) > 0 {
-		return fmt.Errorf("%d buffers too many", len(v.Bufs))
+		return &DecodeError{Type: n.typ, Reason: fmt.Sprintf("%d buffers too many", len(v.Bufs))}
 	}
 	if len(v.Meta) == 1 && v.Meta[0] == nilProto {
 		return nil
 	}
-	return setProto(reflect.NewAt(n.typ, p).Elem(), v.Meta)
+	if err := setProto(reflect.NewAt(n.typ, p).Elem(), v.Meta); err != nil {
+		return &DecodeError{Type: n.typ, Reason: "its own unmarshalling failed", Err: err}
+	}
+	return nil
 }
 
 func (d *decoder) extension(n *node, p unsafe.Pointer) *DecodeError {

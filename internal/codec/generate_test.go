@@ -149,6 +149,10 @@ func (g *generator) special(v reflect.Value) bool {
 		if g.IntN(3) > 0 {
 			*p = netip.AddrFrom4([4]byte{1, 2, 3, byte(g.IntN(256))})
 		}
+	case *column:
+		if g.IntN(3) > 0 {
+			*p = &memColumn{label: "c", cells: make([]int64, g.length())}
+		}
 	case **wrapperspb.StringValue:
 		if g.IntN(3) > 0 {
 			*p = wrapperspb.String("m")
