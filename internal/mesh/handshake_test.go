@@ -1,0 +1,295 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package mesh_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+const handshakeTimeout = 10 * time.Second
+
+func TestPeerWithWrongSecretIsRefused(t *testing.T) {
+	for name, wrong := range map[string]string{"other": "another secret", "none": "", "prefix": secret[:5], "longer": secret + "!"} {
+		t.Run("secret="+name, func(t *testing.T) {
+			eachTransport(t, func(t *testing.T, c cluster) {
+				b := c.node(t, 1)
+				lost := deaths(b)
+				cfg := c.config(0)
+				cfg.Secret = []byte(wrong)
+				a := open(t, cfg)
+				a.Start()
+				for range 2 { // a refusal is no death: the second try is refused as well
+					err := a.Send(t.Context(), 1, call(1))
+					var refused *mesh.RefusedError
+					require.ErrorAs(t, err, &refused)
+					assert.Equal(t, mesh.RefusedError{Node: 1, Fault: wire.Fault{Code: wire.FaultUnauthorized, Message: "wrong cluster secret"}}, *refused)
+					assert.EqualError(t, refused, "node 1 refused the connection: wrong cluster secret")
+				}
+				assert.Nil(t, a.IsLost(1))
+				assert.Empty(t, lost)
+			})
+		})
+	}
+}
+
+func TestPeerOfAnotherBuildIsRefusedNamingBoth(t *testing.T) {
+	eachTransport(t, func(t *testing.T, c cluster) {
+		c.node(t, 1)
+		cfg := c.config(0)
+		cfg.Table = 0x1234
+		a := open(t, cfg)
+		a.Start()
+		err := a.Send(t.Context(), 1, call(1))
+		var refused *mesh.RefusedError
+		require.ErrorAs(t, err, &refused)
+		assert.Equal(t, wire.FaultBuild, refused.Fault.Code)
+		assert.Equal(t, "different builds: the method table of node 0 has hash 0000000000001234, that of node 1 has 000000000000abcd",
+			refused.Fault.Message)
+	})
+}
+
+// A wrong secret is said before anything else about this side.
+func TestWrongSecretAndOtherBuildIsUnauthorized(t *testing.T) {
+	eachTransport(t, func(t *testing.T, c cluster) {
+		c.node(t, 1)
+		conn := c.stranger(t, 1, wire.Hello{Node: 1, Secret: []byte("x"), Table: 9})
+		fault := refusal(t, conn)
+		assert.Equal(t, wire.FaultUnauthorized, fault.Code)
+		assert.NotContains(t, fault.Message, "abcd")
+	})
+}
+
+func TestPeerWithTheOwnNumberIsRefused(t *testing.T) {
+	eachTransport(t, func(t *testing.T, c cluster) {
+		m := c.node(t, 1)
+		lost := deaths(m)
+		conn := c.stranger(t, 1, hello(1))
+		assert.Equal(t, "node 1 has this number already", refusal(t, conn).Message)
+		require.NoError(t, conn.Close())
+		require.NoError(t, m.Close())
+		assert.Empty(t, lost)
+	})
+}
+
+// Once accepted, a peer believes that its frames are read; so a node that was lost must not be accepted.
+func TestLostNodeIsRefusedWhenItComesBack(t *testing.T) {
+	eachTransport(t, func(t *testing.T, c cluster) {
+		b := c.node(t, 1)
+		first := b.Lost(0, errors.New("missed its heartbeats"))
+		assert.Same(t, first, b.Lost(0, errors.New("something else")))
+		a := c.node(t, 0)
+		err := a.Send(t.Context(), 1, call(1))
+		var refused *mesh.RefusedError
+		require.ErrorAs(t, err, &refused)
+		assert.Equal(t, "node 0 is lost: missed its heartbeats; it cannot come back under its number", refused.Fault.Message)
+	})
+}
+
+func TestBadFirstFrameEndsTheConnectionAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		kind wire.Kind
+		body []byte
+	}{
+		{"another kind", wire.KindCall, []byte("anything")},
+		{"accept", wire.KindAccept, nil},
+		{"empty hello", wire.KindHello, nil},
+		{"hello cut off", wire.KindHello, (&wire.Hello{Node: 5, Secret: []byte(secret), Table: table}).Append(nil)[:30]},
+		{"hello with more", wire.KindHello, append((&wire.Hello{Node: 5, Secret: []byte(secret), Table: table}).Append(nil), 0)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			eachTransport(t, func(t *testing.T, c cluster) {
+				m := c.node(t, 1)
+				lost := deaths(m)
+				conn, err := c.transport.Dial(t.Context(), c.address(1))
+				require.NoError(t, err)
+				require.NoError(t, conn.Send(t.Context(), &wire.Header{Kind: tt.kind}, tt.body))
+				start := time.Now()
+				_, err = conn.Recv()
+				require.ErrorIs(t, err, link.ErrClosed)
+				assert.Less(t, time.Since(start), handshakeTimeout/2)
+				require.NoError(t, conn.Close())
+				require.NoError(t, m.Close())
+				assert.Empty(t, lost, "it was never a peer")
+			})
+		})
+	}
+}
+
+func TestBadAnswerFailsTheDial(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		kind wire.Kind
+		body []byte
+		text string
+	}{
+		{"another kind", wire.KindCall, nil, "answered with a call frame"},
+		{"fault cut off", wire.KindAccept, []byte{1}, "bad or missing"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			eachTransport(t, func(t *testing.T, c cluster) {
+				c.host(t, 1, func(conn link.Conn) {
+					_, err := conn.Recv()
+					assert.NoError(t, err)
+					assert.NoError(t, conn.Send(t.Context(), &wire.Header{Kind: tt.kind}, tt.body))
+					drain(conn)
+				})
+				m := c.node(t, 0)
+				err := m.Send(t.Context(), 1, call(1))
+				require.ErrorIs(t, err, wire.ErrFrame)
+				require.ErrorContains(t, err, "introduce to node 1")
+				require.ErrorContains(t, err, tt.text)
+				require.NoError(t, m.Close())
+			})
+		})
+	}
+}
+
+func TestPeerThatHangsUpInsteadOfAnswering(t *testing.T) {
+	eachTransport(t, func(t *testing.T, c cluster) {
+		c.host(t, 1, func(conn link.Conn) { _, _ = conn.Recv() }) // closed on return
+		m := c.node(t, 0)
+		err := m.Send(t.Context(), 1, call(1))
+		require.ErrorIs(t, err, link.ErrClosed)
+		require.ErrorContains(t, err, "introduce to node 1")
+		assert.Nil(t, m.IsLost(1), "it was never a peer")
+	})
+}
+
+func TestSilentDiallerIsDroppedAfterTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cluster{transport: new(link.Memory)}
+		log := new(logBuffer)
+		cfg := c.config(1)
+		cfg.Logger = log.logger()
+		m := open(t, cfg)
+		m.Start()
+		conn, err := c.transport.Dial(t.Context(), c.address(1))
+		require.NoError(t, err)
+		start := time.Now()
+		_, err = conn.Recv()
+		require.ErrorIs(t, err, link.ErrClosed)
+		assert.Equal(t, handshakeTimeout, time.Since(start))
+		synctest.Wait()
+		assert.Contains(t, log.String(), "no handshake within 10s")
+		require.NoError(t, m.Close())
+	})
+}
+
+func TestSilentAcceptorFailsTheDialAfterTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cluster{transport: new(link.Memory)}
+		c.host(t, 1, drain)
+		m := c.node(t, 0)
+		start := time.Now()
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("caller's patience"))
+		defer cancel()
+		require.ErrorContains(t, m.Send(ctx, 1, call(1)), "connect to node 1: caller's patience")
+		assert.Equal(t, time.Second, time.Since(start))
+
+		err := m.Send(t.Context(), 1, call(1))
+		require.ErrorContains(t, err, "no handshake within 10s")
+		require.NotErrorIs(t, err, context.DeadlineExceeded, "no deadline of the caller's has passed")
+		assert.Equal(t, handshakeTimeout, time.Since(start))
+		require.NoError(t, m.Close())
+	})
+}
+
+// A refused peer that neither reads nor closes is not kept for ever.
+func TestRefusedPeerThatStaysIsDroppedAfterTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cluster{transport: new(link.Memory)}
+		m := c.node(t, 1)
+		start := time.Now()
+		conn := c.stranger(t, 1, wire.Hello{Secret: []byte("x")})
+		assert.Equal(t, wire.FaultUnauthorized, refusal(t, conn).Code)
+		_, err := conn.Recv()
+		require.ErrorIs(t, err, link.ErrClosed)
+		assert.Equal(t, handshakeTimeout, time.Since(start))
+		require.NoError(t, m.Close())
+	})
+}
+
+func TestCloseDoesNotWaitForHandshakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cluster{transport: new(link.Memory)}
+		m := c.node(t, 1)
+		_, err := c.transport.Dial(t.Context(), c.address(1)) // silent
+		require.NoError(t, err)
+		c.stranger(t, 1, wire.Hello{Secret: []byte("x")}) // refused, does not hang up
+		synctest.Wait()
+		start := time.Now()
+		require.NoError(t, m.Close())
+		assert.Zero(t, time.Since(start))
+	})
+}
+
+// failing is a transport whose listener fails for a while, as without free descriptors.
+type failing struct {
+	link.Transport
+	left atomic.Int32
+}
+
+func (f *failing) Listen(addr string) (link.Listener, error) {
+	l, err := f.Transport.Listen(addr)
+	return &failingListener{l, f}, err
+}
+
+type failingListener struct {
+	link.Listener
+	f *failing
+}
+
+func (l *failingListener) Accept() (link.Conn, error) {
+	if l.f.left.Add(-1) >= 0 {
+		return nil, errors.New("too many open files")
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptGoesOnAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cluster{transport: new(link.Memory)}
+		f := &failing{Transport: c.transport}
+		f.left.Store(10)
+		cfg := c.config(1)
+		cfg.Transport = f
+		m := open(t, cfg)
+		m.Start()
+		a := c.node(t, 0)
+		start := time.Now()
+		require.NoError(t, a.Connect(t.Context(), 1))
+		assert.Equal(t, 3275*time.Millisecond, time.Since(start), "5 ms doubled eight times, then twice a second")
+		require.NoError(t, a.Close())
+		require.NoError(t, m.Close())
+	})
+}
+
+func TestCloseDoesNotWaitForTheNextAccept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cluster{transport: new(link.Memory)}
+		f := &failing{Transport: c.transport}
+		f.left.Store(1 << 30)
+		cfg := c.config(1)
+		cfg.Transport = f
+		m := open(t, cfg)
+		m.Start()
+		time.Sleep(10500 * time.Millisecond) // virtual
+		start := time.Now()
+		require.NoError(t, m.Close())
+		assert.Zero(t, time.Since(start))
+	})
+}
