@@ -1,0 +1,111 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// dir is an open directory. All names are resolved below its descriptor and never through a symbolic link, so that
+// nobody can redirect the store by swapping a path.
+type dir struct {
+	fd   int
+	path string
+}
+
+// openDir opens path, made with mode 0700 if missing, and refuses what other users could have put there or could change.
+func openDir(path string) (*dir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("store directory: %w", err)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("store directory: %w", err)
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return nil, fmt.Errorf("store directory %s is a symbolic link or a file: %w", path, ErrUnsafe)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open store directory %s: %w", path, err)
+	}
+	d := &dir{fd: fd, path: path}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errors.Join(fmt.Errorf("stat store directory %s: %w", path, err), d.close())
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
+		return nil, errors.Join(fmt.Errorf("store directory %s has owner %d and mode %#o, want owner %d and 0700: %w",
+			path, st.Uid, st.Mode&0o777, os.Geteuid(), ErrUnsafe), d.close())
+	}
+	return d, nil
+}
+
+func (d *dir) close() error {
+	if err := unix.Close(d.fd); err != nil {
+		return fmt.Errorf("close store directory: %w", err)
+	}
+	return nil
+}
+
+// open opens a regular file of this user's below d. A missing file is an error that matches os.ErrNotExist.
+func (d *dir) open(name string, flags int) (*os.File, error) {
+	fd, err := unix.Openat(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link: %w", filepath.Join(d.path, name), ErrUnsafe)
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: filepath.Join(d.path, name), Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "stat", Path: filepath.Join(d.path, name), Err: err}, f.Close())
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
+		return nil, errors.Join(fmt.Errorf("%s has owner %d and mode %#o: %w",
+			filepath.Join(d.path, name), st.Uid, st.Mode, ErrUnsafe), f.Close())
+	}
+	return f, nil
+}
+
+// create makes a new file; one that exists already is an error that matches os.ErrExist.
+func (d *dir) create(name string) (*os.File, error) {
+	return d.open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
+}
+
+// remove unlinks a file; one that is gone already is no error.
+func (d *dir) remove(name string) error {
+	if err := unix.Unlinkat(d.fd, name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return &os.PathError{Op: "remove", Path: filepath.Join(d.path, name), Err: err}
+	}
+	return nil
+}
+
+func (d *dir) names() ([]string, error) {
+	fd, err := unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("list store directory %s: %w", d.path, err)
+	}
+	f := os.NewFile(uintptr(fd), d.path)
+	names, err := f.Readdirnames(-1)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("list store directory %s: %w", d.path, err)
+	}
+	return names, nil
+}
+
+// capacity returns the size in bytes of the file system that holds d.
+func (d *dir) capacity() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(d.fd, &st); err != nil {
+		return 0, fmt.Errorf("statfs %s: %w", d.path, err)
+	}
+	return int64(st.Blocks) * int64(st.Bsize), nil
+}

@@ -1,0 +1,99 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names in a store directory. Every one starts with the number of the store that owns the file.
+func lockName(store uint64) string { return fmt.Sprintf("%016x.lock", store) }
+func metaName(store uint64) string { return fmt.Sprintf("%016x.meta", store) }
+func segmentName(store uint64, seg uint32) string {
+	return fmt.Sprintf("%016x-%08x.seg", store, seg)
+}
+
+// ledgerName names the file in which pinner records which objects of owner it holds.
+func ledgerName(owner, pinner uint64) string { return fmt.Sprintf("%016x-%016x.pins", owner, pinner) }
+
+// claim takes a new store number by making its lock file and locking it. The kernel drops the lock when the process
+// ends, however it ends, which is how others learn that a store is dead. The lock file is the first file of a store to
+// appear and the last to go.
+func claim(d *dir) (uint64, *os.File, error) {
+	for range 100 {
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return 0, nil, fmt.Errorf("draw a store number: %w", err)
+		}
+		num := binary.LittleEndian.Uint64(b[:])
+		if num == 0 {
+			continue
+		}
+		f, err := d.create(lockName(num))
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return 0, nil, fmt.Errorf("claim a store number: %w", err)
+		}
+		ok, err := lockLinked(f)
+		if err != nil {
+			return 0, nil, errors.Join(fmt.Errorf("claim a store number: %w", err), f.Close(), d.remove(lockName(num)))
+		}
+		if ok {
+			return num, f, nil
+		}
+		// A sweep looked at the file before it was locked and takes it for dead: leave it that number.
+		if err := f.Close(); err != nil {
+			return 0, nil, fmt.Errorf("claim a store number: %w", err)
+		}
+	}
+	return 0, nil, errors.New("claim a store number: every attempt met a concurrent sweep")
+}
+
+// lockLinked takes the exclusive lock on f and reports whether it got it while the file was still in its directory.
+func lockLinked(f *os.File) (bool, error) {
+	err := flock(f, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, fmt.Errorf("stat %s: %w", f.Name(), err)
+	}
+	return st.Nlink > 0, nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// alive reports whether the process of a store still holds its lock.
+func alive(d *dir, store uint64) (bool, error) {
+	f, err := d.open(lockName(store), unix.O_RDWR)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = flock(f, unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, f.Close()
+	}
+	return false, errors.Join(err, f.Close())
+}

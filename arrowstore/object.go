@@ -1,0 +1,159 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Object is a handle on one sealed object: a fixed list of buffers that nobody can change. It pins the object: as long
+// as it is not released, its memory stays, whether the object is deleted, its owner closed or its owner dead.
+type Object struct {
+	st   *Store
+	peer *peer   // nil for the store's own objects
+	rec  *record // of the store's own objects
+	id   ID
+	size int64
+	refs atomic.Int64
+	one  [1][]byte // backs bufs of the common object
+	bufs [][]byte
+}
+
+// Get pins an object of this store or of any other live store on the same directory. It returns ErrNotFound when the
+// object was deleted or its store is gone. The caller releases the Object.
+func (s *Store) Get(id ID) (*Object, error) {
+	if !s.gate.enter() {
+		return nil, ErrClosed
+	}
+	o, err := s.get(id)
+	if err != nil {
+		s.leave()
+		return nil, fmt.Errorf("get: %w", err)
+	}
+	return o, nil
+}
+
+func (s *Store) get(id ID) (*Object, error) {
+	if id.store == s.number {
+		return s.getOwn(id)
+	}
+	if id.IsZero() {
+		return nil, errGone(id)
+	}
+	p, err := s.peers.enter(s, id.store)
+	if err != nil {
+		return nil, err
+	}
+	o, err := p.get(id)
+	if err != nil {
+		p.leave()
+		return nil, err
+	}
+	return o, nil
+}
+
+func (s *Store) getOwn(id ID) (*Object, error) {
+	r := s.records.find(id.slot)
+	if r == nil || !r.pin(id.gen) {
+		return nil, errGone(id)
+	}
+	o := &Object{st: s, rec: r, id: id}
+	o.refs.Store(1)
+	if err := o.openOwn(); err != nil {
+		o.unpin()
+		return nil, err
+	}
+	return o, nil
+}
+
+// openOwn finds the buffers by the record of a pinned object.
+func (o *Object) openOwn() error {
+	r := o.rec
+	if r.where == nowhere {
+		o.one[0] = []byte{}
+		o.bufs = o.one[:r.buffers]
+		return nil
+	}
+	g := o.st.space.find(r.span.seg)
+	if r.buffers == 1 {
+		off := r.span.start()
+		o.size = r.size
+		o.one[0] = g.ro[off : off+r.size : off+r.size]
+		o.bufs = o.one[:]
+		return nil
+	}
+	at := place{segment: g.num, buffers: r.buffers, offset: uint64(r.span.start()), size: uint64(r.size)}
+	return o.open(at, func(num uint32) ([]byte, error) {
+		if num == g.num {
+			return g.ro, nil
+		}
+		return nil, fmt.Errorf("segment %d: %w", num, ErrCorrupt)
+	})
+}
+
+func (p *peer) get(id ID) (*Object, error) {
+	if err := p.pin(id); err != nil {
+		return nil, err
+	}
+	o := &Object{st: p.st, peer: p, id: id}
+	o.refs.Store(1)
+	sl := p.table.slot(id.slot)
+	at := place{
+		segment: sl.segment.Load(), buffers: sl.buffers.Load(),
+		offset: sl.offset.Load(), size: sl.size.Load(),
+	}
+	if err := o.open(at, p.segment); err != nil {
+		p.unpin(id)
+		return nil, fmt.Errorf("object %v: %w", id, err)
+	}
+	return o, nil
+}
+
+// ID returns the object's id, by which any process on the same directory can Get it.
+func (o *Object) ID() ID { return o.id }
+
+// Len returns the number of buffers.
+func (o *Object) Len() int { return len(o.bufs) }
+
+// Buffer returns buffer i, read-only and 64-byte aligned. It is valid until the last Release; writing to it faults. It
+// panics when i is not within 0 and Len.
+func (o *Object) Buffer(i int) []byte { return o.bufs[i] }
+
+// Size returns the sum of the buffers' lengths in bytes.
+func (o *Object) Size() int64 { return o.size }
+
+// Retain makes one more Release necessary. It must not be called on an Object that may be released for the last time
+// meanwhile.
+func (o *Object) Retain() { o.refs.Add(1) }
+
+// Release undoes the Get, Put, Seal or Retain by which the caller holds the object. After the last one the buffers must
+// not be touched. A Release too many does nothing, except under the invariants build tag, where it panics.
+func (o *Object) Release() {
+	for {
+		n := o.refs.Load()
+		if n <= 0 {
+			return
+		}
+		if !o.refs.CompareAndSwap(n, n-1) {
+			continue
+		}
+		if n == 1 {
+			o.unpin()
+			o.st.leave()
+		}
+		return
+	}
+}
+
+func (o *Object) unpin() {
+	if o.peer != nil {
+		o.peer.unpin(o.id)
+		o.peer.leave()
+		return
+	}
+	if o.rec.unpin() {
+		o.st.lastPinGone(o.id.slot)
+	}
+}

@@ -1,0 +1,210 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// peer is another store as this one sees it: its table and, as they are needed, its segments.
+type peer struct {
+	st     *Store
+	number uint64
+	table  *table
+	ledger *ledger
+	gate   gate // every pin is a user
+
+	mu       sync.Mutex // to add segments
+	segments atomic.Pointer[map[uint32][]byte]
+}
+
+// peers are the other stores that this one has read from.
+type peers struct {
+	mu  sync.Mutex // to change the map
+	all atomic.Pointer[map[uint64]*peer]
+}
+
+func (ps *peers) load() map[uint64]*peer {
+	if m := ps.all.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+func (ps *peers) count() int { return len(ps.load()) }
+
+// enter returns the peer of the given number with its gate entered, attaching to it if need be.
+func (ps *peers) enter(s *Store, number uint64) (*peer, error) {
+	if p := ps.load()[number]; p != nil && p.gate.enter() {
+		return p, nil
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.load()[number]; p != nil && p.gate.enter() {
+		return p, nil
+	}
+	p, err := attach(s, number)
+	if err != nil {
+		return nil, err
+	}
+	p.gate.enter()
+	m := maps.Clone(ps.load())
+	if m == nil {
+		m = map[uint64]*peer{}
+	}
+	m[number] = p
+	ps.all.Store(&m)
+	return p, nil
+}
+
+// attach maps a live store's table and makes the ledger of this store's pins on it.
+func attach(s *Store, number uint64) (*peer, error) {
+	live, err := alive(s.dir, number)
+	if err != nil {
+		return nil, err
+	}
+	if !live {
+		return nil, fmt.Errorf("store %016x is gone: %w", number, ErrNotFound)
+	}
+	p := &peer{st: s, number: number}
+	p.segments.Store(&map[uint32][]byte{})
+	if p.table, err = openTable(s.dir, number); err != nil {
+		return nil, err
+	}
+	if p.ledger, err = createLedger(s.dir, number, s.number); err != nil {
+		return nil, errors.Join(err, p.table.close())
+	}
+	p.table.header().attached.Add(1)
+	return p, nil
+}
+
+// pin pins an object of the peer: first in the ledger, then, when the owner can see that, by looking at the object. An
+// owner that deletes does it the other way round, so one of the two always sees the other.
+func (p *peer) pin(id ID) error {
+	sl, ok := p.table.find(id.slot)
+	if !ok {
+		return errGone(id)
+	}
+	for {
+		w := sl.word.Load()
+		if !readable(w, id.gen) || p.table.header().closed.Load() != 0 {
+			return errGone(id)
+		}
+		if w&flagShared != 0 || sl.word.CompareAndSwap(w, w|flagShared) {
+			break
+		}
+	}
+	if err := p.ledger.add(id.slot, id.gen); err != nil {
+		return err
+	}
+	if !readable(sl.word.Load(), id.gen) {
+		p.unpin(id)
+		return errGone(id)
+	}
+	return nil
+}
+
+func (p *peer) unpin(id ID) {
+	if !p.ledger.drop(id.slot) {
+		return
+	}
+	if p.table.slot(id.slot).word.Load()&flagDeleted != 0 {
+		p.table.header().released.Add(1)
+	}
+}
+
+// segment returns the read-only mapping of one of the peer's segments.
+func (p *peer) segment(num uint32) ([]byte, error) {
+	if b := (*p.segments.Load())[num]; b != nil {
+		return b, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b := (*p.segments.Load())[num]; b != nil {
+		return b, nil
+	}
+	b, err := mapSegment(p.st.dir, p.number, num)
+	if err != nil {
+		return nil, err
+	}
+	m := maps.Clone(*p.segments.Load())
+	m[num] = b
+	p.segments.Store(&m)
+	p.st.views.add(b)
+	return b, nil
+}
+
+func mapSegment(d *dir, store uint64, num uint32) ([]byte, error) {
+	f, err := d.open(segmentName(store, num), unix.O_RDONLY)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("segment %d of store %016x is gone: %w", num, store, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if st.Size <= 0 || st.Size%chunkSize != 0 {
+		return nil, errors.Join(fmt.Errorf("segment of %d bytes: %w", st.Size, ErrCorrupt), f.Close())
+	}
+	b, err := mapFile(f, st.Size, unix.PROT_READ)
+	return b, errors.Join(err, f.Close())
+}
+
+// leave ends a use of the peer; the last one after it was shut finishes it.
+func (p *peer) leave() {
+	if p.gate.leave() {
+		_ = p.finish() // nobody waits for it; what could not be removed goes when the directory is next swept
+	}
+}
+
+func (p *peer) finish() error {
+	var errs []error
+	for _, b := range *p.segments.Load() {
+		p.st.views.remove(b)
+		errs = append(errs, unmap(b))
+	}
+	return errors.Join(append(errs, p.table.close(), p.ledger.close(), p.st.dir.remove(ledgerName(p.number, p.st.number)))...)
+}
+
+// reap detaches from stores that closed or died; mappings go with their last pin.
+func (ps *peers) reap(s *Store) error {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var errs []error
+	kept := map[uint64]*peer{}
+	for num, p := range ps.load() {
+		live, err := alive(s.dir, num)
+		errs = append(errs, err)
+		if err != nil || live && p.table.header().closed.Load() == 0 {
+			kept[num] = p
+			continue
+		}
+		if _, empty := p.gate.shut(); empty {
+			errs = append(errs, p.finish())
+		}
+	}
+	ps.all.Store(&kept)
+	return errors.Join(errs...)
+}
+
+// close detaches from all peers. No pins are left.
+func (ps *peers) close() error {
+	var errs []error
+	for _, p := range ps.load() {
+		if first, _ := p.gate.shut(); first {
+			errs = append(errs, p.finish())
+		}
+	}
+	return errors.Join(errs...)
+}

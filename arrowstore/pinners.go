@@ -1,0 +1,94 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"errors"
+	"os"
+)
+
+// pinners are the ledgers of other stores on this one's objects. They are guarded by the store's lock.
+type pinners struct {
+	attached uint32 // value of tableHeader.attached when the directory was last listed
+	ledgers  map[uint64]*ledger
+	broken   bool // a ledger could not be read: pins are not known, so nothing shared may be reused
+}
+
+// hold reports whether any other live store pins generation gen of a slot. The caller has made the slot unreadable: a
+// pin that is not visible now will be taken back by whoever tries to make it.
+func (p *pinners) hold(s *Store, slot, gen uint32) bool {
+	if n := s.table.header().attached.Load(); n != p.attached || p.broken {
+		p.broken = p.discover(s) != nil
+		p.attached = n
+	}
+	if p.broken {
+		return true
+	}
+	for _, l := range p.ledgers {
+		if l.holds(slot, gen) {
+			return true
+		}
+	}
+	return false
+}
+
+// discover maps the ledgers that appeared since the last time.
+func (p *pinners) discover(s *Store) error {
+	names, err := s.dir.names()
+	if err != nil {
+		return err
+	}
+	if p.ledgers == nil {
+		p.ledgers = map[uint64]*ledger{}
+	}
+	var errs []error
+	for _, name := range names {
+		stores, ok := parseName(name)
+		if !ok || len(stores) != 2 || stores[0] != s.number || p.ledgers[stores[1]] != nil {
+			continue
+		}
+		live, err := alive(s.dir, stores[1])
+		if err == nil && !live {
+			continue // its pins do not count
+		}
+		l, err := openLedger(s.dir, s.number, stores[1])
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if l != nil {
+			p.ledgers[stores[1]] = l
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reap forgets the ledgers of dead stores.
+func (p *pinners) reap(s *Store) error {
+	var errs []error
+	for num, l := range p.ledgers {
+		live, err := alive(s.dir, num)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !live {
+			delete(p.ledgers, num)
+			errs = append(errs, l.close(), s.dir.remove(ledgerName(s.number, num)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *pinners) close() error {
+	var errs []error
+	for _, l := range p.ledgers {
+		errs = append(errs, l.close())
+	}
+	p.ledgers = nil
+	return errors.Join(errs...)
+}

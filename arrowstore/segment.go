@@ -1,0 +1,77 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	chunkSize  = 256 << 10 // bytes of a segment that get or lose their memory together
+	chunkUnits = chunkSize / unit
+)
+
+// segment is one file of this store's objects, mapped twice: for its writers, and read-only for views, so that a stray
+// write through a view faults instead of damaging what others read.
+type segment struct {
+	num    uint32 // in the file name; never used again in this store
+	index  uint32 // in the list of segments; used again
+	node   int32  // heap node at offset 0
+	file   *os.File
+	rw, ro []byte
+	spans  int // objects in it
+	chunks []chunk
+}
+
+type chunk struct {
+	spans  uint16 // objects that overlap it
+	backed bool   // has memory
+}
+
+func createSegment(d *dir, store uint64, num uint32, size int64) (*segment, error) {
+	f, err := d.create(segmentName(store, num))
+	if err != nil {
+		return nil, fmt.Errorf("create segment: %w", err)
+	}
+	g := &segment{num: num, file: f, chunks: make([]chunk, size/chunkSize)}
+	err = f.Truncate(size)
+	if err == nil {
+		g.rw, err = mapFile(f, size, unix.PROT_READ|unix.PROT_WRITE)
+	}
+	if err == nil {
+		g.ro, err = mapFile(f, size, unix.PROT_READ)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("create segment: %w", noSpace(err)), g.close(), d.remove(segmentName(store, num)))
+	}
+	return g, nil
+}
+
+func (g *segment) close() error {
+	err := errors.Join(unmap(g.rw), unmap(g.ro), g.file.Close())
+	g.rw, g.ro = nil, nil
+	return err
+}
+
+// chunkRange returns the chunks that a span overlaps and, within them, those that it covers wholly.
+func chunkRange(sp span) (first, end, wholeFirst, wholeEnd int) {
+	last := sp.off + sp.units
+	first, end = int(sp.off/chunkUnits), int((last+chunkUnits-1)/chunkUnits)
+	wholeFirst, wholeEnd = int((sp.off+chunkUnits-1)/chunkUnits), int(last/chunkUnits)
+	return first, end, wholeFirst, max(wholeFirst, wholeEnd)
+}
+
+// unbacked counts the chunks of a range that have no memory.
+func (g *segment) unbacked(first, end int) (n int) {
+	for _, c := range g.chunks[first:end] {
+		if !c.backed {
+			n++
+		}
+	}
+	return n
+}

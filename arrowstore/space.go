@@ -1,0 +1,306 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+)
+
+// space is the memory of a store's own objects: the segments, the heap that divides them, and which chunks of them have
+// memory behind them. Segments reserve addresses only; chunks are backed by fallocate before anything touches them and
+// given back by punching holes. All but find is guarded by the store's lock.
+type space struct {
+	dir   *dir
+	store uint64
+	limit int64
+	size  int64 // of a segment
+
+	heap     *heap
+	segments atomic.Pointer[[]atomic.Pointer[segment]]
+	spare    []uint32 // indexes of segments that are gone
+	nextNum  uint32
+	count    int   // segments
+	backed   int64 // bytes with memory behind them
+	used     int64 // bytes in spans
+	idle     int64 // backed bytes without any object
+	keepIdle int64
+	noPunch  bool
+
+	mapped   func(*segment)
+	unmapped func(*segment)
+}
+
+// block is a span that was taken, on its way to become an object.
+type block struct {
+	span
+	seg *segment
+	// coldFrom and coldTo bound the bytes of the segment that are counted as backed but are not yet: whole chunks that
+	// nobody else touches, so that the taker backs them outside the store's lock.
+	coldFrom, coldTo int64
+}
+
+func newSpace(d *dir, store uint64, o options) *space {
+	s := &space{dir: d, store: store, limit: o.limit, size: o.segment, heap: newHeap(), keepIdle: min(o.limit/4, 1<<30)}
+	s.segments.Store(&[]atomic.Pointer[segment]{})
+	return s
+}
+
+// find returns the segment of a span that holds an object.
+func (s *space) find(index uint32) *segment { return (*s.segments.Load())[index].Load() }
+
+// take reserves a block of at least size bytes.
+func (s *space) take(size int64) (block, error) {
+	if size > s.limit {
+		return block{}, fmt.Errorf("object of %d bytes in a store limited to %d: %w", size, s.limit, ErrNoSpace)
+	}
+	units := uint32(roundUp(max(size, 1), unit) >> unitShift)
+	sp, ok := s.heap.take(units)
+	if !ok {
+		if err := s.addSegment(units); err != nil {
+			return block{}, err
+		}
+		if sp, ok = s.heap.take(units); !ok {
+			return block{}, fmt.Errorf("no room in a new segment: %w", ErrNoSpace)
+		}
+	}
+	b := block{span: sp, seg: s.find(sp.seg)}
+	if err := s.back(&b); err != nil {
+		s.heap.give(sp)
+		return block{}, err
+	}
+	first, end, _, _ := chunkRange(sp)
+	for i := first; i < end; i++ {
+		c := &b.seg.chunks[i]
+		if c.spans == 0 {
+			s.idle -= chunkSize
+		}
+		c.spans++
+	}
+	b.seg.spans++
+	s.used += sp.bytes()
+	return b, nil
+}
+
+// back sees that every chunk of a block has memory or is in its cold range. On success all of them count as backed, and
+// those without objects as idle.
+func (s *space) back(b *block) error {
+	first, end, wholeFirst, wholeEnd := chunkRange(b.span)
+	missing := int64(b.seg.unbacked(first, end)) * chunkSize
+	if missing == 0 {
+		return nil
+	}
+	if s.backed+missing > s.limit {
+		s.trim(s.backed+missing-s.limit, b.span)
+		// Trimming may have punched chunks of this very block, which were idle.
+		missing = int64(b.seg.unbacked(first, end)) * chunkSize
+		if s.backed+missing > s.limit {
+			return fmt.Errorf("%d of %d bytes in use, %d more needed: %w", s.used, s.limit, b.bytes(), ErrNoSpace)
+		}
+	}
+	for i := first; i < end; i++ {
+		whole := i >= wholeFirst && i < wholeEnd
+		if b.seg.chunks[i].backed || whole {
+			continue
+		}
+		if err := s.backChunk(b, i); err != nil {
+			return err
+		}
+	}
+	for i := wholeFirst; i < wholeEnd; i++ {
+		if c := &b.seg.chunks[i]; !c.backed {
+			if b.coldTo == 0 {
+				b.coldFrom = int64(i) * chunkSize
+			}
+			b.coldTo = int64(i+1) * chunkSize
+			c.backed = true
+			s.backed += chunkSize
+			s.idle += chunkSize
+		}
+	}
+	return nil
+}
+
+func (s *space) backChunk(b *block, i int) error {
+	g, off := b.seg, int64(i)*chunkSize
+	err := noSpace(allocate(g.file, off, chunkSize))
+	if errors.Is(err, ErrNoSpace) && s.idle > 0 {
+		s.trim(s.idle, b.span)
+		err = noSpace(allocate(g.file, off, chunkSize))
+	}
+	if err != nil {
+		return fmt.Errorf("%d bytes in use, %d held of the file system of %s: %w", s.used, s.backed, s.dir.path, err)
+	}
+	g.chunks[i].backed = true
+	s.backed += chunkSize
+	s.idle += chunkSize
+	return nil
+}
+
+// give takes a block's memory back. Chunks left without objects are kept for the next ones up to keepIdle.
+func (s *space) give(sp span) {
+	g := s.find(sp.seg)
+	first, end, _, _ := chunkRange(sp)
+	for i := first; i < end; i++ {
+		c := &g.chunks[i]
+		if c.spans--; c.spans == 0 {
+			s.idle += chunkSize
+		}
+	}
+	g.spans--
+	s.used -= sp.bytes()
+	s.heap.give(sp)
+	if s.idle > s.keepIdle {
+		s.trim(s.idle-s.keepIdle/2, span{})
+	}
+}
+
+// fail takes back a block whose cold range could not be backed: what was counted as backed is not.
+func (s *space) fail(b block) {
+	for i := b.coldFrom / chunkSize; i < b.coldTo/chunkSize; i++ {
+		b.seg.chunks[i].backed = false
+		s.backed -= chunkSize
+		s.idle -= chunkSize // give counts the chunk as idle
+	}
+	// Where holes cannot be punched the file keeps what was written, and the next to back the range finds it there.
+	_ = punch(b.seg.file, b.coldFrom, b.coldTo-b.coldFrom)
+	s.give(b.span)
+}
+
+// trim returns at least want bytes of idle memory to the system if there are as many, sparing those of one span, and
+// removes segments without objects, all but one.
+func (s *space) trim(want int64, spare span) {
+	s.heap.trim(func(span) {})
+	for i := range *s.segments.Load() {
+		g := s.find(uint32(i))
+		if g == nil || want <= 0 {
+			continue
+		}
+		if g.spans == 0 && s.count > 1 && (spare.units == 0 || spare.seg != g.index) {
+			want -= s.removeSegment(g)
+			continue
+		}
+		for first := 0; first < len(g.chunks) && want > 0; {
+			if g.chunks[first].spans > 0 || !g.chunks[first].backed {
+				first++
+				continue
+			}
+			end := first + 1
+			for end < len(g.chunks) && g.chunks[end].spans == 0 && g.chunks[end].backed {
+				end++
+			}
+			want -= s.release(g, first, end)
+			first = end
+		}
+	}
+}
+
+// release punches the chunks of a range that have memory and no object.
+func (s *space) release(g *segment, first, end int) (freed int64) {
+	if s.noPunch || first >= end {
+		return 0
+	}
+	if err := punch(g.file, int64(first)*chunkSize, int64(end-first)*chunkSize); err != nil {
+		s.noPunch = errors.Is(err, errNoPunch) // the memory stays backed and idle, to be used again
+		return 0
+	}
+	for i := first; i < end; i++ {
+		if c := &g.chunks[i]; c.backed && c.spans == 0 {
+			c.backed = false
+			s.backed -= chunkSize
+			s.idle -= chunkSize
+			freed += chunkSize
+		}
+	}
+	return freed
+}
+
+func (s *space) addSegment(units uint32) error {
+	size := s.size
+	if need := roundUp(int64(units)*unit, chunkSize); need > size/2 {
+		size = need // a large object gets a segment of its own
+	}
+	g, err := createSegment(s.dir, s.store, s.nextNum, size)
+	if err != nil {
+		return err
+	}
+	s.nextNum++
+	g.node = s.heap.addSegment(s.index(g), uint32(size>>unitShift))
+	s.count++
+	s.mapped(g)
+	return nil
+}
+
+// index puts a segment into the list. Readers see the list without a lock, so it is copied to grow.
+func (s *space) index(g *segment) uint32 {
+	if n := len(s.spare); n > 0 {
+		g.index, s.spare = s.spare[n-1], s.spare[:n-1]
+		(*s.segments.Load())[g.index].Store(g)
+		return g.index
+	}
+	old := *s.segments.Load()
+	list := make([]atomic.Pointer[segment], max(8, 2*len(old)))
+	for i := range old {
+		list[i].Store(old[i].Load())
+	}
+	g.index = uint32(len(old))
+	list[g.index].Store(g)
+	for i := len(list) - 1; i > len(old); i-- {
+		s.spare = append(s.spare, uint32(i))
+	}
+	s.segments.Store(&list)
+	return g.index
+}
+
+// removeSegment returns a segment without objects to the system. Punching first frees its memory even where a reader
+// still has the file mapped.
+func (s *space) removeSegment(g *segment) (freed int64) {
+	s.release(g, 0, len(g.chunks))
+	for _, c := range g.chunks {
+		if c.backed {
+			s.backed -= chunkSize
+			s.idle -= chunkSize
+		}
+		freed += chunkSize
+	}
+	s.heap.dropSegment(g.node)
+	s.unmapped(g)
+	(*s.segments.Load())[g.index].Store(nil)
+	s.spare = append(s.spare, g.index)
+	s.count--
+	// Nothing refers to the segment any more; a file that could not be removed goes when the store is swept.
+	_ = errors.Join(s.dir.remove(segmentName(s.store, g.num)), g.close())
+	return freed
+}
+
+// removeFiles unlinks all segments; mappings stay.
+func (s *space) removeFiles() error {
+	var errs []error
+	for g := range s.all() {
+		errs = append(errs, s.dir.remove(segmentName(s.store, g.num)))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *space) close() error {
+	var errs []error
+	for g := range s.all() {
+		s.unmapped(g)
+		errs = append(errs, g.close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *space) all() iter.Seq[*segment] {
+	list := *s.segments.Load()
+	return func(yield func(*segment) bool) {
+		for i := range list {
+			if g := list[i].Load(); g != nil && !yield(g) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,180 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	tableMagic   = 0x31304c4254545554 // "TUTTBL01" in memory
+	tableVersion = 1
+	pageSize     = 4096
+	slotSize     = 32
+	slotGrain    = 64 << 10 / slotSize // slots backed with memory at a time
+	wordBits     = 6 * (^uint(0) >> 63)
+	maxSlots     = 1 << (18 + wordBits) // 16 Mi objects per store, 256 Ki on 32-bit systems
+
+	maxBuffers = 1 << 20
+	maxObject  = 1 << 37
+)
+
+// tableHeader is the first page of a table file. Fields that different sides write are 64 bytes apart.
+type tableHeader struct {
+	magic    atomic.Uint64
+	store    atomic.Uint64
+	version  atomic.Uint32
+	capacity atomic.Uint32 // slots that the file has room for
+	_        [40]byte
+
+	slots  atomic.Uint32 // slots backed with memory; the owner adds
+	closed atomic.Uint32 // 1 when the owner closed its store
+	_      [56]byte
+
+	attached atomic.Uint32 // counts the ledgers made for this store, so that the owner sees new ones
+	_        [60]byte
+
+	released atomic.Uint32 // counts last pins of deleted objects that went, so that the owner looks for memory to reuse
+	_        [60]byte
+}
+
+// State of an object, the low half of a slot's word; the high half is the generation.
+const (
+	flagSealed  = 1 << 0 // readable
+	flagDeleted = 1 << 1 // the owner dropped its reference; no new pins
+	flagShared  = 1 << 2 // another process pinned it at some time: ledgers must be searched before memory is reused
+)
+
+// slot is the shared description of one object. Only word is ever written by others than the owner, and they only add
+// flagShared. The rest is written before word says sealed and stays until the generation ends.
+type slot struct {
+	word    atomic.Uint64
+	segment atomic.Uint32
+	buffers atomic.Uint32
+	offset  atomic.Uint64 // in bytes within the segment
+	size    atomic.Uint64 // in bytes: of the buffer if there is one, else of the buffer table
+}
+
+// table is a mapped table file: the owner's or a view of another store's.
+type table struct {
+	mem  []byte
+	file *os.File // of the owner only
+}
+
+func tableSize() int64 { return pageSize + maxSlots*slotSize }
+
+func createTable(d *dir, store uint64) (*table, error) {
+	f, err := d.create(metaName(store))
+	if err != nil {
+		return nil, fmt.Errorf("create object table: %w", err)
+	}
+	t := &table{file: f}
+	if err := t.setUp(store); err != nil {
+		return nil, errors.Join(fmt.Errorf("create object table: %w", noSpace(err)), t.close(), d.remove(metaName(store)))
+	}
+	return t, nil
+}
+
+func (t *table) setUp(store uint64) error {
+	if err := t.file.Truncate(tableSize()); err != nil {
+		return err
+	}
+	if err := allocate(t.file, 0, pageSize); err != nil {
+		return err
+	}
+	var err error
+	if t.mem, err = mapFile(t.file, tableSize(), unix.PROT_READ|unix.PROT_WRITE); err != nil {
+		return err
+	}
+	h := t.header()
+	h.store.Store(store)
+	h.version.Store(tableVersion)
+	h.capacity.Store(maxSlots)
+	h.magic.Store(tableMagic)
+	return nil
+}
+
+// openTable maps the table of another store.
+func openTable(d *dir, store uint64) (*table, error) {
+	f, err := d.open(metaName(store), unix.O_RDWR)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err := mapTable(f, store)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("open object table of store %016x: %w", store, err)
+	}
+	return t, nil
+}
+
+func mapTable(f *os.File, store uint64) (*table, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, err
+	}
+	if st.Size != tableSize() {
+		return nil, fmt.Errorf("%d bytes, want %d: %w", st.Size, tableSize(), ErrCorrupt)
+	}
+	mem, err := mapFile(f, tableSize(), unix.PROT_READ|unix.PROT_WRITE)
+	if err != nil {
+		return nil, err
+	}
+	t := &table{mem: mem}
+	h := t.header()
+	if h.magic.Load() != tableMagic || h.version.Load() != tableVersion || h.store.Load() != store || h.capacity.Load() != maxSlots {
+		return nil, errors.Join(fmt.Errorf("header of another kind: %w", ErrCorrupt), t.close())
+	}
+	return t, nil
+}
+
+func (t *table) header() *tableHeader { return (*tableHeader)(unsafe.Pointer(&t.mem[0])) }
+
+// slot returns slot i, which must be below maxSlots and backed.
+func (t *table) slot(i uint32) *slot {
+	return (*slot)(unsafe.Pointer(&t.mem[pageSize+int(i)*slotSize]))
+}
+
+// find returns slot i if the store has it.
+func (t *table) find(i uint32) (*slot, bool) {
+	if i >= min(t.header().slots.Load(), maxSlots) {
+		return nil, false
+	}
+	return t.slot(i), true
+}
+
+// grow backs another grain of slots and returns the first of them.
+func (t *table) grow() (uint32, error) {
+	n := t.header().slots.Load()
+	if n >= maxSlots {
+		return 0, fmt.Errorf("more than %d objects in one store: %w", maxSlots, ErrNoSpace)
+	}
+	if err := allocate(t.file, pageSize+int64(n)*slotSize, slotGrain*slotSize); err != nil {
+		return 0, fmt.Errorf("grow object table: %w", noSpace(err))
+	}
+	t.header().slots.Store(n + slotGrain)
+	return n, nil
+}
+
+func (t *table) close() error {
+	err := unmap(t.mem)
+	t.mem = nil
+	if t.file != nil {
+		err = errors.Join(err, t.file.Close())
+	}
+	return err
+}
+
+// readable reports whether a slot's word says that generation gen can be pinned.
+func readable(word uint64, gen uint32) bool {
+	return uint32(word>>32) == gen && word&(flagSealed|flagDeleted) == flagSealed
+}

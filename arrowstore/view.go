@@ -1,0 +1,53 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Numeric is the set of element types that a View can have.
+type Numeric interface {
+	~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64 |
+		~int | ~uint | ~float32 | ~float64 | ~complex64 | ~complex128
+}
+
+// View is a read-only slice of numbers over an object's memory. It pins the object.
+type View[T Numeric] struct {
+	obj   *Object
+	slice []T
+}
+
+// ViewOf returns the object's one buffer as a slice of T, in the byte order of the host, without copying. It retains the
+// object. It returns ErrType when the object has not exactly one buffer or its length is no multiple of the size of T.
+func ViewOf[T Numeric](o *Object) (*View[T], error) {
+	var zero T
+	size := int(unsafe.Sizeof(zero))
+	if o.Len() != 1 {
+		return nil, fmt.Errorf("view of an object of %d buffers: %w", o.Len(), ErrType)
+	}
+	b := o.Buffer(0)
+	if len(b)%size != 0 {
+		return nil, fmt.Errorf("view of %d bytes as elements of %d: %w", len(b), size, ErrType)
+	}
+	v := &View[T]{obj: o, slice: []T{}}
+	if len(b) > 0 {
+		v.slice = unsafe.Slice((*T)(unsafe.Pointer(&b[0])), len(b)/size)
+	}
+	o.Retain()
+	return v, nil
+}
+
+// Slice returns the numbers. They are valid until the last Release; writing to them faults.
+func (v *View[T]) Slice() []T { return v.slice }
+
+// Object returns the object that the view pins.
+func (v *View[T]) Object() *Object { return v.obj }
+
+// Retain makes one more Release necessary.
+func (v *View[T]) Retain() { v.obj.Retain() }
+
+// Release undoes ViewOf or Retain. After the last one the slice must not be touched.
+func (v *View[T]) Release() { v.obj.Release() }

@@ -1,0 +1,270 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package arrowstore
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// draft is an object that is being written: a slot with a record, and memory.
+type draft struct {
+	slot  uint32
+	rec   *record
+	block block
+}
+
+// Put copies the buffers into a new object and seals it. The caller releases the Object; the object itself stays until
+// Delete or Close. It returns ErrNoSpace when the store is full. Buffers may be empty, and there may be none.
+func (s *Store) Put(buffers ...[]byte) (*Object, error) {
+	size, err := layoutSize(buffers, func(b []byte) int { return len(b) })
+	if err != nil {
+		return nil, fmt.Errorf("put: %w", err)
+	}
+	if !s.gate.enter() {
+		return nil, ErrClosed
+	}
+	d, err := s.begin(size)
+	if err == nil {
+		err = s.copyIn(&d, buffers, size)
+	}
+	if err != nil {
+		s.leave()
+		return nil, fmt.Errorf("put: %w", err)
+	}
+	o, err := s.seal(d, len(buffers), size)
+	if err != nil {
+		s.leave()
+		return nil, fmt.Errorf("put: %w", err)
+	}
+	return o, nil
+}
+
+// copyIn writes buffers and their table into a draft, which it drops if that fails.
+func (s *Store) copyIn(d *draft, buffers [][]byte, size int64) error {
+	if size == 0 {
+		return nil
+	}
+	off := tableLen(len(buffers))
+	var table []byte
+	if off > 0 {
+		table = make([]byte, 0, off)
+	}
+	for _, b := range buffers {
+		off = roundUp(off, unit)
+		if table != nil {
+			table = appendEntry(table, d.block.seg.num, d.block.start()+off, int64(len(b)))
+		}
+		if err := d.block.write(b, off); err != nil {
+			s.drop(*d)
+			return err
+		}
+		off += int64(len(b))
+	}
+	if err := d.block.write(table, 0); err != nil {
+		s.drop(*d)
+		return err
+	}
+	return nil
+}
+
+// write copies b to an offset of the block. Memory that is not backed yet is written through the file, which neither
+// clears pages first nor faults on each of them, and which reports a full file system.
+func (b *block) write(p []byte, off int64) error {
+	if b.coldTo == 0 {
+		copy(b.seg.rw[b.start()+off:], p)
+		return nil
+	}
+	if _, err := b.seg.file.WriteAt(p, b.start()+off); err != nil {
+		return noSpace(err)
+	}
+	return nil
+}
+
+// begin takes a slot and memory for an object of the given size.
+func (s *Store) begin(size int64) (draft, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reclaimLocked()
+	d, err := s.beginLocked(size)
+	if errors.Is(err, ErrNoSpace) && len(s.mu.zombies) > 0 {
+		if reapErr := s.reapPinnersLocked(); reapErr != nil {
+			return draft{}, errors.Join(err, reapErr)
+		}
+		d, err = s.beginLocked(size)
+	}
+	return d, err
+}
+
+func (s *Store) beginLocked(size int64) (draft, error) {
+	var d draft
+	var err error
+	if size > 0 {
+		if d.block, err = s.space.take(size); err != nil {
+			return draft{}, err
+		}
+	}
+	if d.slot, d.rec, err = s.records.take(s.table); err != nil {
+		if size > 0 {
+			s.space.fail(d.block)
+		}
+		return draft{}, err
+	}
+	if size > 0 {
+		d.rec.where, d.rec.span = inSpan, d.block.span
+	}
+	return d, nil
+}
+
+// drop gives an unsealed draft back.
+func (s *Store) drop(d draft) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.rec.where == inSpan {
+		s.space.fail(d.block)
+	}
+	s.records.give(d.slot, d.rec)
+}
+
+// seal makes a written draft readable by all and returns its handle. On an error the draft is dropped.
+func (s *Store) seal(d draft, buffers int, size int64) (*Object, error) {
+	r, sl := d.rec, s.table.slot(d.slot)
+	r.buffers, r.size = uint32(buffers), size
+	if buffers != 1 {
+		r.size = int64(buffers) * entrySize
+	}
+	if d.rec.where == inSpan {
+		sl.segment.Store(d.block.seg.num)
+		sl.offset.Store(uint64(d.block.start()))
+	}
+	sl.buffers.Store(r.buffers)
+	sl.size.Store(uint64(r.size))
+	gen := r.gen()
+	sl.word.Store(uint64(gen)<<32 | flagSealed)
+	r.ref.Store(uint64(gen)<<32 | recordSealed | 1)
+	o := &Object{st: s, rec: r, id: ID{store: s.number, slot: d.slot, gen: gen}}
+	o.refs.Store(1)
+	if err := o.openOwn(); err != nil {
+		r.ref.Store(uint64(gen) << 32)
+		sl.word.Store(uint64(gen) << 32)
+		s.drop(d)
+		return nil, err
+	}
+	return o, nil
+}
+
+// Writer is an object that is written in place. It belongs to one goroutine at a time, and must be sealed or aborted.
+type Writer struct {
+	st   *Store
+	d    draft
+	size int64
+	done atomic.Bool
+	one  [1][]byte
+	bufs [][]byte
+}
+
+// Create starts an object of one buffer of the given size in bytes, whose contents are not specified until written.
+func (s *Store) Create(size int) (*Writer, error) {
+	sizes := [1]int{size}
+	return s.CreateBuffers(sizes[:]...)
+}
+
+// CreateBuffers starts an object with one buffer for each size, in bytes. Their contents are not specified until
+// written. It returns ErrNoSpace when the store is full: no write to the buffers can fail later.
+func (s *Store) CreateBuffers(sizes ...int) (*Writer, error) {
+	size, err := layoutSize(sizes, func(n int) int { return n })
+	if err != nil {
+		return nil, fmt.Errorf("create object: %w", err)
+	}
+	if !s.gate.enter() {
+		return nil, ErrClosed
+	}
+	d, err := s.begin(size)
+	if err == nil {
+		err = s.warm(&d)
+	}
+	if err != nil {
+		s.leave()
+		return nil, fmt.Errorf("create object: %w", err)
+	}
+	w := &Writer{st: s, d: d, size: size}
+	w.lay(sizes)
+	return w, nil
+}
+
+// warm backs the cold part of a draft's memory; it drops the draft if that fails.
+func (s *Store) warm(d *draft) error {
+	if d.block.coldTo == 0 {
+		return nil
+	}
+	if err := allocate(d.block.seg.file, d.block.coldFrom, d.block.coldTo-d.block.coldFrom); err != nil {
+		s.drop(*d)
+		return noSpace(err)
+	}
+	d.block.coldFrom, d.block.coldTo = 0, 0
+	return nil
+}
+
+// lay cuts the memory into buffers and writes the table.
+func (w *Writer) lay(sizes []int) {
+	w.bufs = w.one[:0]
+	var mem []byte
+	if w.size > 0 {
+		start := w.d.block.start()
+		mem = w.d.block.seg.rw[start : start+w.size]
+	}
+	off := tableLen(len(sizes))
+	table := mem[:0]
+	for _, n := range sizes {
+		off = roundUp(off, unit)
+		if len(sizes) != 1 {
+			table = appendEntry(table, w.d.block.seg.num, w.d.block.start()+off, int64(n))
+		}
+		if n == 0 {
+			w.bufs = append(w.bufs, []byte{})
+			continue
+		}
+		end := off + int64(n)
+		w.bufs = append(w.bufs, mem[off:end:end])
+		off = end
+	}
+}
+
+// Bytes returns the first buffer to be written, or nil if there is none. It must not be written to after Seal or Abort.
+func (w *Writer) Bytes() []byte {
+	if len(w.bufs) == 0 {
+		return nil
+	}
+	return w.bufs[0]
+}
+
+// Len returns the number of buffers.
+func (w *Writer) Len() int { return len(w.bufs) }
+
+// Buffer returns buffer i to be written. It must not be written to after Seal or Abort.
+func (w *Writer) Buffer(i int) []byte { return w.bufs[i] }
+
+// Seal makes the object immutable and readable by every process. The caller releases the Object. It returns ErrSealed
+// when the Writer was sealed or aborted before.
+func (w *Writer) Seal() (*Object, error) {
+	if w.done.Swap(true) {
+		return nil, ErrSealed
+	}
+	o, err := w.st.seal(w.d, len(w.bufs), w.size)
+	if err != nil {
+		w.st.leave()
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return o, nil
+}
+
+// Abort gives the memory back. After Seal or Abort it does nothing, so it can be deferred.
+func (w *Writer) Abort() {
+	if w.done.Swap(true) {
+		return
+	}
+	w.st.drop(w.d)
+	w.st.leave()
+}
