@@ -66,12 +66,7 @@ race: ## Run all tests with the race detector; says so and stops there without a
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target of every package for FUZZTIME=20s each
-	@$(GO) test -list '^Fuzz' $(PKG) \
-	| awk '/^Fuzz/ { t[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, t[i]; n = 0 } /^FAIL/ { print >"/dev/stderr" }' \
-	| while read -r package target; do \
-		echo "fuzz $$package $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
-	done
+	@GO='$(GO)' scripts/fuzz $(FUZZTIME) $(PKG)
 
 .PHONY: bench
 bench: $(BIN)/benchstat ## Run benchmarks (BENCH=regexp COUNT=10), into .out/bench.txt, compared with BASE=file if given
