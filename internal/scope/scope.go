@@ -74,6 +74,9 @@ func (s *Scope) End() {
 
 type key struct{}
 
+// IsKey reports whether key is what From looks up, for contexts that answer it themselves with a *Scope.
+func IsKey(k any) bool { return k == key{} }
+
 // With returns a context in which From finds s.
 func With(ctx context.Context, s *Scope) context.Context { return context.WithValue(ctx, key{}, s) }
 

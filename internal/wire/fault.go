@@ -12,7 +12,6 @@ type FaultCode uint8
 // The codes. A new one is added at the end; the numbers are part of the format.
 const (
 	FaultOther        FaultCode = iota // an error with no class of its own
-	FaultActor                         // the actor's method returned an error
 	FaultPanic                         // the actor's method panicked; Stack is set
 	FaultCanceled                      // context.Canceled
 	FaultDeadline                      // context.DeadlineExceeded
@@ -27,19 +26,26 @@ const (
 	FaultClosed                        // the node is shutting down
 	FaultBuild                         // the two sides are different builds
 	FaultUnauthorized                  // wrong cluster secret
+	FaultNoSpace                       // the object store has no room
+	FaultNoKind                        // the kind is not in the table
 	faultEnd
 )
 
 // Fault is an error as it travels.
 type Fault struct {
 	Code    FaultCode
+	Own     bool // the actor's own method or constructor returned the error
 	Message string
 	Stack   string // of the goroutine that panicked, if the code is FaultPanic
 }
 
 // Append appends the fault to dst and returns it.
 func (f *Fault) Append(dst []byte) []byte {
-	dst = append(dst, byte(f.Code))
+	own := byte(0)
+	if f.Own {
+		own = 1
+	}
+	dst = append(dst, byte(f.Code), own)
 	dst = appendBytes(dst, f.Message)
 	return appendBytes(dst, f.Stack)
 }
@@ -50,6 +56,13 @@ func ParseFault(b []byte) (Fault, error) {
 	f := Fault{Code: FaultCode(cur.byte("code"))}
 	if f.Code >= faultEnd {
 		f.Code = FaultOther // a code of a newer build
+	}
+	switch cur.byte("own") {
+	case 0:
+	case 1:
+		f.Own = true
+	default:
+		cur.fail("own")
 	}
 	f.Message = string(cur.bytes("message"))
 	f.Stack = string(cur.bytes("stack"))

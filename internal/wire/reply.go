@@ -60,3 +60,19 @@ func ParseReply(b []byte, yield func(Result) bool) error {
 	}
 	return cur.err
 }
+
+// AppendRelease appends one object's identity to the body of a release frame and returns it.
+func AppendRelease(dst, id []byte) []byte { return appendBytes(dst, id) }
+
+// ParseRelease calls yield for every identity in a release frame's body, until yield returns false. The identities
+// alias b.
+func ParseRelease(b []byte, yield func(id []byte) bool) error {
+	cur := cursor{b: b, what: "release"}
+	for len(cur.b) > 0 {
+		id := cur.bytes("identity")
+		if cur.err != nil || !yield(id) {
+			break
+		}
+	}
+	return cur.err
+}

@@ -1,0 +1,153 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+
+	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/scope"
+)
+
+const (
+	defaultMailbox = 1024
+	maxMailbox     = 1 << 20
+	maxConcurrency = 1 << 16
+)
+
+// actor is a live actor on its node. Its goroutines exist only while it has calls, so that an idle actor costs
+// no stack.
+type actor struct {
+	node *node
+	id   ActorID
+	kind *kind
+	impl any
+
+	scope  *scope.Scope
+	ctx    context.Context // ends with the actor; parent of its calls' contexts
+	cancel context.CancelCauseFunc
+
+	mailbox     int // calls that may wait
+	concurrency int // calls that may run at once
+
+	mu struct {
+		sync.Mutex
+		queue   []item
+		head    int // first waiting item of queue
+		running int // goroutines that serve
+		dead    bool
+	}
+}
+
+// item is a call in a mailbox: one slot of an inbound batch.
+type item struct {
+	call *inbound
+	slot uint32
+}
+
+// push puts a call into the mailbox. The call runs after those that are there.
+func (a *actor) push(it item) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.mu.dead {
+		return ErrActorDead
+	}
+	if len(a.mu.queue)-a.mu.head >= a.mailbox {
+		return fmt.Errorf("%w: %d calls wait at actor %v", ErrMailboxFull, a.mailbox, a.id)
+	}
+	a.mu.queue = append(a.mu.queue, it)
+	if a.mu.running < a.concurrency {
+		a.mu.running++
+		a.node.wg.Go(a.serve)
+	}
+	return nil
+}
+
+func (a *actor) pop() (item, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.mu.head == len(a.mu.queue) {
+		a.mu.queue, a.mu.head = a.mu.queue[:0], 0
+		a.mu.running--
+		return item{}, false
+	}
+	it := a.mu.queue[a.mu.head]
+	a.mu.queue[a.mu.head] = item{}
+	a.mu.head++
+	if a.mu.head >= 64 && a.mu.head*2 >= len(a.mu.queue) { // never empty for long: reuse the front
+		n := copy(a.mu.queue, a.mu.queue[a.mu.head:])
+		clear(a.mu.queue[n:])
+		a.mu.queue, a.mu.head = a.mu.queue[:n], 0
+	}
+	return it, true
+}
+
+// serve runs calls until the mailbox is empty.
+func (a *actor) serve() {
+	// A fault at an address, such as a write to a read-only mapping, panics instead of ending the process.
+	debug.SetPanicOnFault(true)
+	for {
+		it, ok := a.pop()
+		if !ok {
+			return
+		}
+		v, err := a.run(it.call)
+		it.call.finish(it.slot, v, err)
+	}
+}
+
+// run runs one call. A panic becomes an error with the stack, a write to a shared argument ErrReadOnly.
+func (a *actor) run(c *inbound) (v codec.Value, err error) {
+	if err := context.Cause(c.ctx); err != nil {
+		return codec.Value{}, err // cancelled while it waited
+	}
+	if err := context.Cause(a.ctx); err != nil {
+		return codec.Value{}, err // killed while it waited
+	}
+	ctx := &callContext{Context: c.ctx, actor: a}
+	defer ctx.end()
+	defer func() {
+		if r := recover(); r != nil {
+			err = a.recovered(c, r)
+		}
+	}()
+	v, err = c.method.run(ctx, a.node.codec, a.impl, c.arg, c.mode)
+	if err != nil && errors.Is(err, context.Canceled) && a.ctx.Err() != nil {
+		err = context.Cause(a.ctx) // it gave up because it was killed
+	}
+	return v, err
+}
+
+func (a *actor) recovered(c *inbound, r any) error {
+	if fault, ok := r.(interface{ Addr() uintptr }); ok {
+		if _, ok := r.(runtime.Error); ok && a.node.store.ReadOnlyFault(fault.Addr()) {
+			return fmt.Errorf("%w: the method wrote to an argument of %d bytes that it shares with others; copy it first",
+				ErrReadOnly, c.arg.Size())
+		}
+	}
+	return newPanicError(r)
+}
+
+// end kills the actor. Calls that wait fail with ErrActorDead.
+func (a *actor) end(reason error) {
+	a.mu.Lock()
+	if a.mu.dead {
+		a.mu.Unlock()
+		return
+	}
+	a.mu.dead = true
+	waiting := append([]item(nil), a.mu.queue[a.mu.head:]...)
+	a.mu.queue, a.mu.head = nil, 0
+	a.mu.Unlock()
+	a.cancel(reason)
+	a.scope.End()
+	for _, it := range waiting {
+		it.call.finish(it.slot, codec.Value{}, reason)
+	}
+}

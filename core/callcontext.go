@@ -1,0 +1,73 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"sync"
+
+	"github.com/tutti-go/tutti/internal/scope"
+)
+
+// callContext is the context of one call. It ends with the batch that the call belongs to and with the actor, and
+// leads to the actor's scope. Most methods never ask for its end, so what that takes is made at the first request.
+type callContext struct {
+	context.Context // of the batch
+
+	actor *actor
+	mu    struct {
+		sync.Mutex
+		ended   bool
+		derived context.Context // nil until somebody asks
+		cancel  context.CancelCauseFunc
+		stop    func() bool
+	}
+}
+
+func (c *callContext) derive() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.derived == nil {
+		c.mu.derived, c.mu.cancel = context.WithCancelCause(c.Context)
+		cancel := c.mu.cancel
+		c.mu.stop = context.AfterFunc(c.actor.ctx, func() { cancel(context.Cause(c.actor.ctx)) })
+		if c.mu.ended {
+			c.mu.stop()
+			c.mu.cancel(context.Canceled)
+		}
+	}
+	return c.mu.derived
+}
+
+// Done implements context.Context.
+func (c *callContext) Done() <-chan struct{} { return c.derive().Done() }
+
+// Err implements context.Context.
+func (c *callContext) Err() error { return c.derive().Err() }
+
+// Value implements context.Context.
+func (c *callContext) Value(key any) any {
+	if scope.IsKey(key) {
+		return c.actor.scope
+	}
+	c.mu.Lock()
+	derived := c.mu.derived
+	c.mu.Unlock()
+	if derived != nil {
+		// Package context finds here that Done is the channel of a context of its own, and spares a goroutine.
+		return derived.Value(key)
+	}
+	return c.Context.Value(key)
+}
+
+// end cancels the context when the call has returned.
+func (c *callContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.ended = true
+	if c.mu.derived != nil {
+		c.mu.stop()
+		c.mu.cancel(context.Canceled)
+	}
+}

@@ -1,0 +1,108 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// faultCodes pairs the sentinels that cross a link with their codes. An error gets the code of the first that it matches.
+//
+//nolint:gochecknoglobals // never written: a table
+var faultCodes = []struct {
+	err  error
+	code wire.FaultCode
+}{
+	{ErrReadOnly, wire.FaultReadOnly},
+	{ErrActorDead, wire.FaultNoActor},
+	{ErrNoMethod, wire.FaultNoMethod},
+	{ErrMailboxFull, wire.FaultMailboxFull},
+	{ErrTooLarge, wire.FaultTooLarge},
+	{ErrNoSpace, wire.FaultNoSpace},
+	{ErrEncode, wire.FaultEncode},
+	{ErrDecode, wire.FaultDecode},
+	{ErrObjectLost, wire.FaultObjectLost},
+	{ErrClosed, wire.FaultClosed},
+	{ErrBuild, wire.FaultBuild},
+	{ErrNoKind, wire.FaultNoKind},
+	{context.Canceled, wire.FaultCanceled},
+	{context.DeadlineExceeded, wire.FaultDeadline},
+}
+
+// panicError is a recovered panic.
+type panicError struct {
+	value any
+	stack string
+}
+
+func (e *panicError) Error() string { return fmt.Sprint(e.value) }
+
+// faultOf makes an error ready to travel.
+func faultOf(err error) wire.Fault {
+	f := wire.Fault{Message: err.Error()}
+	if p, ok := errors.AsType[*panicError](err); ok {
+		f.Code, f.Stack = wire.FaultPanic, p.stack
+		return f
+	}
+	_, own := errors.AsType[*methodError](err)
+	f.Own = own
+	for _, c := range faultCodes {
+		if errors.Is(err, c.err) {
+			f.Code = c.code
+			return f
+		}
+	}
+	return f
+}
+
+func sentinelOf(code wire.FaultCode) error {
+	for _, c := range faultCodes {
+		if c.code == code {
+			return c.err
+		}
+	}
+	return nil
+}
+
+// remoteError is an error that came over a link: its text, and the sentinel that it matches.
+type remoteError struct {
+	message string
+	is      error
+}
+
+func (e *remoteError) Error() string { return e.message }
+func (e *remoteError) Unwrap() error { return e.is }
+
+// faultError is the error of a slot whose call failed at its node.
+func faultError(f wire.Fault, actor ActorID, kind, method string) error {
+	cause := sentinelOf(f.Code)
+	if f.Own || f.Code == wire.FaultPanic || f.Code == wire.FaultReadOnly {
+		return &ActorError{Actor: actor, Kind: kind, Method: method, Message: f.Message, Stack: f.Stack, cause: cause}
+	}
+	return &CallError{Actor: actor, Kind: kind, Method: method, Err: &remoteError{f.Message, cause}}
+}
+
+// sendError gives the failure to send to a node the package's sentinel.
+func sendError(err error) error {
+	var lost *mesh.LostError
+	switch {
+	case errors.As(err, &lost):
+		return fmt.Errorf("%w: %w", ErrNodeLost, err)
+	case errors.Is(err, mesh.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	case errors.Is(err, link.ErrTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return err
+}
+
+// newPanicError is called by a deferred function, while the stack of the panic is still there.
+func newPanicError(value any) error { return &panicError{value: value, stack: string(debug.Stack())} }

@@ -1,0 +1,87 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/wire"
+	"github.com/tutti-go/tutti/internal/wire/controlpb"
+)
+
+// inProcess are nodes inside the driver's process.
+type inProcess struct {
+	hosts map[uint32]*host
+}
+
+// host is one node with its end of the mesh.
+type host struct {
+	node *node
+	mesh *mesh.Mesh
+}
+
+func startInProcess(ctx context.Context, s *System, cfg config, secret string, tr link.Transport) (nodes, error) {
+	p := &inProcess{hosts: map[uint32]*host{}}
+	ctx = context.WithoutCancel(ctx)
+	for i := range uint32(cfg.nodes) {
+		id := driverNode + 1 + i
+		m, err := listen(ctx, id, s.dir.path, []byte(secret), s.table, tr, cfg.logger)
+		if err != nil {
+			return nil, errors.Join(err, p.stop(ctx))
+		}
+		p.hosts[id] = &host{newNode(ctx, m, s.store, s.codec, s.table, cfg.logger), m}
+		m.Start()
+		s.addMember(id, os.Getpid())
+	}
+	return p, nil
+}
+
+func (p *inProcess) control(node uint32) control { return p.hosts[node] }
+
+func (p *inProcess) stop(ctx context.Context) error {
+	var err error
+	for _, h := range p.hosts {
+		err = errors.Join(err, h.node.close(ctx), h.mesh.Close())
+	}
+	return err
+}
+
+func (h *host) do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply, error) {
+	done := make(chan *controlpb.Reply, 1)
+	h.node.wg.Go(func() { done <- h.node.handle(ctx, req) })
+	select {
+	case r := <-done:
+		return r, nil
+	case <-h.node.ctx.Done():
+		return nil, context.Cause(h.node.ctx)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("node %d: no answer: %w", h.mesh.Self(), context.Cause(ctx))
+	}
+}
+
+func (h *host) lost(node uint32, cause string) { h.mesh.Lost(node, errors.New(cause)) }
+
+// handle answers a request of the control plane.
+func (n *node) handle(ctx context.Context, req *controlpb.Request) *controlpb.Reply {
+	switch k := req.GetKind().(type) {
+	case *controlpb.Request_Spawn:
+		return n.spawn(ctx, k.Spawn)
+	case *controlpb.Request_Kill:
+		n.kill(k.Kill.GetSerials(), fmt.Errorf("%w: killed", ErrActorDead))
+		return &controlpb.Reply{}
+	case *controlpb.Request_Shutdown:
+		if err := n.close(ctx); err != nil {
+			f := faultOf(err)
+			return &controlpb.Reply{Fault: f.Append(nil)}
+		}
+		return &controlpb.Reply{}
+	}
+	f := wire.Fault{Message: fmt.Sprintf("unknown request %T", req.GetKind())}
+	return &controlpb.Reply{Fault: f.Append(nil)}
+}

@@ -1,0 +1,145 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/internal/cluster"
+	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/wire"
+	"github.com/tutti-go/tutti/internal/wire/controlpb"
+)
+
+// envStoreLimit tells a node process the bound of its object store, in bytes; 0 stands for the default.
+const envStoreLimit = "TUTTI_STORE_LIMIT"
+
+// shutdownGrace is how long Main waits for an orderly end.
+const shutdownGrace = 10 * time.Second
+
+// Main is the main function of a program. Started plainly, the program is the driver: Main starts a
+// system with the options, calls run, shuts down, and exits with status 1 if run or the system failed. Started as a node, the
+// program serves actors and does not return from Main. The context of run ends with SIGINT or SIGTERM.
+//
+//	func main() { core.Main(run, core.LocalNodes(8)) }
+func Main(run func(context.Context, *System) error, opts ...Option) {
+	ServeNode()
+	if err := drive(run, opts); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func drive(run func(context.Context, *System) error, opts []Option) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	sys, err := Start(ctx, opts...)
+	if err != nil {
+		return err
+	}
+	err = run(ctx, sys)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	return errors.Join(err, sys.Shutdown(end))
+}
+
+// ServeNode serves as a node and ends the process, if it was started as one; otherwise it returns at once. Programs and test
+// binaries that call Start with LocalNodes call it before anything else. Main does.
+func ServeNode() {
+	if os.Getenv(cluster.EnvRole) != cluster.RoleNode {
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	err := serveNode(ctx)
+	stop()
+	if err != nil {
+		slog.Error("node ended", "node", os.Getenv(cluster.EnvNode), "err", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// serveNode is the life of a node process.
+func serveNode(ctx context.Context) (err error) {
+	dir, secret := os.Getenv(cluster.EnvDir), []byte(os.Getenv(cluster.EnvSecret))
+	id, err := strconv.ParseUint(os.Getenv(cluster.EnvNode), 10, 32)
+	if err != nil || dir == "" {
+		return fmt.Errorf("%w: %s=%q, %s=%q", ErrInvalid, cluster.EnvNode, os.Getenv(cluster.EnvNode), cluster.EnvDir, dir)
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With("node", id)
+	held, err := joinSessionDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, held.close()) }()
+	limit, err := strconv.ParseInt(os.Getenv(envStoreLimit), 10, 64)
+	if err != nil {
+		return fmt.Errorf("%w: %s=%q", ErrInvalid, envStoreLimit, os.Getenv(envStoreLimit))
+	}
+	store, err := openStore(dir, limit)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return serveSession(ctx, uint32(id), dir, secret, store, log)
+}
+
+func serveSession(ctx context.Context, id uint32, dir string, secret []byte, store *arrowstore.Store, log *slog.Logger) error {
+	t := newTable()
+	m, err := listen(ctx, id, dir, secret, t, link.Unix{}, log)
+	if err != nil {
+		return err
+	}
+	n := newNode(ctx, m, store, newCodec(), t, log)
+	m.Start()
+	join := &controlpb.Join{
+		Node: id, Incarnation: m.Incarnation(), Build: buildVersion(), WireVersion: wire.Version, Pid: int64(os.Getpid()),
+	}
+	for _, e := range t.entries {
+		join.Table = append(join.Table, &controlpb.Entry{Kind: e.kind, Method: e.name, Signature: e.sig})
+	}
+	err = cluster.Join(ctx, cluster.JoinConfig{
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", controlPath(dir))
+		},
+		Secret: secret, Join: join, Handle: n.handle,
+		Lost: func(node uint32, cause string) { m.Lost(node, errors.New(cause)) },
+	})
+	if errors.Is(err, cluster.ErrSessionEnded) {
+		err = nil // the driver ended, in order or not: so does this node
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	defer cancel()
+	if e := n.close(end); e != nil {
+		log.Warn("actors were abandoned", "err", e)
+	}
+	return errors.Join(err, m.Close())
+}
+
+// buildVersion names the binary in messages to people.
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown build"
+	}
+	v := info.Main.Path + "@" + info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value
+		}
+	}
+	return v
+}

@@ -1,0 +1,279 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"runtime"
+	"slices"
+	"sync/atomic"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/internal/codec"
+)
+
+// Result is the outcome of one call.
+type Result[T any] struct {
+	Value T
+	Err   error
+}
+
+// Ref stands for a value that exists, or will: the result of a call, or an object made by Put. It is safe for
+// concurrent use.
+type Ref[T any] struct {
+	slots *Slots // of a call
+	index int
+
+	put *object // of Put
+	err error   // the call was not submitted
+}
+
+// object is a value in the store of this process, shared by the Refs and calls that use it.
+type object struct {
+	sys    *System
+	obj    *arrowstore.Object
+	viewed atomic.Bool // a view was handed out, so only Release may free it
+	once   atomic.Bool
+}
+
+func (o *object) release() {
+	if o.once.CompareAndSwap(false, true) {
+		o.sys.drop(o.obj)
+		o.obj.Release()
+	}
+}
+
+// RefAt returns slot i of a submission as a Ref. T must be the result type of the method; otherwise Get fails with ErrDecode.
+func RefAt[T any](s *Slots, i int) *Ref[T] { return &Ref[T]{slots: s, index: i} }
+
+// Call calls a method of one actor: a batch of one. It returns at once; whatever goes wrong is reported by the Ref.
+func Call[A, In, Out any](ctx context.Context, h *Handle[A], f func(A, context.Context, In) (Out, error), in In) *Ref[Out] {
+	return single[A, Out](h, func(t *Targets) (*Slots, error) { return Submit(ctx, t, f, in, FailFast) })
+}
+
+// CallRef calls a method of one actor with the value of ref, passed by reference. If ref is the result of a call that is still
+// running, CallRef waits for it.
+func CallRef[A, In, Out any](ctx context.Context, h *Handle[A], f func(A, context.Context, In) (Out, error), ref *Ref[In]) *Ref[Out] {
+	return single[A, Out](h, func(t *Targets) (*Slots, error) { return SubmitRef(ctx, t, f, ref, FailFast) })
+}
+
+func single[A, Out any](h *Handle[A], submit func(*Targets) (*Slots, error)) *Ref[Out] {
+	t, err := NewTargets([]*Handle[A]{h})
+	if err != nil {
+		return &Ref[Out]{err: err}
+	}
+	s, err := submit(t)
+	if s == nil {
+		return &Ref[Out]{err: err}
+	}
+	return RefAt[Out](s, 0) // an error of a single submission is that of its slot
+}
+
+// Put copies a value into the object store of this host, from where every actor of the host reads it in place. It
+// stays there until Release, until the system ends, or, if Get was never called, until the Ref is collected.
+// Errors: ErrEncode, ErrNoSpace, ErrClosed.
+func Put[T any](ctx context.Context, sys *System, v T) (*Ref[T], error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, fmt.Errorf("put: %w", err)
+	}
+	if err := sys.err(); err != nil {
+		return nil, fmt.Errorf("put: %w", err)
+	}
+	enc, err := encode(sys.codec, v)
+	if err != nil {
+		return nil, fmt.Errorf("put: %w", err)
+	}
+	obj, err := sys.put(enc)
+	if err != nil {
+		return nil, fmt.Errorf("put: %w", err)
+	}
+	r := &Ref[T]{put: &object{sys: sys, obj: obj}}
+	runtime.AddCleanup(r, func(o *object) {
+		if !o.viewed.Load() {
+			o.release()
+		}
+	}, r.put)
+	return r, nil
+}
+
+// Get returns the value, waiting for it if need be.
+//
+// The result of a call belongs to the caller: it is decoded anew for every Get. The value of a Put
+// is a view where its type allows one (numeric slices and byte slices, at the top or in exported struct fields):
+// no byte is copied, it must not be written to, and it is valid until Release or the end of the system.
+//
+// Errors: the call's (*ActorError, *CallError), the context's while waiting, ErrObjectLost, ErrDecode.
+func (r *Ref[T]) Get(ctx context.Context) (T, error) {
+	var zero T
+	if r.err != nil {
+		return zero, r.err
+	}
+	if r.put != nil {
+		return r.view()
+	}
+	if err := r.wait(ctx); err != nil {
+		return zero, err
+	}
+	v, obj, err := r.slots.value(r.index)
+	if err != nil {
+		return zero, err
+	}
+	if obj != nil {
+		defer obj.Release()
+	}
+	return decodeSlot[T](r.slots, v)
+}
+
+func decodeSlot[T any](s *Slots, v codec.Value) (T, error) {
+	var zero T
+	if s.method.out == reflect.TypeFor[T]() {
+		out, err := codec.Decode[T](s.sys.codec, v, codec.Copy)
+		if err != nil {
+			return zero, fmt.Errorf("%w: result of %v: %w", ErrDecode, s.method, err)
+		}
+		return out, nil
+	}
+	out, err := s.method.decode(s.sys.codec, v, codec.Copy)
+	if err != nil {
+		return zero, fmt.Errorf("%w: result of %v: %w", ErrDecode, s.method, err)
+	}
+	t, ok := out.(T)
+	if !ok {
+		return zero, fmt.Errorf("%w: result of %v is a %v, not a %v", ErrDecode, s.method, s.method.out, reflect.TypeFor[T]())
+	}
+	return t, nil
+}
+
+func (r *Ref[T]) wait(ctx context.Context) error {
+	w := newWaiter(1)
+	if !r.slots.subscribe(r.index, w) {
+		return nil
+	}
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		r.slots.unsubscribe(r.index, w)
+		return fmt.Errorf("wait for %v: %w", r.slots.method, context.Cause(ctx))
+	}
+}
+
+func (r *Ref[T]) complete() bool { return r.slots == nil || r.slots.complete(r.index) }
+
+func (r *Ref[T]) view() (T, error) {
+	var zero T
+	if r.put.once.Load() {
+		return zero, fmt.Errorf("%w: the reference was released", ErrObjectLost)
+	}
+	r.put.viewed.Store(true)
+	v, err := objectValue(r.put.obj)
+	if err != nil {
+		return zero, err
+	}
+	out, err := codec.Decode[T](r.put.sys.codec, v, codec.View)
+	if err != nil {
+		return zero, fmt.Errorf("%w: %w", ErrDecode, err)
+	}
+	return out, nil
+}
+
+// argument returns the value as the argument of a call, waiting for it if need be.
+func (r *Ref[T]) argument(ctx context.Context) (argument, error) {
+	if r.err != nil {
+		return argument{}, r.err
+	}
+	if r.put != nil {
+		if r.put.once.Load() {
+			return argument{}, fmt.Errorf("%w: the reference was released", ErrObjectLost)
+		}
+		r.put.obj.Retain()
+		return argument{payload: objectPayload(r.put.obj), obj: r.put.obj}, nil
+	}
+	if err := r.wait(ctx); err != nil {
+		return argument{}, err
+	}
+	v, obj, err := r.slots.value(r.index)
+	switch {
+	case err != nil:
+		return argument{}, err
+	case obj != nil:
+		return argument{payload: objectPayload(obj), obj: obj}, nil
+	}
+	return r.slots.sys.argumentOf(v)
+}
+
+// Release gives back the object that the Ref stands for. Views that Get returned must not be used afterwards. For
+// the result of a call it releases the large answers of the whole submission. Calling it again has no effect.
+func (r *Ref[T]) Release() {
+	switch {
+	case r.put != nil:
+		r.put.release()
+	case r.slots != nil:
+		r.slots.Release()
+	}
+}
+
+// Err waits like Get and returns only the error.
+func (r *Ref[T]) Err(ctx context.Context) error {
+	if r.err != nil || r.put != nil {
+		return r.err
+	}
+	if err := r.wait(ctx); err != nil {
+		return err
+	}
+	return r.slots.Err(r.index)
+}
+
+// Wait blocks until n of the refs are complete, with a value or an error, and splits them: the indices of those that are
+// complete, and of the rest, each in the order of refs. If ctx ends first, it returns what is complete with
+// the context's error. n must be between 0 and len(refs).
+func Wait[T any](ctx context.Context, refs []*Ref[T], n int) (ready, rest []*Ref[T], err error) {
+	if n < 0 || n > len(refs) {
+		return nil, nil, fmt.Errorf("wait for %d of %d refs: %w: out of range", n, len(refs), ErrInvalid)
+	}
+	if slices.Contains(refs, nil) {
+		return nil, nil, fmt.Errorf("wait: %w: nil reference", ErrInvalid)
+	}
+	err = waitAny(ctx, refs, n)
+	for _, r := range refs {
+		if r.complete() {
+			ready = append(ready, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	if len(ready) >= n {
+		err = nil
+	}
+	return ready, rest, err
+}
+
+// waitAny returns when n of the refs are complete. One waiter counts for all of them.
+func waitAny[T any](ctx context.Context, refs []*Ref[T], n int) error {
+	if n == 0 {
+		return nil
+	}
+	w := newWaiter(n)
+	waiting := make([]*Ref[T], 0, len(refs))
+	for _, r := range refs {
+		if r.slots == nil || !r.slots.subscribe(r.index, w) {
+			w.completed()
+			continue
+		}
+		waiting = append(waiting, r)
+	}
+	defer func() {
+		for _, r := range waiting {
+			r.slots.unsubscribe(r.index, w)
+		}
+	}()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for %d of %d refs: %w", n, len(refs), context.Cause(ctx))
+	}
+}

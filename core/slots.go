@@ -1,0 +1,383 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// Slots are the answers of one submission: one slot for every target, each of which ends up with a value or an
+// error. A single call is a submission with one slot. All methods may be called from many goroutines.
+//
+// Slots hold encoded answers; a value is decoded when it is asked for, every time anew, and belongs to whoever
+// asked. Answers that are too large for a message stay in the object store of the actor's node until Release, or until
+// the Slots are collected.
+type Slots struct {
+	sys     *System
+	targets *Targets
+	method  *method
+	seq     uint64
+
+	arg  argument    // let go with the last answer
+	stop func() bool // takes the cancellation hook off the caller's context
+
+	began time.Time
+
+	mu struct {
+		sync.Mutex
+		submitted time.Duration
+		bytes     int64
+		messages  int
+		results   []outcome
+		order     []uint32 // slots in order of completion
+		ended     time.Duration
+		bySlot    map[uint32][]*waiter // who waits for a slot
+		byCount   []countWaiter
+		released  bool
+	}
+	remote *remoteObjects
+}
+
+// outcome is the state of a slot.
+type outcome struct {
+	state outcomeState
+	data  []byte // flat value, or object identity
+	err   error
+}
+
+type outcomeState uint8
+
+const (
+	pending outcomeState = iota
+	succeeded
+	succeededObject
+	failed
+)
+
+// countWaiter waits until n slots of one submission are complete.
+type countWaiter struct {
+	n  int
+	ch chan struct{}
+}
+
+// waiter waits until left slots, of any submissions, are complete.
+type waiter struct {
+	left atomic.Int64
+	done chan struct{}
+}
+
+func newWaiter(n int) *waiter {
+	w := &waiter{done: make(chan struct{})}
+	w.left.Store(int64(n))
+	return w
+}
+
+func (w *waiter) completed() {
+	if w.left.Add(-1) == 0 {
+		close(w.done)
+	}
+}
+
+// remoteObjects are the large answers of a submission, by the node that keeps them. They are released when the
+// Slots are, which the collector sees to if nobody else does.
+type remoteObjects struct {
+	sys *System
+	mu  struct {
+		sync.Mutex
+		ids map[uint32][]arrowstore.ID
+	}
+}
+
+func (r *remoteObjects) add(node uint32, id arrowstore.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.ids == nil {
+		r.mu.ids = map[uint32][]arrowstore.ID{}
+	}
+	r.mu.ids[node] = append(r.mu.ids[node], id)
+}
+
+func (r *remoteObjects) release() {
+	r.mu.Lock()
+	ids := r.mu.ids
+	r.mu.ids = nil
+	r.mu.Unlock()
+	for node, ids := range ids {
+		r.sys.releaseRemote(node, ids)
+	}
+}
+
+func newSlots(t *Targets, m *method) *Slots {
+	s := &Slots{sys: t.sys, targets: t, method: m, began: time.Now(), remote: &remoteObjects{sys: t.sys}}
+	s.mu.results = make([]outcome, len(t.ids))
+	s.mu.order = make([]uint32, 0, len(t.ids))
+	runtime.AddCleanup(s, (*remoteObjects).release, s.remote)
+	return s
+}
+
+// Len returns the number of slots.
+func (s *Slots) Len() int { return len(s.targets.ids) }
+
+// Actor returns the identity of the actor that slot i belongs to.
+func (s *Slots) Actor(i int) ActorID { return s.targets.ids[i] }
+
+// apply takes the answers of one reply frame in.
+func (s *Slots) apply(body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := wire.ParseReply(body, func(r wire.Result) bool {
+		if int(r.Slot)+int(r.Count) > s.Len() {
+			s.sys.log.Error("reply for a slot that does not exist", "method", s.method.String(), "slot", r.Slot)
+			return true
+		}
+		for i := range r.Count {
+			s.setLocked(r.Slot+i, s.outcomeOf(r))
+		}
+		return true
+	})
+	if err != nil {
+		s.sys.log.Error("bad reply", "method", s.method.String(), "err", err)
+	}
+	s.wakeLocked()
+}
+
+func (s *Slots) outcomeOf(r wire.Result) outcome {
+	switch r.Status {
+	case wire.StatusEmpty:
+		return outcome{state: succeeded}
+	case wire.StatusInline:
+		return outcome{state: succeeded, data: r.Data}
+	case wire.StatusObject:
+		id, err := arrowstore.ParseID(r.Data)
+		if err != nil {
+			return outcome{state: failed, err: fmt.Errorf("%w: %w", ErrDecode, err)}
+		}
+		s.remote.add(s.Actor(int(r.Slot)).Node(), id)
+		return outcome{state: succeededObject, data: r.Data}
+	}
+	f, err := wire.ParseFault(r.Data)
+	if err != nil {
+		return outcome{state: failed, err: fmt.Errorf("%w: %w", ErrDecode, err)}
+	}
+	return outcome{state: failed, err: faultError(f, s.Actor(int(r.Slot)), s.targets.kind.name, s.method.name)}
+}
+
+// setLocked completes a slot, unless it is complete.
+func (s *Slots) setLocked(slot uint32, o outcome) {
+	if s.mu.results[slot].state != pending {
+		return
+	}
+	s.mu.results[slot] = o
+	s.mu.order = append(s.mu.order, slot)
+	for _, w := range s.mu.bySlot[slot] {
+		w.completed()
+	}
+	delete(s.mu.bySlot, slot)
+	if len(s.mu.order) == len(s.mu.results) {
+		s.mu.ended = time.Since(s.began)
+		s.finishLocked()
+	}
+}
+
+// finishLocked lets go of what the submission held while answers were missing.
+func (s *Slots) finishLocked() {
+	s.sys.forget(s.seq)
+	if s.stop != nil {
+		s.stop()
+	}
+	s.arg.release(s.sys)
+}
+
+func (s *Slots) wakeLocked() {
+	keep := s.mu.byCount[:0]
+	for _, w := range s.mu.byCount {
+		if len(s.mu.order) >= w.n {
+			close(w.ch)
+			continue
+		}
+		keep = append(keep, w)
+	}
+	s.mu.byCount = keep
+}
+
+// failWhere completes all pending slots that match with an error.
+func (s *Slots) failWhere(match func(slot int) bool, reason error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.mu.results {
+		if s.mu.results[i].state == pending && match(i) {
+			err := &CallError{Actor: s.Actor(i), Kind: s.targets.kind.name, Method: s.method.name, Err: reason}
+			s.setLocked(uint32(i), outcome{state: failed, err: err})
+		}
+	}
+	s.wakeLocked()
+}
+
+// Wait blocks until n slots are complete, and returns the context's error if it ends first. n is capped at Len.
+func (s *Slots) Wait(ctx context.Context, n int) error {
+	s.mu.Lock()
+	if len(s.mu.order) >= min(n, len(s.mu.results)) {
+		s.mu.Unlock()
+		return nil
+	}
+	w := countWaiter{min(n, len(s.mu.results)), make(chan struct{})}
+	s.mu.byCount = append(s.mu.byCount, w)
+	s.mu.Unlock()
+	select {
+	case <-w.ch:
+		return nil
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for i := range s.mu.byCount {
+			if s.mu.byCount[i].ch == w.ch {
+				s.mu.byCount = append(s.mu.byCount[:i], s.mu.byCount[i+1:]...)
+				break
+			}
+		}
+		return fmt.Errorf("%d of %d answers of %v are there: %w", len(s.mu.order), w.n, s.method, context.Cause(ctx))
+	}
+}
+
+// subscribe makes w count the completion of slot i, and reports false if that has happened already.
+func (s *Slots) subscribe(i int, w *waiter) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.results[i].state != pending {
+		return false
+	}
+	if s.mu.bySlot == nil {
+		s.mu.bySlot = map[uint32][]*waiter{}
+	}
+	s.mu.bySlot[uint32(i)] = append(s.mu.bySlot[uint32(i)], w)
+	return true
+}
+
+func (s *Slots) unsubscribe(i int, w *waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ws := slices.DeleteFunc(s.mu.bySlot[uint32(i)], func(x *waiter) bool { return x == w })
+	if len(ws) == 0 {
+		delete(s.mu.bySlot, uint32(i))
+		return
+	}
+	s.mu.bySlot[uint32(i)] = ws
+}
+
+// complete reports whether slot i has its answer.
+func (s *Slots) complete(i int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.results[i].state != pending
+}
+
+// Completed returns the slot that was completed as the k-th, counted from 0, if that many are complete.
+func (s *Slots) Completed(k int) (slot int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k >= len(s.mu.order) {
+		return 0, false
+	}
+	return int(s.mu.order[k]), true
+}
+
+// Err returns the error of slot i, or nil if it is pending or succeeded.
+func (s *Slots) Err(i int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.results[i].err
+}
+
+// value returns the encoded answer of slot i. Use it between the slot's completion and release of the
+// returned object, which may be nil.
+func (s *Slots) value(i int) (codec.Value, *arrowstore.Object, error) {
+	s.mu.Lock()
+	o, released := s.mu.results[i], s.mu.released
+	s.mu.Unlock()
+	switch o.state {
+	case failed:
+		return codec.Value{}, nil, o.err
+	case succeeded:
+		if len(o.data) == 0 {
+			return codec.Value{}, nil, nil
+		}
+		v, err := codec.ParseValue(o.data, len(o.data))
+		if err != nil {
+			return codec.Value{}, nil, fmt.Errorf("%w: result of %v: %w", ErrDecode, s.method, err)
+		}
+		return v, nil, nil
+	case succeededObject:
+		if released {
+			return codec.Value{}, nil, fmt.Errorf("%w: result of %v was released", ErrObjectLost, s.method)
+		}
+		id, err := arrowstore.ParseID(o.data)
+		if err != nil {
+			return codec.Value{}, nil, fmt.Errorf("%w: result of %v: %w", ErrDecode, s.method, err)
+		}
+		v, obj, err := s.sys.open(id)
+		if err != nil {
+			return codec.Value{}, nil, fmt.Errorf("result of %v on actor %v: %w", s.method, s.Actor(i), err)
+		}
+		return v, obj, nil
+	}
+	return codec.Value{}, nil, fmt.Errorf("%w: slot %d is pending", ErrInvalid, i)
+}
+
+// Cancel gives up all pending slots: they fail with the cause at once, and the nodes drop the calls that wait and cancel
+// the contexts of those that run.
+func (s *Slots) Cancel(cause error) {
+	nodes := s.pendingNodes()
+	s.failWhere(func(int) bool { return true }, cause)
+	s.sys.sendCancels(s.seq, nodes)
+}
+
+func (s *Slots) pendingNodes() []uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var nodes []uint32
+	for i := range s.targets.shares {
+		share := &s.targets.shares[i]
+		for _, slot := range share.slots {
+			if s.mu.results[slot].state == pending {
+				nodes = append(nodes, share.node)
+				break
+			}
+		}
+	}
+	return nodes
+}
+
+// Release gives back the room that large answers take in the object store, without waiting for the collector. Values that
+// were handed out stay valid: they are copies. Asking for a large answer afterwards fails with ErrObjectLost.
+func (s *Slots) Release() {
+	s.mu.Lock()
+	s.mu.released = true
+	s.mu.Unlock()
+	s.remote.release()
+}
+
+// SlotStats says what a submission cost.
+type SlotStats struct {
+	Submit   time.Duration // until everything was handed to the links
+	Complete time.Duration // until the last answer; 0 while answers are missing
+	Messages int           // call messages sent, one per node
+	Bytes    int64         // bytes of call messages, and of the argument if it was put into the object store
+}
+
+// Stats returns what the submission has cost so far.
+func (s *Slots) Stats() SlotStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return SlotStats{Submit: s.mu.submitted, Complete: s.mu.ended, Messages: s.mu.messages, Bytes: s.mu.bytes}
+}

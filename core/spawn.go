@@ -1,0 +1,202 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tutti-go/tutti/internal/wire"
+	"github.com/tutti-go/tutti/internal/wire/controlpb"
+)
+
+// Spawn creates n actors with the same configuration, spread evenly over the nodes that are alive: the configuration is encoded
+// once and every node gets one message. It returns when all constructors have, with the handles in order; neighbours
+// in that order share a node. If any constructor fails, none of the actors is kept and the error is a *SpawnError.
+// Other errors: ErrInvalid for n < 1 or a bad option, ErrNoKind, ErrEncode, ErrTooLarge, ErrNodeLost, ErrClosed.
+func (k *Kind[A, C]) Spawn(ctx context.Context, sys *System, n int, cfg C, opts ...SpawnOption) ([]*Handle[A], error) {
+	if k == nil || k.k == nil {
+		return nil, fmt.Errorf("spawn: %w: zero Kind", ErrNoKind)
+	}
+	ids, err := k.spawn(ctx, sys, n, cfg, opts)
+	if err != nil {
+		if _, ok := errors.AsType[*SpawnError](err); ok {
+			return nil, err
+		}
+		return nil, fmt.Errorf("spawn %d actors of kind %q: %w", n, k.k.name, err)
+	}
+	all := make([]Handle[A], n)
+	handles := make([]*Handle[A], n)
+	for i, id := range ids {
+		all[i] = Handle[A]{id, k.k, sys}
+		handles[i] = &all[i]
+	}
+	return handles, nil
+}
+
+func (k *Kind[A, C]) spawn(ctx context.Context, sys *System, n int, cfg C, opts []SpawnOption) ([]ActorID, error) {
+	if err := sys.err(); err != nil {
+		return nil, err
+	}
+	if n < 1 || n > wire.MaxTargets {
+		return nil, fmt.Errorf("%w: must be between 1 and %d actors", ErrInvalid, wire.MaxTargets)
+	}
+	options, err := newSpawnConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	kindID, ok := sys.table.kindID[k.k]
+	if !ok {
+		return nil, fmt.Errorf("%w: it was registered after the system started", ErrNoKind)
+	}
+	v, err := encode(sys.codec, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	arg, err := sys.argumentOf(v)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	defer arg.release(sys)
+	parts, err := sys.place(n)
+	if err != nil {
+		return nil, err
+	}
+	req := &controlpb.Spawn{
+		Kind: kindID, Mailbox: uint32(options.mailbox), Concurrency: uint32(options.concurrency),
+		PayloadKind: uint32(arg.payload.Kind), Payload: arg.payload.Data,
+	}
+	return sys.spawnParts(ctx, k.k, n, parts, req)
+}
+
+// part is the share of a Spawn that goes to one node.
+type part struct {
+	node, first, count uint32
+	index              int // of its first actor among all
+}
+
+// place spreads n actors over the live nodes, in blocks, and reserves their serial numbers.
+func (s *System) place(n int) ([]part, error) {
+	var alive []uint32
+	for _, info := range s.Nodes() {
+		if info.Alive {
+			alive = append(alive, info.ID)
+		}
+	}
+	if len(alive) == 0 {
+		return nil, fmt.Errorf("%w: no node is left", ErrNodeLost)
+	}
+	s.members.Lock()
+	defer s.members.Unlock()
+	var parts []part
+	for i, id := range alive {
+		from, to := i*n/len(alive), (i+1)*n/len(alive)
+		if from == to {
+			continue
+		}
+		m := s.members.byID[id]
+		parts = append(parts, part{node: id, first: m.serial, count: uint32(to - from), index: from})
+		m.serial += uint32(to - from)
+	}
+	return parts, nil
+}
+
+// spawnParts sends one request to every node and takes everything back if one of them fails.
+func (s *System) spawnParts(ctx context.Context, k *kind, n int, parts []part, req *controlpb.Spawn) ([]ActorID, error) {
+	ids := make([]ActorID, n)
+	errs := make([]error, len(parts))
+	var g errgroup.Group
+	for i, p := range parts {
+		for j := range p.count {
+			ids[p.index+int(j)] = newActorID(p.node, p.first+j)
+		}
+		g.Go(func() error {
+			errs[i] = s.spawnPart(ctx, k, p, req)
+			return nil
+		})
+	}
+	_ = g.Wait() // failures are in errs
+	err := mergeSpawnErrors(k, n, errs)
+	if err == nil {
+		return ids, nil
+	}
+	cleanup := context.WithoutCancel(ctx) // a cancelled Spawn leaves nothing behind either
+	return nil, errors.Join(err, s.kill(cleanup, ids))
+}
+
+// mergeSpawnErrors makes one *SpawnError of those of the nodes; an error of another kind goes first.
+func mergeSpawnErrors(k *kind, n int, errs []error) error {
+	all := &SpawnError{Kind: k.name, Count: n, Failed: map[int]error{}}
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		e, ok := errors.AsType[*SpawnError](err)
+		if !ok {
+			return err
+		}
+		for i, err := range e.Failed {
+			all.Failed[i] = err
+		}
+	}
+	if len(all.Failed) == 0 {
+		return nil
+	}
+	return all
+}
+
+func (s *System) spawnPart(ctx context.Context, k *kind, p part, common *controlpb.Spawn) error {
+	req := &controlpb.Spawn{
+		Kind: common.GetKind(), First: p.first, Count: p.count, Mailbox: common.GetMailbox(), Concurrency: common.GetConcurrency(),
+		PayloadKind: common.GetPayloadKind(), Payload: common.GetPayload(),
+	}
+	reply, err := s.nodes.control(p.node).do(ctx, &controlpb.Request{Kind: &controlpb.Request_Spawn{Spawn: req}})
+	if lost := s.mesh.IsLost(p.node); lost != nil && err != nil {
+		err = fmt.Errorf("%w: %w", ErrNodeLost, lost)
+	}
+	if err == nil {
+		err = replyError(reply)
+	}
+	if err != nil {
+		return fmt.Errorf("node %d: %w", p.node, err)
+	}
+	if len(reply.GetFailures()) > 0 {
+		e := &SpawnError{Kind: k.name, Failed: map[int]error{}}
+		for _, f := range reply.GetFailures() {
+			id := newActorID(p.node, p.first+f.GetIndex())
+			e.Failed[p.index+int(f.GetIndex())] = constructError(f.GetFault(), id, k.name)
+		}
+		return e
+	}
+	s.members.Lock()
+	defer s.members.Unlock()
+	for i := range p.count {
+		s.members.byID[p.node].actors[p.first+i] = k
+	}
+	return nil
+}
+
+// constructError is the error of an actor that was not created.
+func constructError(fault []byte, id ActorID, kind string) error {
+	f, err := wire.ParseFault(fault)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDecode, err)
+	}
+	return &ActorError{Actor: id, Kind: kind, Message: f.Message, Stack: f.Stack, cause: sentinelOf(f.Code)}
+}
+
+// replyError returns the failure of a request as a whole.
+func replyError(r *controlpb.Reply) error {
+	if len(r.GetFault()) == 0 {
+		return nil
+	}
+	f, err := wire.ParseFault(r.GetFault())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDecode, err)
+	}
+	return &remoteError{f.Message, sentinelOf(f.Code)}
+}

@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/internal/cluster"
+	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// Start starts a system, for programs and tests that own their main function; others use Main. The context bounds the start only:
+// the system lasts until Shutdown, which must be called.
+//
+// With LocalNodes the program runs again as every node. It must call ServeNode before it does anything else, as Main does; in
+// a process that was started as a node, Start fails with ErrNodeRole.
+// Errors: ErrInvalid for a bad option, ErrBuild if a node runs another build, or what kept a node from starting.
+func Start(ctx context.Context, opts ...Option) (*System, error) {
+	if os.Getenv(cluster.EnvRole) == cluster.RoleNode {
+		return nil, fmt.Errorf("start: %w: call core.Main, or core.ServeNode before core.Start", ErrNodeRole)
+	}
+	cfg, err := newConfig(opts)
+	if err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	s, err := start(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	return s, nil
+}
+
+func start(ctx context.Context, cfg config) (s *System, err error) {
+	s = &System{table: newTable(), codec: newCodec(), log: cfg.logger}
+	s.calls.open = map[uint64]*Slots{}
+	s.members.byID = map[uint32]*member{}
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	// What was opened is closed in reverse order if a later step fails.
+	var opened []func() error
+	defer func() {
+		if err == nil {
+			return
+		}
+		s.cancel(ErrClosed)
+		for i := range opened {
+			err = errors.Join(err, opened[len(opened)-1-i]())
+		}
+	}()
+	if s.dir, err = newSessionDir(cfg.logger); err != nil {
+		return nil, err
+	}
+	opened = append(opened, s.dir.close)
+	if s.store, err = openStore(s.dir.path, cfg.storeLimit); err != nil {
+		return nil, err
+	}
+	opened = append(opened, s.store.Close)
+	secret := rand.Text()
+	var transport link.Transport = new(link.Memory)
+	if cfg.processes {
+		transport = link.Unix{}
+	}
+	// The mesh, the control plane and the nodes outlast s.ctx: shutdown needs them, and closes them.
+	if s.mesh, err = listen(context.WithoutCancel(ctx), driverNode, s.dir.path, []byte(secret), s.table, transport, cfg.logger); err != nil {
+		return nil, err
+	}
+	opened = append(opened, s.mesh.Close)
+	s.mesh.Handle(wire.KindReply, s.onReply)
+	s.mesh.OnLost(s.onLost)
+	s.mesh.Start()
+	if cfg.processes {
+		s.nodes, err = startProcesses(ctx, s, cfg, secret)
+	} else {
+		s.nodes, err = startInProcess(ctx, s, cfg, secret, transport)
+	}
+	return s, err
+}
+
+func newCodec() *codec.Codec { return codec.New() }
+
+func openStore(dir string, limit int64) (*arrowstore.Store, error) {
+	var opts []arrowstore.Option
+	if limit > 0 {
+		opts = append(opts, arrowstore.Limit(limit))
+	}
+	return arrowstore.Open(storePath(dir), opts...)
+}
+
+// listen opens a node's end of the mesh.
+func listen(ctx context.Context, node uint32, dir string, secret []byte, t *table, tr link.Transport, log *slog.Logger) (*mesh.Mesh, error) {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return mesh.Listen(ctx, mesh.Config{
+		Self:        node,
+		Incarnation: binary.LittleEndian.Uint64(b[:]),
+		Secret:      secret,
+		Table:       t.hash,
+		Transport:   tr,
+		Address:     func(n mesh.NodeID) string { return socketPath(dir, n) },
+		Logger:      log,
+	})
+}
+
+// addMember makes a node known that can host actors.
+func (s *System) addMember(node uint32, pid int) {
+	s.members.Lock()
+	defer s.members.Unlock()
+	s.members.byID[node] = &member{info: NodeInfo{ID: node, PID: pid, Alive: true}, actors: map[uint32]*kind{}}
+}

@@ -1,0 +1,303 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// InlineMax is the size in bytes up to which an argument or a result travels inside the message. Anything larger is put
+// once into the object store of its host and read there in place.
+const InlineMax = 100 << 10
+
+// Policy says what a failed submission does to the rest of its batch.
+type Policy uint8
+
+const (
+	// FailFast stops at the first node that a batch cannot be submitted to. What was submitted stays submitted.
+	FailFast Policy = iota
+	// BestEffort submits to every node that can be reached. The slots of the others hold the error.
+	BestEffort
+)
+
+// Targets are the actors of a batch, checked and grouped by node once so that repeated calls need not. They are immutable.
+type Targets struct {
+	sys    *System
+	kind   *kind
+	ids    []ActorID
+	shares []share
+}
+
+// share is the part of a batch that goes to one node, in one message.
+type share struct {
+	node  uint32
+	slots []uint32
+	runs  []wire.Run
+}
+
+// NewTargets checks that the actors can be called together: at least one, none nil, all of one kind and one
+// system. The same actor may be there more than once; it then gets several calls. Errors: ErrNoActors, ErrMixed, ErrInvalid, ErrTooLarge.
+func NewTargets[A any](handles []*Handle[A]) (*Targets, error) {
+	if len(handles) == 0 {
+		return nil, fmt.Errorf("batch: %w", ErrNoActors)
+	}
+	if len(handles) > wire.MaxTargets {
+		return nil, fmt.Errorf("batch of %d actors: %w, the bound is %d", len(handles), ErrTooLarge, wire.MaxTargets)
+	}
+	t := &Targets{ids: make([]ActorID, len(handles))}
+	for i, h := range handles {
+		if h == nil || h.sys == nil {
+			return nil, fmt.Errorf("batch: %w: handle %d is nil", ErrInvalid, i)
+		}
+		if i == 0 {
+			t.sys, t.kind = h.sys, h.kind
+		}
+		if h.sys != t.sys {
+			return nil, fmt.Errorf("batch: %w: actor %d belongs to another system than actor 0", ErrMixed, i)
+		}
+		if h.kind != t.kind {
+			return nil, fmt.Errorf("batch: %w: actor %d is of kind %q, actor 0 of kind %q", ErrMixed, i, h.kind.name, t.kind.name)
+		}
+		t.ids[i] = h.id
+	}
+	t.group()
+	return t, nil
+}
+
+// group makes the shares, in order of each node's first actor.
+func (t *Targets) group() {
+	index := map[uint32]int{}
+	serials := make([][]uint32, 0, 8)
+	for slot, id := range t.ids {
+		i, ok := index[id.Node()]
+		if !ok {
+			i = len(t.shares)
+			index[id.Node()] = i
+			t.shares = append(t.shares, share{node: id.Node()})
+			serials = append(serials, nil)
+		}
+		t.shares[i].slots = append(t.shares[i].slots, uint32(slot))
+		serials[i] = append(serials[i], id.Serial())
+	}
+	for i := range t.shares {
+		t.shares[i].runs = wire.AppendRuns(nil, t.shares[i].slots, serials[i])
+	}
+}
+
+// Len returns the number of actors.
+func (t *Targets) Len() int { return len(t.ids) }
+
+// System returns the system that the actors belong to.
+func (t *Targets) System() *System { return t.sys }
+
+// IDs returns the identities of the actors, in slot order. They must not be changed.
+func (t *Targets) IDs() []ActorID { return t.ids }
+
+// argument is an encoded argument, ready to be sent to any number of nodes.
+type argument struct {
+	payload wire.Payload
+	obj     *arrowstore.Object // pinned; nil if the payload is inline
+	owned   bool               // the object was put for this call and goes with it
+}
+
+// release lets the argument go. Calling it again has no effect.
+func (a *argument) release(s *System) {
+	if a.obj == nil {
+		return
+	}
+	if a.owned {
+		s.drop(a.obj)
+	}
+	a.obj.Release()
+	a.obj = nil
+}
+
+func (a *argument) size() int64 {
+	if !a.owned {
+		return 0
+	}
+	return a.obj.Size()
+}
+
+// argumentOf decides how an encoded value travels. The value's buffers are copied here, once: into the message or into
+// the store.
+func (s *System) argumentOf(v codec.Value) (argument, error) {
+	if v.Size() <= InlineMax {
+		return argument{payload: wire.Payload{Kind: wire.PayloadInline, Data: codec.AppendValue(nil, v)}}, nil
+	}
+	obj, err := s.put(v)
+	if err != nil {
+		return argument{}, err
+	}
+	return argument{payload: objectPayload(obj), obj: obj, owned: true}, nil
+}
+
+func objectPayload(obj *arrowstore.Object) wire.Payload {
+	return wire.Payload{Kind: wire.PayloadObject, Data: idBytes(obj.ID())}
+}
+
+// Submit sends one call of method f with argument in to all targets: the one way in which calls leave a process. Everything that can
+// be checked is checked first; an error with nil Slots means that nothing was sent. Otherwise the Slots hold what was submitted,
+// even beside an error, which under FailFast is the first failed submission; the slots that were not submitted then fail with
+// ErrNotSubmitted. in may be changed as soon as Submit returns. The end of ctx cancels the calls, its deadline travels with them.
+func Submit[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), in In, p Policy) (*Slots, error) {
+	m, err := lookup(t.sys.table, t.kind, f)
+	if err != nil {
+		return nil, err
+	}
+	v, err := encode(t.sys.codec, in)
+	if err != nil {
+		return nil, fmt.Errorf("argument of %v: %w", m, err)
+	}
+	return t.submitValue(ctx, m, v, p)
+}
+
+// SubmitRef is Submit with an object as the argument: the value of ref, passed by reference. If ref is the result of a call
+// that is still running, SubmitRef waits for it.
+func SubmitRef[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), ref *Ref[In], p Policy) (*Slots, error) {
+	m, err := lookup(t.sys.table, t.kind, f)
+	if err != nil {
+		return nil, err
+	}
+	if ref == nil {
+		return nil, fmt.Errorf("argument of %v: %w: nil reference", m, ErrInvalid)
+	}
+	arg, err := ref.argument(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("argument of %v: %w", m, err)
+	}
+	return t.submit(ctx, m, arg, p)
+}
+
+// SubmitNamed is Submit with the method given by name and the argument's type checked at run time. A mismatch is an error that
+// matches ErrInvalid and names both types; nothing is sent.
+func SubmitNamed(ctx context.Context, t *Targets, name string, in any, p Policy) (*Slots, error) {
+	m, err := t.sys.table.named(t.kind, name)
+	if err != nil {
+		return nil, err
+	}
+	v, err := m.encode(t.sys.codec, in)
+	if err != nil {
+		return nil, fmt.Errorf("argument of %v: %w", m, err)
+	}
+	return t.submitValue(ctx, m, v, p)
+}
+
+func (t *Targets) submitValue(ctx context.Context, m *method, v codec.Value, p Policy) (*Slots, error) {
+	if err := t.sys.err(); err != nil {
+		return nil, fmt.Errorf("call %v: %w", m, err)
+	}
+	arg, err := t.sys.argumentOf(v)
+	if err != nil {
+		return nil, fmt.Errorf("argument of %v: %w", m, err)
+	}
+	return t.submit(ctx, m, arg, p)
+}
+
+// submit takes arg over.
+func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy) (*Slots, error) {
+	s := newSlots(t, m)
+	s.arg = arg
+	h := wire.Header{Kind: wire.KindCall, Caller: t.sys.mesh.Incarnation()}
+	if d, ok := ctx.Deadline(); ok {
+		h.Deadline = time.Until(d)
+	}
+	err := context.Cause(ctx)
+	if err == nil {
+		err = t.sys.remember(s)
+	}
+	if err != nil {
+		s.arg.release(t.sys)
+		return nil, fmt.Errorf("call %v: %w", m, err)
+	}
+	h.Seq = s.seq
+	bytes := arg.size() // before an answer may let go of it
+	messages, sent, err := s.send(ctx, h, arg.payload, p)
+	s.mu.Lock()
+	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, bytes+sent, time.Since(s.began)
+	s.mu.Unlock()
+	s.watch(ctx)
+	return s, err
+}
+
+// send sends one message to every node.
+func (s *Slots) send(ctx context.Context, h wire.Header, payload wire.Payload, p Policy) (messages int, bytes int64, err error) {
+	body := wire.Call{Method: s.sys.table.methID[s.method], Payload: payload}
+	for i := range s.targets.shares {
+		share := &s.targets.shares[i]
+		body.Runs = share.runs
+		msg := body.AppendHead(nil)
+		err := s.sys.mesh.Send(ctx, share.node, &h, msg, payload.Data)
+		if err == nil {
+			messages++
+			bytes += int64(wire.HeaderSize + len(msg) + len(payload.Data))
+			continue
+		}
+		err = sendError(err)
+		s.failWhere(func(slot int) bool { return s.Actor(slot).Node() == share.node }, err)
+		if p == FailFast {
+			err = fmt.Errorf("submit %v to node %d (%d actors): %w", s.method, share.node, len(share.slots), err)
+			s.failWhere(s.unsent(i), fmt.Errorf("%w: %w", ErrNotSubmitted, err))
+			return messages, bytes, err
+		}
+	}
+	return messages, bytes, nil
+}
+
+// unsent matches the slots of the shares behind share i.
+func (s *Slots) unsent(i int) func(slot int) bool {
+	rest := map[uint32]bool{}
+	for _, share := range s.targets.shares[i+1:] {
+		rest[share.node] = true
+	}
+	return func(slot int) bool { return rest[s.Actor(slot).Node()] }
+}
+
+// watch cancels the calls when ctx ends before they do.
+func (s *Slots) watch(ctx context.Context) {
+	if ctx.Done() == nil {
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { s.Cancel(context.Cause(ctx)) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mu.order) == len(s.mu.results) {
+		stop()
+		return
+	}
+	s.stop = stop
+}
+
+// encode encodes a value and gives its failure the package's sentinel.
+func encode[T any](c *codec.Codec, v T) (codec.Value, error) {
+	out, err := codec.Encode(c, v)
+	if err != nil {
+		return codec.Value{}, fmt.Errorf("%w: %w", ErrEncode, err)
+	}
+	return out, nil
+}
+
+// storeError gives an error of the object store the package's sentinel.
+func storeError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, arrowstore.ErrNoSpace):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case errors.Is(err, arrowstore.ErrNotFound), errors.Is(err, arrowstore.ErrCorrupt):
+		return fmt.Errorf("%w: %w", ErrObjectLost, err)
+	case errors.Is(err, arrowstore.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	case errors.Is(err, arrowstore.ErrTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return err
+}

@@ -1,0 +1,330 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/wire"
+	"github.com/tutti-go/tutti/internal/wire/controlpb"
+)
+
+// driverNode is the number of the node that runs the user's program.
+const driverNode = 0
+
+// System is a running set of nodes, seen from the program that started it. It is safe for concurrent use.
+type System struct {
+	table *table
+	codec *codec.Codec
+	log   *slog.Logger
+	dir   *sessionDir
+	store *arrowstore.Store
+	mesh  *mesh.Mesh
+	nodes nodes // where the actors live
+
+	ctx    context.Context // ends when shutdown begins
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup // goroutines that end with ctx
+
+	calls struct {
+		sync.Mutex
+		closed bool
+		next   uint64
+		open   map[uint64]*Slots
+	}
+	members struct {
+		sync.Mutex
+		byID map[uint32]*member
+	}
+	shutdown struct {
+		sync.Once
+		err error
+	}
+}
+
+// nodes starts, reaches and ends the nodes of a system: in this process, or in processes of their own.
+type nodes interface {
+	// control returns how to ask a node for something.
+	control(node uint32) control
+	// stop ends all nodes and waits for them. Nodes that do not end before ctx does are killed.
+	stop(ctx context.Context) error
+}
+
+// control asks one node for something.
+type control interface {
+	do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply, error)
+	// lost tells the node that another is gone.
+	lost(node uint32, cause string)
+}
+
+// member is a node as the driver knows it.
+type member struct {
+	info   NodeInfo
+	serial uint32           // next serial number
+	actors map[uint32]*kind // live actors
+}
+
+// NodeInfo describes a node.
+type NodeInfo struct {
+	ID     uint32
+	PID    int  // process that hosts it
+	Alive  bool // false once it is lost
+	Actors int  // live actors
+}
+
+// ActorInfo describes a live actor.
+type ActorInfo struct {
+	ID   ActorID
+	Kind string
+}
+
+// Stats counts what a system holds.
+type Stats struct {
+	Nodes   int // alive
+	Actors  int // alive
+	Calls   int // submissions that wait for answers
+	Objects arrowstore.Stats
+}
+
+// Nodes returns the nodes that can host actors, in order of their numbers.
+func (s *System) Nodes() []NodeInfo {
+	s.members.Lock()
+	defer s.members.Unlock()
+	infos := make([]NodeInfo, 0, len(s.members.byID))
+	for _, m := range s.members.byID {
+		info := m.info
+		info.Actors = len(m.actors)
+		infos = append(infos, info)
+	}
+	slices.SortFunc(infos, func(a, b NodeInfo) int { return int(a.ID) - int(b.ID) })
+	return infos
+}
+
+// Actors returns the live actors, in order of their identities.
+func (s *System) Actors() []ActorInfo {
+	s.members.Lock()
+	defer s.members.Unlock()
+	var infos []ActorInfo
+	for node, m := range s.members.byID {
+		for serial, k := range m.actors {
+			infos = append(infos, ActorInfo{newActorID(node, serial), k.name})
+		}
+	}
+	slices.SortFunc(infos, func(a, b ActorInfo) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return infos
+}
+
+// Stats returns what the system holds at the moment.
+func (s *System) Stats() Stats {
+	st := Stats{Objects: s.store.Stats()}
+	for _, n := range s.Nodes() {
+		if n.Alive {
+			st.Nodes++
+			st.Actors += n.Actors
+		}
+	}
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	st.Calls = len(s.calls.open)
+	return st
+}
+
+// err returns ErrClosed if the system does not take calls any more.
+func (s *System) err() error {
+	if s == nil {
+		return fmt.Errorf("%w: nil system", ErrInvalid)
+	}
+	if s.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return nil
+}
+
+// remember gives a submission its number and makes its answers find it.
+func (s *System) remember(c *Slots) error {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	if s.calls.closed {
+		return ErrClosed
+	}
+	s.calls.next++
+	c.seq = s.calls.next
+	s.calls.open[c.seq] = c
+	return nil
+}
+
+func (s *System) forget(seq uint64) {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	delete(s.calls.open, seq)
+}
+
+func (s *System) openCalls() []*Slots {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	calls := make([]*Slots, 0, len(s.calls.open))
+	for _, c := range s.calls.open {
+		calls = append(calls, c)
+	}
+	return calls
+}
+
+// onReply takes answers in. It runs on a link's reader.
+func (s *System) onReply(from uint32, f wire.Frame) {
+	s.calls.Lock()
+	c := s.calls.open[f.Seq]
+	s.calls.Unlock()
+	if c != nil {
+		c.apply(f.Body)
+		return
+	}
+	s.releaseLate(from, f.Body)
+}
+
+// releaseLate releases the objects of answers that nobody waits for any more.
+func (s *System) releaseLate(from uint32, body []byte) {
+	var ids []arrowstore.ID
+	err := wire.ParseReply(body, func(r wire.Result) bool {
+		if r.Status == wire.StatusObject {
+			if id, err := arrowstore.ParseID(r.Data); err == nil {
+				ids = append(ids, id)
+			}
+		}
+		return true
+	})
+	if err != nil {
+		s.log.Error("bad reply", "peer", from, "err", err)
+	}
+	s.releaseRemote(from, ids)
+}
+
+// releaseRemote tells a node that results it keeps are not needed any more. It does not block.
+func (s *System) releaseRemote(node uint32, ids []arrowstore.ID) {
+	if len(ids) == 0 {
+		return
+	}
+	var body []byte
+	for _, id := range ids {
+		body = wire.AppendRelease(body, idBytes(id))
+	}
+	s.background(func() {
+		if err := s.mesh.Send(s.ctx, node, &wire.Header{Kind: wire.KindRelease}, body); err != nil {
+			s.log.Debug("objects were not released", "peer", node, "err", err) // they end with the node
+		}
+	})
+}
+
+// sendCancels tells nodes that a call was given up. It does not block.
+func (s *System) sendCancels(seq uint64, nodes []uint32) {
+	if len(nodes) == 0 {
+		return
+	}
+	s.background(func() {
+		for _, n := range nodes {
+			h := wire.Header{Kind: wire.KindCancel, Caller: s.mesh.Incarnation(), Seq: seq}
+			if err := s.mesh.Send(s.ctx, n, &h); err != nil {
+				s.log.Debug("cancellation was not delivered", "peer", n, "err", err)
+			}
+		}
+	})
+}
+
+// background runs fn on a goroutine that Shutdown waits for, unless shutdown has begun. fn must end with s.ctx.
+func (s *System) background(fn func()) {
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	if !s.calls.closed {
+		s.wg.Go(fn)
+	}
+}
+
+// onLost fails everything that waits for a node that is gone, and tells the other nodes.
+func (s *System) onLost(e *mesh.LostError) {
+	if s.ctx.Err() != nil {
+		return // nodes that end during shutdown are not lost
+	}
+	s.log.Warn("node is lost", "node", e.Node, "err", e.Cause)
+	s.members.Lock()
+	var others []uint32
+	for id, m := range s.members.byID {
+		if id == e.Node {
+			m.info.Alive = false
+			clear(m.actors)
+		} else if m.info.Alive {
+			others = append(others, id)
+		}
+	}
+	s.members.Unlock()
+	reason := fmt.Errorf("%w: %w", ErrNodeLost, e)
+	for _, c := range s.openCalls() {
+		c.failWhere(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
+	}
+	s.background(func() {
+		for _, id := range others {
+			s.nodes.control(id).lost(e.Node, e.Cause.Error())
+		}
+	})
+}
+
+// kill ends actors, one request per node.
+func (s *System) kill(ctx context.Context, ids []ActorID) error {
+	if err := s.err(); err != nil {
+		return fmt.Errorf("kill: %w", err)
+	}
+	byNode := map[uint32][]uint32{}
+	for _, id := range ids {
+		byNode[id.Node()] = append(byNode[id.Node()], id.Serial())
+	}
+	var errs error
+	for node, serials := range byNode {
+		req := &controlpb.Request{Kind: &controlpb.Request_Kill{Kill: &controlpb.Kill{Serials: serials}}}
+		if s.mesh.IsLost(node) == nil {
+			if _, err := s.nodes.control(node).do(ctx, req); err != nil && s.mesh.IsLost(node) == nil {
+				errs = errors.Join(errs, fmt.Errorf("kill %d actors on node %d: %w", len(serials), node, err))
+				continue
+			}
+		}
+		s.members.Lock()
+		for _, serial := range serials {
+			delete(s.members.byID[node].actors, serial)
+		}
+		s.members.Unlock()
+	}
+	return errs
+}
+
+// Shutdown ends the system: calls that wait for answers fail with ErrClosed, actors' contexts are cancelled, nodes end, and
+// everything the system made on this machine is removed. Nodes that have not ended when ctx does are killed; the context's error is then
+// returned, and so is the error of whatever else could not be ended in order. Later calls return the result of the first.
+func (s *System) Shutdown(ctx context.Context) error {
+	s.shutdown.Do(func() { s.shutdown.err = s.close(ctx) })
+	return s.shutdown.err
+}
+
+func (s *System) close(ctx context.Context) error {
+	s.calls.Lock()
+	s.calls.closed = true
+	s.calls.Unlock()
+	s.cancel(ErrClosed)
+	for _, c := range s.openCalls() {
+		c.failWhere(func(int) bool { return true }, ErrClosed)
+	}
+	err := s.nodes.stop(ctx)
+	err = errors.Join(err, s.mesh.Close())
+	s.wg.Wait()
+	return errors.Join(err, s.store.Close(), s.dir.close())
+}

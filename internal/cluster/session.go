@@ -1,0 +1,176 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/tutti-go/tutti/internal/wire/controlpb"
+)
+
+// Heartbeat says how often a node is asked for a sign of life, and how long it may be silent. A process that
+// ends is noticed at once without it; it is for nodes that are stopped or cut off.
+type Heartbeat struct {
+	Interval time.Duration // default 1 s
+	Timeout  time.Duration // default 10 s
+}
+
+func (h Heartbeat) withDefaults() Heartbeat {
+	if h.Interval <= 0 {
+		h.Interval = time.Second
+	}
+	if h.Timeout <= 0 {
+		h.Timeout = 10 * time.Second
+	}
+	return h
+}
+
+// Session is the driver's control connection to one node.
+type Session struct {
+	Node        uint32
+	Incarnation uint64
+	PID         int
+
+	stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode]
+	beat   Heartbeat
+	ctx    context.Context // ends with the session
+	cancel context.CancelCauseFunc
+	sendMu sync.Mutex // a stream takes one Send at a time
+
+	mu struct {
+		sync.Mutex
+		next    uint64
+		waiting map[uint64]chan *controlpb.Reply // each of size 1, answered once
+		heard   time.Time
+	}
+}
+
+func newSession(ctx context.Context, join *controlpb.Join, stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode], beat Heartbeat) *Session {
+	s := &Session{
+		Node: join.GetNode(), Incarnation: join.GetIncarnation(), PID: int(join.GetPid()),
+		stream: stream, beat: beat.withDefaults(),
+	}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.mu.waiting = map[uint64]chan *controlpb.Reply{}
+	s.mu.heard = time.Now()
+	return s
+}
+
+// Done closes when the session has ended. Err then says why.
+func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
+
+// Err returns why the session ended, or nil while it lasts.
+func (s *Session) Err() error {
+	if s.ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(s.ctx)
+}
+
+// run lasts as long as the session, on the goroutine of the stream's handler. Only the handler's return
+// interrupts the stream's Recv, so the receiver is left to whoever waits for the server.
+func (s *Session) run(receivers *sync.WaitGroup) {
+	receivers.Go(func() { s.cancel(s.receive()) })
+	s.watch()
+}
+
+func (s *Session) receive() error {
+	for {
+		m, err := s.stream.Recv()
+		if err != nil {
+			return fmt.Errorf("%w: node %d: %w", ErrSessionEnded, s.Node, err)
+		}
+		s.mu.Lock()
+		s.mu.heard = time.Now()
+		var answered chan *controlpb.Reply
+		if r := m.GetReply(); r != nil {
+			answered = s.mu.waiting[r.GetId()]
+			delete(s.mu.waiting, r.GetId())
+		}
+		s.mu.Unlock()
+		if answered != nil {
+			answered <- m.GetReply()
+		}
+	}
+}
+
+// watch asks for signs of life and ends the session when they fail to come.
+func (s *Session) watch() {
+	t := time.NewTicker(s.beat.Interval)
+	defer t.Stop()
+	for n := uint64(1); ; n++ {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-t.C:
+		}
+		s.mu.Lock()
+		silent := time.Since(s.mu.heard)
+		s.mu.Unlock()
+		if silent > s.beat.Timeout {
+			s.cancel(fmt.Errorf("%w: node %d is silent for %v", ErrSessionEnded, s.Node, silent.Round(time.Millisecond)))
+			return
+		}
+		// A send under way may be stuck on a node that does not read, and is a sign of life as good as a ping if not.
+		if s.sendMu.TryLock() {
+			err := s.stream.Send(&controlpb.ToNode{Kind: &controlpb.ToNode_Ping{Ping: &controlpb.Ping{Number: n}}})
+			s.sendMu.Unlock()
+			if err != nil {
+				s.cancel(fmt.Errorf("%w: node %d: %w", ErrSessionEnded, s.Node, err))
+				return
+			}
+		}
+	}
+}
+
+func (s *Session) send(m *controlpb.ToNode) error {
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	if err := s.stream.Send(m); err != nil {
+		return fmt.Errorf("%w: node %d: %w", ErrSessionEnded, s.Node, err)
+	}
+	return nil
+}
+
+// Tell sends a message that has no answer.
+func (s *Session) Tell(m *controlpb.ToNode) error {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	return s.send(m)
+}
+
+// Do sends a request, setting its id, and waits for the reply.
+func (s *Session) Do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply, error) {
+	ch := make(chan *controlpb.Reply, 1)
+	s.mu.Lock()
+	s.mu.next++
+	req.Id = s.mu.next
+	s.mu.waiting[req.GetId()] = ch
+	s.mu.Unlock()
+	err := s.Tell(&controlpb.ToNode{Kind: &controlpb.ToNode_Request{Request: req}})
+	if err == nil {
+		select {
+		case r := <-ch:
+			return r, nil
+		case <-s.ctx.Done():
+			err = context.Cause(s.ctx)
+		case <-ctx.Done():
+			err = fmt.Errorf("node %d: no answer: %w", s.Node, context.Cause(ctx))
+		}
+	}
+	s.mu.Lock()
+	delete(s.mu.waiting, req.GetId())
+	s.mu.Unlock()
+	if !errors.Is(err, ErrSessionEnded) && s.ctx.Err() != nil {
+		err = errors.Join(err, context.Cause(s.ctx))
+	}
+	return nil, err
+}
