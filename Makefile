@@ -92,6 +92,10 @@ vet: ## Run go vet
 lint: $(BIN)/golangci-lint ## Run golangci-lint with .golangci.yml
 	$(BIN)/golangci-lint run $(PKG)
 
+.PHONY: fmt
+fmt: $(BIN)/golangci-lint ## Format as lint wants it
+	$(BIN)/golangci-lint fmt
+
 .PHONY: cross
 cross: ## Compile and vet for the other systems: macOS and Linux on arm64
 	GOOS=darwin GOARCH=arm64 $(GO) build ./...

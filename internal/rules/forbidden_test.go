@@ -26,7 +26,8 @@ var forbidden = map[string]map[string]string{
 
 // rootContexts lists, as package directory and function, who may make a context from nothing, and why.
 var rootContexts = map[string]string{
-	"core.Main": "it is the main function of a program, before which there is no context",
+	"core.drive":     "it is the main function of a driver, before which there is no context",
+	"core.ServeNode": "it is the main function of a node, before which there is no context",
 }
 
 func TestNothingForbiddenIsUsed(t *testing.T) { report(t, forbiddenUses(repository(t))) }
@@ -98,7 +99,7 @@ func mayMakeContext(f *file, name, where string) bool {
 func TestRulesOnForbiddenUses(t *testing.T) {
 	const imports = "import (\n\tctx \"context\"\n\t\"time\"\n)\n"
 	const uses = `
-func Main() { ctx.Background() }
+func ServeNode() { ctx.Background() }
 
 func Other() { ctx.TODO(); time.Sleep(0); <-time.After(0); time.NewTimer(0) }
 
