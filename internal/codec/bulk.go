@@ -4,6 +4,7 @@
 package codec
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -129,11 +130,14 @@ func (n *node) bytesOf(count uint64) int {
 
 // checkBools guards against a bool that is neither true nor false, which Go code is free to misread.
 func checkBools(b []byte) error {
-	var all byte
-	for _, x := range b {
-		all |= x
+	var all uint64
+	for ; len(b) >= 8; b = b[8:] {
+		all |= binary.LittleEndian.Uint64(b)
 	}
-	if all > 1 {
+	for _, x := range b {
+		all |= uint64(x)
+	}
+	if all&^0x0101010101010101 != 0 {
 		return errors.New("a byte other than 0 and 1 among booleans")
 	}
 	return nil

@@ -5,6 +5,7 @@ package codec
 
 import (
 	"reflect"
+	"strconv"
 	"sync"
 	"unsafe"
 
@@ -65,7 +66,9 @@ type Plan struct {
 	typ   reflect.Type
 	root  *node
 	track bool // the type can reach itself, so values may be cyclic
-	hint  int  // initial capacity of Meta
+
+	metaHint int // initial capacity of Meta, bytes
+	bufsHint int // initial capacity of Bufs
 }
 
 // For returns the plan for t, compiling it on first use. The error is an *EncodeError if no value of t, or of a type
@@ -138,8 +141,6 @@ func Encode[T any](c *Codec, v T) (Value, error) {
 		return Value{Meta: appendInt(scalarBuf(), int64(*p))}, nil
 	case *uint64:
 		return Value{Meta: appendHead(scalarBuf(), majorUint, *p)}, nil
-	case *uint32:
-		return Value{Meta: appendHead(scalarBuf(), majorUint, uint64(*p))}, nil
 	case *string:
 		return Value{Meta: appendString(make([]byte, 0, len(*p)+maxScalar), *p)}, nil
 	}
@@ -189,6 +190,20 @@ func Decode[T any](c *Codec, v Value, mode Mode) (T, error) {
 	case *int64:
 		r := reader{v.Meta}
 		*p, err = r.int(64)
+		err = finish(v, r, err)
+	case *int:
+		r := reader{v.Meta}
+		var i int64
+		i, err = r.int(strconv.IntSize)
+		*p, err = int(i), finish(v, r, err)
+	case *int32:
+		r := reader{v.Meta}
+		var i int64
+		i, err = r.int(32)
+		*p, err = int32(i), finish(v, r, err)
+	case *uint64:
+		r := reader{v.Meta}
+		*p, err = r.uint(64)
 		err = finish(v, r, err)
 	case *string:
 		r := reader{v.Meta}

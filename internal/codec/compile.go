@@ -86,12 +86,35 @@ func (c *Codec) compile(t reflect.Type) any {
 	if err != nil {
 		return err
 	}
-	hint := 0
-	if !root.empty() && root.op != opBulk && root.op != opProto {
-		hint = max(16, min(2*int(t.Size()), 512))
+	return &Plan{
+		codec: c, typ: t, root: root, track: b.loops,
+		metaHint: max(16, min(int(t.Size()), 512)),
+		bufsHint: root.bulks(8),
 	}
-	return &Plan{codec: c, typ: t, root: root, track: b.loops, hint: hint}
 }
+
+// bulks counts the buffers of a value whose pointers are set and whose slices are long, down to a depth that ends the
+// recursion of recursive types.
+func (n *node) bulks(depth int) int {
+	switch {
+	case n.op == opBulk:
+		return 1
+	case depth == 0:
+		return 0
+	case n.op == opPointer:
+		return n.elem.bulks(depth - 1)
+	case n.op == opArray:
+		return min(maxBufsHint, n.count*n.elem.bulks(depth-1))
+	}
+	sum := 0
+	for _, f := range n.fields {
+		sum += f.node.bulks(depth - 1)
+	}
+	return min(maxBufsHint, sum)
+}
+
+// maxBufsHint bounds the table of buffers made before any is seen.
+const maxBufsHint = 64
 
 // empty reports whether a root of this type carries nothing at all.
 func (n *node) empty() bool { return n.op == opStruct && len(n.fields) == 0 }
@@ -240,6 +263,8 @@ func unfitKey(n *node) *node {
 				return bad
 			}
 		}
+	default:
+		// A slice or map as a key does not compile, and the rest keeps its equality.
 	}
 	return nil
 }
@@ -301,21 +326,11 @@ func isNumber(k reflect.Kind) bool {
 	}
 }
 
-var (
-	protoMessage = reflect.TypeFor[proto.Message]()
-	bigInt       = reflect.TypeFor[big.Int]()
-
-	cborMarshaler     = reflect.TypeFor[cbor.Marshaler]()
-	cborUnmarshaler   = reflect.TypeFor[cbor.Unmarshaler]()
-	binaryMarshaler   = reflect.TypeFor[encoding.BinaryMarshaler]()
-	binaryUnmarshaler = reflect.TypeFor[encoding.BinaryUnmarshaler]()
-	textMarshaler     = reflect.TypeFor[encoding.TextMarshaler]()
-	textUnmarshaler   = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
+func implements[I any](t reflect.Type) bool { return t.Implements(reflect.TypeFor[I]()) }
 
 // isMessage reports whether t is a generated message's pointer type, not a struct that merely embeds one.
 func isMessage(t reflect.Type) bool {
-	if t.Kind() != reflect.Pointer || !t.Implements(protoMessage) {
+	if t.Kind() != reflect.Pointer || !implements[proto.Message](t) {
 		return false
 	}
 	if t.Elem().Kind() != reflect.Struct {
@@ -323,7 +338,7 @@ func isMessage(t reflect.Type) bool {
 	}
 	for i := range t.Elem().NumField() {
 		f := t.Elem().Field(i)
-		if f.Anonymous && (f.Type.Implements(protoMessage) || reflect.PointerTo(f.Type).Implements(protoMessage)) {
+		if f.Anonymous && (implements[proto.Message](f.Type) || implements[proto.Message](reflect.PointerTo(f.Type))) {
 			return false
 		}
 	}
@@ -363,11 +378,11 @@ func selfMarshalling(t reflect.Type) (op, bool) {
 	}
 	p := reflect.PointerTo(t)
 	switch {
-	case t == bigInt, p.Implements(cborMarshaler) && p.Implements(cborUnmarshaler):
+	case t == reflect.TypeFor[big.Int](), implements[cbor.Marshaler](p) && implements[cbor.Unmarshaler](p):
 		return opCBOR, true
-	case p.Implements(binaryMarshaler) && p.Implements(binaryUnmarshaler):
+	case implements[encoding.BinaryMarshaler](p) && implements[encoding.BinaryUnmarshaler](p):
 		return opBinary, true
-	case p.Implements(textMarshaler) && p.Implements(textUnmarshaler):
+	case implements[encoding.TextMarshaler](p) && implements[encoding.TextUnmarshaler](p):
 		return opText, true
 	}
 	return 0, false

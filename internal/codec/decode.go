@@ -154,7 +154,7 @@ func (d *decoder) scalar(n *node, p unsafe.Pointer) (err error) {
 		if err == nil {
 			part[1], err = d.float64()
 		}
-	case opString:
+	default:
 		var b []byte
 		b, err = d.span(majorText)
 		*(*string)(p) = string(b)

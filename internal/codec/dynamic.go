@@ -4,7 +4,9 @@
 package codec
 
 import (
+	"encoding"
 	"fmt"
+	"math/big"
 	"reflect"
 	"strconv"
 	"time"
@@ -166,16 +168,17 @@ func dynamicKey(k reflect.Value) *EncodeError {
 		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return nil
-	}
-	if k.Type() == reflect.TypeFor[time.Time]() {
-		return nil
+	default:
+		if k.Type() == reflect.TypeFor[time.Time]() {
+			return nil
+		}
 	}
 	return &EncodeError{Type: k.Type(), Reason: "cannot be a map key inside an interface"}
 }
 
 // needsStaticType explains why a value that loses its type inside an interface would not come back.
 func (w *walker) needsStaticType(t reflect.Type) string {
-	if t.Implements(protoMessage) || reflect.PointerTo(t).Implements(protoMessage) {
+	if isMessage(t) || isMessage(reflect.PointerTo(t)) {
 		return "a protobuf message inside an interface would lose its type"
 	}
 	for _, x := range w.ext {
@@ -192,6 +195,6 @@ func libraryLeaf(t reflect.Type) bool {
 		return false
 	}
 	p := reflect.PointerTo(t)
-	return t == bigInt || p.Implements(cborMarshaler) || p.Implements(binaryMarshaler) ||
-		p.Implements(textMarshaler)
+	return t == reflect.TypeFor[big.Int]() || implements[cbor.Marshaler](p) || implements[encoding.BinaryMarshaler](p) ||
+		implements[encoding.TextMarshaler](p)
 }

@@ -71,6 +71,7 @@ type encoder struct {
 	codec *Codec
 	meta  []byte
 	bufs  [][]byte
+	hint  int // capacity of bufs when the first comes
 }
 
 // encode encodes the value of the plan's type at p.
@@ -84,7 +85,7 @@ func (p *Plan) encode(at unsafe.Pointer) (Value, error) {
 	case n.op == opProto:
 		return n.rootProto(at)
 	}
-	e := encoder{codec: p.codec, meta: make([]byte, 0, p.hint), path: path{track: p.track}}
+	e := encoder{codec: p.codec, meta: make([]byte, 0, p.metaHint), hint: p.bufsHint, path: path{track: p.track}}
 	if err := e.value(n, at); err != nil {
 		return Value{}, err
 	}
@@ -142,7 +143,7 @@ func (e *encoder) scalar(n *node, p unsafe.Pointer) {
 		c := *(*complex128)(p)
 		e.meta = appendHead(e.meta, majorArray, 2)
 		e.meta = appendFloat64(appendFloat64(e.meta, real(c)), imag(c))
-	case opString:
+	default:
 		e.meta = appendString(e.meta, *(*string)(p))
 	}
 }
@@ -182,6 +183,9 @@ func (e *encoder) bulk(n *node, h *sliceHeader) {
 		e.meta = appendBytes(e.meta, rawBytes(h.data, size))
 	default:
 		e.meta = appendHead(e.meta, majorUint, uint64(h.len))
+		if e.bufs == nil {
+			e.bufs = make([][]byte, 0, max(1, e.hint))
+		}
 		e.bufs = append(e.bufs, rawBytes(h.data, size))
 	}
 }
@@ -312,6 +316,8 @@ func (e *encoder) extension(n *node, v reflect.Value) *EncodeError {
 			e.null()
 			return nil
 		}
+	default:
+		// Values of other kinds are never nil.
 	}
 	meta, bufs, err := n.ext.Encode(v.Interface())
 	if err != nil {

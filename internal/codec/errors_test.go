@@ -52,6 +52,7 @@ func TestTypesThatCanNeverBeEncoded(t *testing.T) {
 		{reflect.TypeFor[map[struct{ P [1]*int }]bool](), "[key]", "identity"},
 		{reflect.TypeFor[wrapperspb.StringValue](), "", "pointer type"},
 		{reflect.TypeFor[struct{ M []stamped }](), ".M[]", "embedded time.Time"},
+		{reflect.TypeFor[map[chan int]bool](), "[key]", "chan"},
 	} {
 		t.Run(c.typ.String(), func(t *testing.T) {
 			_, err := codec.New().For(c.typ)
@@ -310,6 +311,16 @@ func TestBytesThatDoNotFitAreErrors(t *testing.T) {
 		{into[time.Time], "\x41\x00", "", "unmarshalling"},
 		{into[time.Time], "\x00", "", "major type"},
 		{into[*wrapperspb.StringValue], "\x0a\x05a", "", "unmarshalling"},
+		{into[struct{ A []int32 }], "\x81\x43\x00\x00\x00", ".A", "multiple"},
+		{into[struct{ A []int32 }], "\x81\x62ab", ".A", "major type"},
+		{into[struct{ A []int32 }], "\x81\x45ab", ".A", "too early"},
+		{into[[2]string], "\x82\x60\x00", "[1]", "major type"},
+		{into[[]string], "\x82\x60\x00", "[1]", "major type"},
+		{into[[]string], "\x60", "", "major type"},
+		{into[map[int]string], "\xa1\x05\x05", "[]", "major type"},
+		{into[int32], "\x1a\x80\x00\x00\x00", "", "32 bits"},
+		{into[bool], "", "", "too early"},
+		{into[uint64], "", "", "too early"},
 		{into[column], "\x82\x40\x01", "", "0 buffers are left, want 1"},
 		{into[column], "\x81\x40", "", "want 2"},
 		{into[column], "\x82\x00\x00", "", "major type"},

@@ -7,8 +7,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -132,6 +135,9 @@ func TestNilEmptyAndFullStayDistinct(t *testing.T) {
 	var inner *int
 	require.Equal(t, &inner, roundTrip(t, c, &inner, codec.View))
 	require.Nil(t, roundTrip[**int](t, c, nil, codec.View))
+	got, err := codec.Decode[[]float32](c, codec.Value{Bufs: [][]byte{nil}}, codec.View)
+	require.NoError(t, err)
+	require.Equal(t, []float32{}, got)
 }
 
 func TestNaNBitsSurvive(t *testing.T) {
@@ -189,6 +195,78 @@ func TestExtensionsTakeTheirTypesWhole(t *testing.T) {
 	v, err := codec.Encode(c, in)
 	require.NoError(t, err)
 	require.Same(t, &big[0], asInt64(v.Bufs[0]), "the extension's buffer was copied")
+}
+
+type numbered int32
+
+// counter is an extension for a number, whose slices must then not be taken for memory.
+type counter struct{}
+
+func (counter) Match(t reflect.Type) bool { return t == reflect.TypeFor[numbered]() }
+
+func (counter) Encode(v any) ([]byte, [][]byte, error) {
+	n, _ := v.(numbered)
+	return []byte{byte(n)}, nil, nil
+}
+
+func (counter) Decode(_ reflect.Type, meta []byte, _ [][]byte, _ codec.Mode) (any, error) {
+	return numbered(meta[0]) + 100, nil
+}
+
+func TestExtensionsTakeElementsToo(t *testing.T) {
+	c := codec.New(columns{}, counter{})
+	require.Equal(t, []numbered{101, 102}, roundTrip(t, c, []numbered{1, 2}, codec.View))
+	require.Equal(t, [1]numbered{103}, roundTrip(t, c, [1]numbered{3}, codec.View))
+}
+
+type base struct{ Data []float32 }
+
+func TestEmbeddedStructsTravel(t *testing.T) {
+	type closed struct {
+		*base
+		*wrapperspb.StringValue
+
+		N int
+	}
+	type dated struct{ time.Time }
+	c := codec.New()
+	in := closed{base: &base{make([]float32, 20)}, StringValue: wrapperspb.String("in"), N: 7}
+	out := roundTrip(t, c, in, codec.Copy)
+	require.Equal(t, in.base, out.base)
+	require.Equal(t, "in", out.Value)
+	require.Equal(t, 7, out.N)
+	require.Equal(t, closed{N: 1}, roundTrip(t, c, closed{N: 1}, codec.Copy))
+	now := time.Now().UTC().Round(0)
+	require.Equal(t, dated{now}, roundTrip(t, c, dated{now}, codec.Copy))
+}
+
+func TestLongSlicesGrowAsTheyAreRead(t *testing.T) {
+	c := codec.New()
+	in := make([]struct{ A, B string }, 10_000)
+	in[9_999].B = "last"
+	require.Equal(t, in, roundTrip(t, c, in, codec.Copy))
+	require.Equal(t, make([]struct{}, 70_000), roundTrip(t, c, make([]struct{}, 70_000), codec.Copy))
+}
+
+func TestOneCodecServesManyGoroutines(t *testing.T) {
+	c := codec.New(columns{})
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for _, n := range []int{i, 100 + i} {
+				v, err := codec.Encode(c, newJob(n))
+				assert.NoError(t, err)
+				got, err := codec.Decode[job](c, v, codec.View)
+				assert.NoError(t, err)
+				assert.Equal(t, newJob(n), got)
+			}
+			_, err := codec.Encode(c, chain(i))
+			assert.NoError(t, err)
+			_, err = codec.Encode(c, func() {})
+			assert.ErrorIs(t, err, codec.ErrEncode)
+		})
+	}
+	all.Wait()
 }
 
 func TestHalfAPairOfMethodsIsPassedOver(t *testing.T) {
