@@ -29,8 +29,7 @@ type Slots struct {
 	method  *method
 	seq     uint64
 
-	arg  argument    // let go with the last answer
-	stop func() bool // takes the cancellation hook off the caller's context
+	arg argument // let go with the last answer
 
 	began time.Time
 
@@ -44,6 +43,7 @@ type Slots struct {
 		ended     time.Duration
 		bySlot    map[uint32][]*waiter // who waits for a slot
 		byCount   []countWaiter
+		onDone    []func()
 		released  bool
 	}
 	remote *remoteObjects
@@ -193,10 +193,11 @@ func (s *Slots) setLocked(slot uint32, o outcome) {
 // finishLocked lets go of what the submission held while answers were missing.
 func (s *Slots) finishLocked() {
 	s.sys.forget(s.seq)
-	if s.stop != nil {
-		s.stop()
-	}
 	s.arg.release(s.sys)
+	for _, fn := range s.mu.onDone {
+		fn()
+	}
+	s.mu.onDone = nil
 }
 
 func (s *Slots) wakeLocked() {
@@ -209,6 +210,17 @@ func (s *Slots) wakeLocked() {
 		keep = append(keep, w)
 	}
 	s.mu.byCount = keep
+}
+
+// OnDone calls fn when the last slot is complete; at once, if it is. fn must not block or use the Slots.
+func (s *Slots) OnDone(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mu.order) == len(s.mu.results) {
+		fn()
+		return
+	}
+	s.mu.onDone = append(s.mu.onDone, fn)
 }
 
 // failWhere completes all pending slots that match with an error.

@@ -267,13 +267,7 @@ func (s *Slots) watch(ctx context.Context) {
 		return
 	}
 	stop := context.AfterFunc(ctx, func() { s.Cancel(context.Cause(ctx)) })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.mu.order) == len(s.mu.results) {
-		stop()
-		return
-	}
-	s.stop = stop
+	s.OnDone(func() { stop() })
 }
 
 // encode encodes a value and gives its failure the package's sentinel.
