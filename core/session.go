@@ -30,9 +30,16 @@ func socketPath(dir string, node uint32) string {
 }
 func storePath(dir string) string { return filepath.Join(dir, "store") }
 
-// baseDir is where the sessions of this user live: in memory if the machine has a shared-memory file system, else among the
-// temporary files. The path stays short, because that of a socket is limited to about 100 bytes.
+// EnvRunDir names the environment variable that overrides where systems keep their sockets and shared memory on this machine. The
+// default is a directory of the user's own in /dev/shm, or among the temporary files where there is none. The path
+// should be short, because that of a socket is limited to about 100 bytes.
+const EnvRunDir = "TUTTI_RUNDIR"
+
+// baseDir is where the sessions of this user live.
 func baseDir() string {
+	if dir := os.Getenv(EnvRunDir); dir != "" {
+		return dir
+	}
 	name := "tutti-" + strconv.Itoa(os.Getuid())
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() && unix.Access("/dev/shm", unix.W_OK) == nil {
 		return filepath.Join("/dev/shm", name)

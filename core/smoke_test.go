@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tutti-go/tutti/core"
+	"github.com/tutti-go/tutti/core/coretest"
 )
 
 type worker struct{ scale float32 }
@@ -25,10 +26,7 @@ func (w *worker) Ping(context.Context, core.Void) (core.Void, error) { return co
 
 var workers = core.Register("smoke", newWorker, core.Method((*worker).Sum), core.Method((*worker).Ping))
 
-func TestMain(m *testing.M) {
-	core.ServeNode()
-	m.Run()
-}
+func TestMain(m *testing.M) { coretest.Main(m) }
 
 func TestSmoke(t *testing.T) {
 	for _, opt := range []core.Option{core.InProcess(3), core.LocalNodes(8)} {
