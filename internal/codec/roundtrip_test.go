@@ -4,9 +4,11 @@
 package codec_test
 
 import (
+	"encoding/hex"
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -117,6 +119,30 @@ func fastPath[T any](t *testing.T, in T) {
 		require.NoError(t, err)
 		require.Equal(t, in, out)
 	}
+}
+
+// These bytes are the format: a change here needs a new version of the flat form.
+func TestFormatIsPinned(t *testing.T) {
+	type inner struct{ Mask []bool }
+	v, err := codec.Encode(codec.New(), struct {
+		ID    int16
+		Name  string
+		Small []uint16
+		Big   []float32
+		None  []float64
+		Next  *inner
+		By    map[string]int
+		Fixed [2]uint8
+		When  time.Time
+	}{-2, "n", []uint16{1, 2}, make([]float32, 17), nil, &inner{[]bool{true}}, map[string]int{"b": 1, "aa": 2}, [2]uint8{8, 9}, time.Unix(0, 0).UTC()})
+	require.NoError(t, err)
+	require.Equal(t, "89"+"21"+"616e"+"4401000200"+"11"+"f6"+"814101"+"a2"+"616201"+"62616102"+"420809"+
+		"4f01"+"0000000e7791f700"+"00000000"+"ffff", hex.EncodeToString(v.Meta))
+	require.Equal(t, [][]byte{make([]byte, 68)}, v.Bufs)
+
+	flat := codec.AppendValue(nil, codec.Value{Meta: []byte{0x81, 0x05}, Bufs: [][]byte{{7}, nil}})
+	require.Equal(t, "01000000"+"02000000"+"0200000000000000"+"0100000000000000"+"ffffffffffffffff"+"8105"+
+		strings.Repeat("00", 30)+"07", hex.EncodeToString(flat))
 }
 
 func TestNilEmptyAndFullStayDistinct(t *testing.T) {
