@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package codec turns Go values into a small structured part and out-of-band buffers, and back. Numeric slices, byte
-// slices and what extensions handle are never copied into the structured part: a Value refers to them where they lie.
+// slices and what extensions handle are not copied into the structured part, short nested slices apart: a Value refers to
+// them where they lie.
 //
 //	c := codec.New()
 //	v, err := codec.Encode(c, weights)            // []float32: no Meta, one buffer that is the slice
