@@ -278,7 +278,21 @@ func (b *compiler) structure(n *node) *EncodeError {
 		}
 		n.fields = append(n.fields, field{name: f.Name, offset: f.Offset, node: child})
 	}
+	if len(n.fields) == 0 && keepsToItself(n.typ) {
+		return &EncodeError{Type: n.typ, Reason: "has no exported fields, so that nothing of it would arrive; " +
+			"export them, or give the type MarshalBinary and UnmarshalBinary"}
+	}
 	return nil
+}
+
+// keepsToItself reports whether a struct has contents that are neither sent nor left out on purpose.
+func keepsToItself(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Name != "_" && f.Type.Size() > 0 && fieldTag(f) != "-" {
+			return true
+		}
+	}
+	return false
 }
 
 // sentFields yields the fields that travel: exported or embedded structs, and not tagged `cbor:"-"` or `json:"-"`.

@@ -22,8 +22,9 @@
 //     the memory if at most 64 bytes, else the count of elements as an unsigned integer, standing for the next buffer.
 //     Empty and nil stay distinct. Arrays of these are byte strings.
 //   - A struct is an array of its exported fields in order, with embedded structs as nested values. Fields tagged
-//     `cbor:"-"` or `json:"-"` and unexported fields are skipped; other tag options have no effect. Names do not travel,
-//     because both sides have compared signatures (see Signature).
+//     `cbor:"-"` or `json:"-"` and unexported fields are skipped; other tag options have no effect. A struct all of whose
+//     fields are unexported is refused, since it would arrive empty. Names do not travel, because both sides have
+//     compared signatures (see Signature).
 //   - Other slices and arrays are arrays, maps are maps in the bytewise order of their encoded keys, a nil pointer,
 //     slice or map is null. A pointer to something that can itself be null is an array of one. Bulk inside any of these,
 //     map values included, goes out of band.

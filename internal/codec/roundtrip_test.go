@@ -188,13 +188,27 @@ func TestSkippedFieldsStayBehind(t *testing.T) {
 }
 
 func TestStructWithoutFieldsIsEmpty(t *testing.T) {
-	type hidden struct{ a, b int } //nolint:unused // only its size matters
+	type marker struct {
+		_       [8]byte
+		Skipped chan int `cbor:"-"`
+	}
 	c := codec.New()
-	v, err := codec.Encode(c, hidden{1, 2})
+	v, err := codec.Encode(c, marker{})
 	require.NoError(t, err)
 	require.Zero(t, v)
-	_, err = codec.Decode[hidden](c, v, codec.View)
+	_, err = codec.Decode[marker](c, v, codec.View)
 	require.NoError(t, err)
+}
+
+func TestStructThatWouldArriveEmptyIsRefused(t *testing.T) {
+	type hidden struct{ a, b int } //nolint:unused // only that they are there matters
+	type outer struct{ Inner []hidden }
+	c := codec.New()
+	_, err := codec.Encode(c, outer{})
+	require.ErrorIs(t, err, codec.ErrEncode)
+	require.ErrorContains(t, err, "hidden")
+	require.ErrorContains(t, err, ".Inner[]")
+	require.ErrorContains(t, err, "no exported fields")
 }
 
 func TestProtobufAtTheRoot(t *testing.T) {
