@@ -132,6 +132,15 @@ func TestHeaderAndBodyArriveAsSent(t *testing.T) {
 	})
 }
 
+func TestDeadlineThatHasPassedStaysOne(t *testing.T) {
+	eachTwin(t, func(t *testing.T, a, b link.Conn) {
+		require.NoError(t, a.Send(t.Context(), &wire.Header{Kind: wire.KindCall, Deadline: -time.Second}))
+		f, err := b.Recv()
+		require.NoError(t, err)
+		assert.Equal(t, time.Nanosecond, f.Deadline, "zero would mean none")
+	})
+}
+
 func TestFrameWithoutBodyHasNilBody(t *testing.T) {
 	for name, body := range map[string][][]byte{"none": nil, "empty part": {{}}, "two empty parts": {{}, nil}} {
 		t.Run(name, func(t *testing.T) {
@@ -300,7 +309,9 @@ func TestSendBlocksWhilePeerDoesNotReadAndResumes(t *testing.T) {
 		assert.LessOrEqual(t, taken, link.MaxQueued>>20+4, "the socket itself takes a little")
 
 		blocked := make(chan error, 1)
-		go func() { blocked <- a.Send(t.Context(), &wire.Header{Kind: wire.KindBlock, Seq: uint64(taken)}, make([]byte, 1<<20)) }()
+		go func() {
+			blocked <- a.Send(t.Context(), &wire.Header{Kind: wire.KindBlock, Seq: uint64(taken)}, make([]byte, 1<<20))
+		}()
 		select {
 		case err := <-blocked:
 			require.Failf(t, "did not block", "%v", err)

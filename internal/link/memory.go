@@ -108,6 +108,7 @@ func (c *memConn) Send(ctx context.Context, h *wire.Header, body ...[]byte) erro
 	}
 	h.Length = uint32(n)
 	f := wire.Frame{Header: *h}
+	f.Normalize()
 	switch {
 	case n == 0:
 	case len(body) == 1:

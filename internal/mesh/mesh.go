@@ -182,6 +182,7 @@ func (m *Mesh) sendSelf(h *wire.Header, body [][]byte) error {
 	defer m.wg.Done()
 	h.Length = uint32(n)
 	f := wire.Frame{Header: *h}
+	f.Normalize()
 	switch {
 	case n == 0:
 	case len(body) == 1:

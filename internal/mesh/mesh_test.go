@@ -159,6 +159,9 @@ func TestSendToSelfRunsTheHandlerInPlace(t *testing.T) {
 		assert.EqualValues(t, 8, got.Length)
 		assert.EqualValues(t, 8, h.Length, "as over a link")
 
+		require.NoError(t, m.Send(t.Context(), 3, &wire.Header{Kind: wire.KindCall, Deadline: -1}))
+		assert.EqualValues(t, 1, got.Deadline, "passed, not lifted")
+
 		require.NoError(t, m.Send(t.Context(), 3, call(2)))
 		assert.Nil(t, got.Body)
 

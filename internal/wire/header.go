@@ -43,14 +43,14 @@ type Kind uint8
 
 // The kinds of frames.
 const (
-	KindHello  Kind = 1 + iota // first frame of a link, from the side that dialled
-	KindAccept                 // answer to Hello: accepted, or refused with a fault
-	KindCall                   // one call to many actors of one node
-	KindReply                  // results for slots of a call
-	KindCancel                 // the caller gave a call up
-	KindBlock                  // a block of a collective operation
-	KindAbort                  // a group's epoch has ended
-	KindRelease                // the caller no longer needs objects that hold results
+	KindHello   Kind = 1 + iota // first frame of a link, from the side that dialled
+	KindAccept                  // answer to Hello: accepted, or refused with a fault
+	KindCall                    // one call to many actors of one node
+	KindReply                   // results for slots of a call
+	KindCancel                  // the caller gave a call up
+	KindBlock                   // a block of a collective operation
+	KindAbort                   // a group's epoch has ended
+	KindRelease                 // the caller no longer needs objects that hold results
 	kindEnd
 )
 
@@ -80,8 +80,15 @@ type Header struct {
 	Hash  uint32 // collective: hash of the operation's descriptor
 }
 
-// Append appends the header's 64 bytes to dst and returns it. A deadline that has passed is written as
-// one nanosecond, since zero would lift it.
+// Normalize makes the header what the receiver of its bytes would see, for links that move no bytes: a deadline
+// that has passed becomes one nanosecond, since zero would lift it.
+func (h *Header) Normalize() {
+	if h.Deadline < 0 {
+		h.Deadline = 1
+	}
+}
+
+// Append appends the header's 64 bytes, normalized, to dst and returns it.
 func (h *Header) Append(dst []byte) []byte {
 	deadline := h.Deadline
 	if deadline < 0 {

@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire_test
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// Every decoder either refuses with ErrFrame or gives a value whose encoding is exactly the bytes that were
+// decoded: there are no two encodings of one message, and nothing that is read is lost.
+
+func FuzzParseCall(f *testing.F) {
+	rng := rand.New(rand.NewPCG(11, 1))
+	for range 10 {
+		c := randomCall(rng)
+		f.Add(c.Append(nil))
+	}
+	f.Add(uvarints(1, 1<<40))
+	f.Add([]byte{0x80, 0x00})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := wire.ParseCall(b)
+		require.LessOrEqual(t, cap(c.Runs)*3, len(b))
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+			return
+		}
+		total := 0
+		for _, r := range c.Runs {
+			require.NotZero(t, r.Count)
+			require.LessOrEqual(t, uint64(r.Slot)+uint64(r.Count), uint64(wire.MaxTargets))
+			require.GreaterOrEqual(t, r.Actor+r.Count, r.Actor, "wraps around")
+			total += int(r.Count)
+		}
+		require.LessOrEqual(t, total, wire.MaxTargets)
+		require.Equal(t, b, c.Append([]byte{}))
+	})
+}
+
+func FuzzParseReply(f *testing.F) {
+	rng := rand.New(rand.NewPCG(11, 2))
+	for range 10 {
+		f.Add(appendReply(nil, randomReply(rng)))
+	}
+	f.Add([]byte{1, 1, 0x80, 0x00})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		results, err := parseReply(b)
+		for _, r := range results {
+			require.NotZero(t, r.Count)
+			require.LessOrEqual(t, uint64(r.Slot)+uint64(r.Count), uint64(wire.MaxTargets))
+			require.LessOrEqual(t, r.Status, wire.StatusFault)
+		}
+		again := appendReply([]byte{}, results)
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+			require.Equal(t, b[:len(again)], again, "what was yielded before the error")
+			return
+		}
+		require.Equal(t, b, again)
+	})
+}
+
+func FuzzParseFault(f *testing.F) {
+	rng := rand.New(rand.NewPCG(11, 3))
+	for range 10 {
+		fault := randomFault(rng)
+		f.Add(fault.Append(nil))
+	}
+	f.Add([]byte{255, 1, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		fault, err := wire.ParseFault(b)
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+			return
+		}
+		again := fault.Append([]byte{})
+		require.Equal(t, b[1:], again[1:])
+		if fault.Code != wire.FaultOther { // else it may be a code of a newer build
+			require.Equal(t, b[0], again[0])
+		}
+	})
+}
+
+func FuzzParseHello(f *testing.F) {
+	h := wire.Hello{Node: 1, Incarnation: 2, Secret: []byte("secret"), Table: 3}
+	f.Add(h.Append(nil))
+	f.Add(h.Append(nil)[:24])
+	f.Add(append(make([]byte, 24), 0xff, 0xff, 0xff, 0xff, 0x0f))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		hello, err := wire.ParseHello(b)
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+			return
+		}
+		require.Equal(t, b, hello.Append([]byte{}))
+	})
+}
+
+func FuzzParseRelease(f *testing.F) {
+	f.Add(wire.AppendRelease(wire.AppendRelease(nil, []byte("one")), nil))
+	f.Add([]byte{0x80, 0x00})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		again := []byte{}
+		err := wire.ParseRelease(b, func(id []byte) bool {
+			again = wire.AppendRelease(again, id)
+			return true
+		})
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+		}
+		require.Equal(t, b[:len(again)], again)
+		require.True(t, err != nil || len(again) == len(b))
+	})
+}

@@ -1,0 +1,118 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire_test
+
+import (
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// A change of a golden file is a change of the format: docs/wire.md and wire.Version change with it.
+var update = flag.Bool("update", false, "write the golden files under testdata anew")
+
+// golden holds one frame of every kind, or more where a kind has several forms.
+var golden = []struct {
+	name string
+	head wire.Header
+	body []byte
+}{
+	{"hello", wire.Header{Kind: wire.KindHello}, (&wire.Hello{
+		Node: 7, Incarnation: 0x1122334455667788, Secret: []byte("secret"), Table: 0x99aabbccddeeff00,
+	}).Append(nil)},
+	{"accept", wire.Header{Kind: wire.KindAccept}, nil},
+	{"accept_refused", wire.Header{Kind: wire.KindAccept}, (&wire.Fault{Code: wire.FaultUnauthorized, Message: "wrong cluster secret"}).Append(nil)},
+	{
+		"call_inline",
+		wire.Header{Kind: wire.KindCall, Caller: 0x1122334455667788, Seq: 1000, Deadline: 1500 * time.Millisecond},
+		(&wire.Call{
+			Method: 3, Runs: []wire.Run{{Slot: 0, Actor: 1, Count: 400}, {Slot: 500, Actor: 70000, Count: 1}},
+			Payload: wire.Payload{Kind: wire.PayloadInline, Data: []byte("argument")},
+		}).Append(nil),
+	},
+	{
+		"call_object",
+		wire.Header{Kind: wire.KindCall, Caller: 0x1122334455667788, Seq: 1001},
+		(&wire.Call{
+			Method: 300, Runs: []wire.Run{{Slot: 2, Actor: 5, Count: 1}},
+			Payload: wire.Payload{Kind: wire.PayloadObject, Data: []byte("identity")},
+		}).Append(nil),
+	},
+	{"reply", wire.Header{Kind: wire.KindReply, Caller: 0x1122334455667788, Seq: 1000}, appendReply(nil, []wire.Result{
+		{Slot: 0, Count: 399, Status: wire.StatusEmpty},
+		{Slot: 399, Count: 1, Status: wire.StatusInline, Data: []byte("result")},
+		{Slot: 400, Count: 1, Status: wire.StatusObject, Data: []byte("identity")},
+		{Slot: 401, Count: 1, Status: wire.StatusFault, Data: (&wire.Fault{
+			Code: wire.FaultPanic, Message: "index out of range", Stack: "goroutine 1",
+		}).Append(nil)},
+		{Slot: 402, Count: 1, Status: wire.StatusFault, Data: (&wire.Fault{Code: wire.FaultCanceled, Own: true, Message: "gave up"}).Append(nil)},
+	})},
+	{"cancel", wire.Header{Kind: wire.KindCancel, Caller: 0x1122334455667788, Seq: 1000}, nil},
+	{
+		"block",
+		wire.Header{Kind: wire.KindBlock, Step: 4, Seq: 12, Group: 0xfedcba9876543210, Epoch: 2, From: 399, To: 0, Hash: 0xcafebabe},
+		[]byte("\x00\x00\x80\x3f\x00\x00\x00\x40"),
+	},
+	{"abort", wire.Header{Kind: wire.KindAbort, Group: 0xfedcba9876543210, Epoch: 2}, []byte("why")},
+	{"release", wire.Header{Kind: wire.KindRelease}, wire.AppendRelease(wire.AppendRelease(nil, []byte("identity1")), []byte("identity2"))},
+}
+
+func TestFramesMatchTheGoldenFiles(t *testing.T) {
+	seen := map[wire.Kind]bool{}
+	for _, g := range golden {
+		t.Run(g.name, func(t *testing.T) {
+			seen[g.head.Kind] = true
+			g.head.Length = uint32(len(g.body))
+			frame := append(g.head.Append(nil), g.body...)
+			file := filepath.Join("testdata", g.name+".txt")
+			dump := fmt.Sprintf("%v frame, version %d\n%s", g.head.Kind, wire.Version, hex.Dump(frame))
+			if *update {
+				require.NoError(t, os.MkdirAll("testdata", 0o755))
+				require.NoError(t, os.WriteFile(file, []byte(dump), 0o644))
+			}
+			want, err := os.ReadFile(file)
+			require.NoError(t, err, "write it with: go test ./internal/wire -update")
+			require.Equal(t, string(want), dump)
+
+			head, err := wire.ParseHeader(frame, wire.MaxBody)
+			require.NoError(t, err)
+			assert.Equal(t, g.head, head)
+		})
+	}
+	for _, k := range kinds() {
+		assert.True(t, seen[k], "no golden file for the %v frame", k)
+	}
+}
+
+func TestPageOnTheWireIsUpToDate(t *testing.T) {
+	b, err := os.ReadFile("../../docs/wire.md")
+	require.NoError(t, err)
+	page := string(b)
+	assert.Contains(t, page, fmt.Sprintf("frame version **%d**", wire.Version))
+	for _, k := range kinds() {
+		assert.Contains(t, page, fmt.Sprintf("\n### %d: %v\n", k, k), "no section for the %v frame", k)
+	}
+	for _, s := range []string{"| 0 | `StatusEmpty`", "| 1 | `StatusInline`", "| 2 | `StatusObject`", "| 3 | `StatusFault`"} {
+		assert.Contains(t, page, s)
+	}
+	codes := 0
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, fmt.Sprintf("| %d | `Fault", codes)) {
+			codes++
+		}
+	}
+	assert.EqualValues(t, wire.FaultNoKind+1, codes, "rows of the table of fault codes, in order from 0")
+	assert.Contains(t, page, fmt.Sprintf("%d bytes (64 MiB)", wire.MaxBody))
+	assert.Contains(t, page, fmt.Sprintf("%d targets", wire.MaxTargets))
+}
