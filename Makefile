@@ -142,10 +142,12 @@ check-tidy:
 	$(GO) mod tidy -diff
 
 .PHONY: ci
-ci: ## Run exactly what continuous integration runs
-	@for step in check-tidy check-clean vet lint cross test invariants race fuzz-smoke vuln-if-reachable; do \
-		echo "== $$step"; SECONDS=0; $(MAKE) $$step; echo "== $$step: $${SECONDS} s"; \
-	done
+ci: ## Run exactly what continuous integration runs; every step runs, whatever failed before it
+	@failed=; \
+	for step in check-tidy check-clean vet lint cross test invariants race fuzz-smoke vuln-if-reachable; do \
+		echo "== $$step"; SECONDS=0; $(MAKE) $$step || failed+=" $$step"; echo "== $$step: $${SECONDS} s"; \
+	done; \
+	[[ -z "$$failed" ]] || { echo "== ci FAILED:$$failed"; exit 1; }
 	@echo "== ci passed"
 
 .PHONY: fuzz-smoke
