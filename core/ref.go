@@ -31,19 +31,19 @@ type Ref[T any] struct {
 	err error   // the call was not submitted
 }
 
-// object is a value in the store of this process, shared by the Refs and calls that use it.
+// object is a value in the store of this process.
 type object struct {
 	sys    *System
 	obj    *arrowstore.Object
+	hold   *hold
 	viewed atomic.Bool // a view was handed out, so only Release may free it
-	once   atomic.Bool
 }
 
-func (o *object) release() {
-	if o.once.CompareAndSwap(false, true) {
-		o.sys.drop(o.obj)
-		o.obj.Release()
-	}
+func newObject(sys *System, obj *arrowstore.Object) *object {
+	return &object{sys: sys, obj: obj, hold: newHold(func() {
+		sys.drop(obj)
+		obj.Release()
+	})}
 }
 
 // RefAt returns slot i of a submission as a Ref. T must be the result type of the method; otherwise Get fails with ErrDecode.
@@ -90,10 +90,10 @@ func Put[T any](ctx context.Context, sys *System, v T) (*Ref[T], error) {
 	if err != nil {
 		return nil, fmt.Errorf("put: %w", err)
 	}
-	r := &Ref[T]{put: &object{sys: sys, obj: obj}}
+	r := &Ref[T]{put: newObject(sys, obj)}
 	runtime.AddCleanup(r, func(o *object) {
 		if !o.viewed.Load() {
-			o.release()
+			o.hold.release()
 		}
 	}, r.put)
 	return r, nil
@@ -165,7 +165,7 @@ func (r *Ref[T]) complete() bool { return r.slots == nil || r.slots.complete(r.i
 
 func (r *Ref[T]) view() (T, error) {
 	var zero T
-	if r.put.once.Load() {
+	if r.put.hold.released.Load() {
 		return zero, fmt.Errorf("%w: the reference was released", ErrObjectLost)
 	}
 	r.put.viewed.Store(true)
@@ -186,11 +186,10 @@ func (r *Ref[T]) argument(ctx context.Context) (argument, error) {
 		return argument{}, r.err
 	}
 	if r.put != nil {
-		if r.put.once.Load() {
+		if !r.put.hold.retain() {
 			return argument{}, fmt.Errorf("%w: the reference was released", ErrObjectLost)
 		}
-		r.put.obj.Retain()
-		return argument{payload: objectPayload(r.put.obj), obj: r.put.obj}, nil
+		return argument{payload: objectPayload(r.put.obj), release: r.put.hold.done}, nil
 	}
 	if err := r.wait(ctx); err != nil {
 		return argument{}, err
@@ -200,7 +199,11 @@ func (r *Ref[T]) argument(ctx context.Context) (argument, error) {
 	case err != nil:
 		return argument{}, err
 	case obj != nil:
-		return argument{payload: objectPayload(obj), obj: obj}, nil
+		defer obj.Release()
+		if !r.slots.remote.hold.retain() {
+			return argument{}, fmt.Errorf("%w: result of %v was released", ErrObjectLost, r.slots.method)
+		}
+		return argument{payload: objectPayload(obj), release: r.slots.remote.hold.done}, nil
 	}
 	return r.slots.sys.argumentOf(v)
 }
@@ -210,7 +213,7 @@ func (r *Ref[T]) argument(ctx context.Context) (argument, error) {
 func (r *Ref[T]) Release() {
 	switch {
 	case r.put != nil:
-		r.put.release()
+		r.put.hold.release()
 	case r.slots != nil:
 		r.slots.Release()
 	}

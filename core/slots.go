@@ -44,7 +44,6 @@ type Slots struct {
 		bySlot    map[uint32][]*waiter // who waits for a slot
 		byCount   []countWaiter
 		onDone    []func()
-		released  bool
 	}
 	remote *remoteObjects
 }
@@ -92,26 +91,38 @@ func (w *waiter) completed() {
 // remoteObjects are the large answers of a submission, by the node that keeps them. They are released when the
 // Slots are, which the collector sees to if nobody else does.
 type remoteObjects struct {
-	sys *System
-	mu  struct {
+	sys  *System
+	hold *hold
+	mu   struct {
 		sync.Mutex
-		ids map[uint32][]arrowstore.ID
+		freed bool
+		ids   map[uint32][]arrowstore.ID
 	}
 }
 
 func (r *remoteObjects) add(node uint32, id arrowstore.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.mu.freed { // an answer that came after Release
+		r.sys.releaseRemote(node, []arrowstore.ID{id})
+		return
+	}
 	if r.mu.ids == nil {
 		r.mu.ids = map[uint32][]arrowstore.ID{}
 	}
 	r.mu.ids[node] = append(r.mu.ids[node], id)
 }
 
-func (r *remoteObjects) release() {
+func newRemoteObjects(sys *System) *remoteObjects {
+	r := &remoteObjects{sys: sys}
+	r.hold = newHold(r.free)
+	return r
+}
+
+func (r *remoteObjects) free() {
 	r.mu.Lock()
 	ids := r.mu.ids
-	r.mu.ids = nil
+	r.mu.ids, r.mu.freed = nil, true
 	r.mu.Unlock()
 	for node, ids := range ids {
 		r.sys.releaseRemote(node, ids)
@@ -119,10 +130,10 @@ func (r *remoteObjects) release() {
 }
 
 func newSlots(t *Targets, m *method) *Slots {
-	s := &Slots{sys: t.sys, targets: t, method: m, began: time.Now(), remote: &remoteObjects{sys: t.sys}}
+	s := &Slots{sys: t.sys, targets: t, method: m, began: time.Now(), remote: newRemoteObjects(t.sys)}
 	s.mu.results = make([]outcome, len(t.ids))
 	s.mu.order = make([]uint32, 0, len(t.ids))
-	runtime.AddCleanup(s, (*remoteObjects).release, s.remote)
+	runtime.AddCleanup(s, (*hold).release, s.remote.hold)
 	return s
 }
 
@@ -193,7 +204,7 @@ func (s *Slots) setLocked(slot uint32, o outcome) {
 // finishLocked lets go of what the submission held while answers were missing.
 func (s *Slots) finishLocked() {
 	s.sys.forget(s.seq)
-	s.arg.release(s.sys)
+	s.arg.done()
 	for _, fn := range s.mu.onDone {
 		fn()
 	}
@@ -315,7 +326,7 @@ func (s *Slots) Err(i int) error {
 // returned object, which may be nil.
 func (s *Slots) value(i int) (codec.Value, *arrowstore.Object, error) {
 	s.mu.Lock()
-	o, released := s.mu.results[i], s.mu.released
+	o := s.mu.results[i]
 	s.mu.Unlock()
 	switch o.state {
 	case failed:
@@ -330,7 +341,7 @@ func (s *Slots) value(i int) (codec.Value, *arrowstore.Object, error) {
 		}
 		return v, nil, nil
 	case succeededObject:
-		if released {
+		if s.remote.hold.released.Load() {
 			return codec.Value{}, nil, fmt.Errorf("%w: result of %v was released", ErrObjectLost, s.method)
 		}
 		id, err := arrowstore.ParseID(o.data)
@@ -373,10 +384,7 @@ func (s *Slots) pendingNodes() []uint32 {
 // Release gives back the room that large answers take in the object store, without waiting for the collector. Values that
 // were handed out stay valid: they are copies. Asking for a large answer afterwards fails with ErrObjectLost.
 func (s *Slots) Release() {
-	s.mu.Lock()
-	s.mu.released = true
-	s.mu.Unlock()
-	s.remote.release()
+	s.remote.hold.release()
 }
 
 // SlotStats says what a submission cost.

@@ -61,7 +61,7 @@ func (k *Kind[A, C]) spawn(ctx context.Context, sys *System, n int, cfg C, opts 
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	defer arg.release(sys)
+	defer arg.done()
 	parts, err := sys.place(n)
 	if err != nil {
 		return nil, err

@@ -104,27 +104,16 @@ func (t *Targets) IDs() []ActorID { return t.ids }
 // argument is an encoded argument, ready to be sent to any number of nodes.
 type argument struct {
 	payload wire.Payload
-	obj     *arrowstore.Object // pinned; nil if the payload is inline
-	owned   bool               // the object was put for this call and goes with it
+	release func() // lets go of the object that the payload names; nil if the payload is inline
+	put     int64  // bytes that were put into the store for this call
 }
 
-// release lets the argument go. Calling it again has no effect.
-func (a *argument) release(s *System) {
-	if a.obj == nil {
-		return
+// done lets the argument go. Calling it again has no effect.
+func (a *argument) done() {
+	if a.release != nil {
+		a.release()
+		a.release = nil
 	}
-	if a.owned {
-		s.drop(a.obj)
-	}
-	a.obj.Release()
-	a.obj = nil
-}
-
-func (a *argument) size() int64 {
-	if !a.owned {
-		return 0
-	}
-	return a.obj.Size()
 }
 
 // argumentOf decides how an encoded value travels. The value's buffers are copied here, once: into the message or into
@@ -137,7 +126,11 @@ func (s *System) argumentOf(v codec.Value) (argument, error) {
 	if err != nil {
 		return argument{}, err
 	}
-	return argument{payload: objectPayload(obj), obj: obj, owned: true}, nil
+	free := func() {
+		s.drop(obj)
+		obj.Release()
+	}
+	return argument{payload: objectPayload(obj), release: free, put: obj.Size()}, nil
 }
 
 func objectPayload(obj *arrowstore.Object) wire.Payload {
@@ -215,14 +208,13 @@ func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy)
 		err = t.sys.remember(s)
 	}
 	if err != nil {
-		s.arg.release(t.sys)
+		s.arg.done()
 		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
 	h.Seq = s.seq
-	bytes := arg.size() // before an answer may let go of it
 	messages, sent, err := s.send(ctx, h, arg.payload, p)
 	s.mu.Lock()
-	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, bytes+sent, time.Since(s.began)
+	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, arg.put+sent, time.Since(s.began)
 	s.mu.Unlock()
 	s.watch(ctx)
 	return s, err
