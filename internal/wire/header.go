@@ -111,7 +111,8 @@ func (h *Header) Append(dst []byte) []byte {
 }
 
 // ParseHeader reads a header from the first 64 bytes of b. A body longer than maxBody
-// bytes is refused, so that a reader may allocate Length bytes without further checks.
+// bytes is refused, so that a reader may allocate Length bytes without further checks. A negative
+// bound counts as zero.
 func ParseHeader(b []byte, maxBody int) (Header, error) {
 	if len(b) < HeaderSize {
 		return Header{}, fmt.Errorf("%w: header has %d of %d bytes", ErrFrame, len(b), HeaderSize)
