@@ -21,6 +21,9 @@ const (
 	maxConcurrency = 1 << 16
 )
 
+// errGoexit is the error of a method or a constructor that never returned.
+var errGoexit = errors.New("it ended its goroutine with runtime.Goexit")
+
 // actor is a live actor on its node. Its goroutines exist only while it has calls, so that an idle actor costs
 // no stack.
 type actor struct {
@@ -58,14 +61,17 @@ func (a *actor) push(it item) error {
 	if a.mu.dead {
 		return ErrActorDead
 	}
+	if a.mu.running < a.concurrency {
+		// Nothing waits then: a goroutine that serves goes only when the mailbox is empty. A call that can run at once
+		// never takes room in the mailbox.
+		a.mu.running++
+		a.node.wg.Go(func() { a.serve(it) })
+		return nil
+	}
 	if len(a.mu.queue)-a.mu.head >= a.mailbox {
 		return fmt.Errorf("%w: %d calls wait at actor %v", ErrMailboxFull, a.mailbox, a.id)
 	}
 	a.mu.queue = append(a.mu.queue, it)
-	if a.mu.running < a.concurrency {
-		a.mu.running++
-		a.node.wg.Go(a.serve)
-	}
 	return nil
 }
 
@@ -88,17 +94,29 @@ func (a *actor) pop() (item, bool) {
 	return it, true
 }
 
-// serve runs calls until the mailbox is empty.
-func (a *actor) serve() {
+// serve runs a call, and then what waits until the mailbox is empty.
+func (a *actor) serve(it item) {
 	// A fault at an address, such as a write to a read-only mapping, panics instead of ending the process.
 	debug.SetPanicOnFault(true)
-	for {
-		it, ok := a.pop()
-		if !ok {
-			return
+	running := true
+	defer func() {
+		if running {
+			a.abandoned(it)
 		}
+	}()
+	for ok := true; ok; it, ok = a.pop() {
 		v, err := a.run(it.call)
 		it.call.finish(it.slot, v, err)
+	}
+	running = false
+}
+
+// abandoned answers a call whose method ended its goroutine with runtime.Goexit, as testing.T.FailNow does. Another
+// goroutine serves what waits.
+func (a *actor) abandoned(it item) {
+	it.call.finish(it.slot, codec.Value{}, &methodError{errGoexit})
+	if next, ok := a.pop(); ok {
+		a.node.wg.Go(func() { a.serve(next) })
 	}
 }
 

@@ -142,6 +142,7 @@ func (n *node) spawn(ctx context.Context, req *controlpb.Spawn) *controlpb.Reply
 	errs := make([]error, len(actors))
 	var wg sync.WaitGroup
 	for i := range actors {
+		errs[i] = &methodError{errGoexit} // unless construct returns
 		wg.Go(func() { actors[i], errs[i] = n.construct(ctx, k, req, uint32(i), v, mode) })
 	}
 	wg.Wait()
