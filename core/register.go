@@ -5,6 +5,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"runtime"
@@ -99,10 +100,15 @@ func NamedMethod[A, In, Out any](name string, f func(A, context.Context, In) (Ou
 	return spec
 }
 
-// methodError marks an error as the method's own.
+// methodError marks an error as the method's own. Of what it wraps only a context error is seen, so that the failure of a call
+// which the method made itself is not taken for a failure to call the method.
 type methodError struct{ err error }
 
 func (e *methodError) Error() string { return e.err.Error() }
+
+func (e *methodError) Is(target error) bool {
+	return (target == context.Canceled || target == context.DeadlineExceeded) && errors.Is(e.err, target)
+}
 
 // deriveName returns the last part of a function's full name, or why it cannot serve as a wire name.
 func deriveName(full string) (name, reason string) {
