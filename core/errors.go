@@ -113,9 +113,10 @@ func (e *CallError) Unwrap() error { return e.Err }
 
 // SpawnError says which actors of a Spawn could not be created. None of the others was kept.
 type SpawnError struct {
-	Kind   string
-	Count  int           // actors asked for
-	Failed map[int]error // reason by index of the actor
+	Kind  string
+	Count int // actors asked for
+	// Failed is the reason by index of the actor. Each node reports as many as fit into 1 MiB, and one at least.
+	Failed map[int]error
 }
 
 // Error implements error. It shows the first failure and the count.

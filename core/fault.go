@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
@@ -45,11 +46,22 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprint(e.value) }
 
+// maxText bounds the text and the stack of an error that travels, in bytes each.
+const maxText = 64 << 10
+
+// clip shortens a text to what may travel.
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "..."
+}
+
 // faultOf makes an error ready to travel.
 func faultOf(err error) wire.Fault {
-	f := wire.Fault{Message: err.Error()}
+	f := wire.Fault{Message: clip(err.Error())}
 	if p, ok := errors.AsType[*panicError](err); ok {
-		f.Code, f.Stack = wire.FaultPanic, p.stack
+		f.Code, f.Stack = wire.FaultPanic, clip(p.stack)
 		return f
 	}
 	_, own := errors.AsType[*methodError](err)

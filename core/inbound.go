@@ -15,6 +15,10 @@ import (
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
+// replySize is the size in bytes at which the answers to one call message are divided among several frames. A single
+// answer never exceeds InlineMax by much, and a frame carries wire.MaxBody.
+const replySize = 1 << 20
+
 // inbound is a call message at the node that received it: one argument, decoded by each actor it is meant for.
 type inbound struct {
 	node   *node
@@ -33,7 +37,7 @@ type inbound struct {
 
 	mu struct {
 		sync.Mutex
-		out   []byte      // answers that were not sent yet
+		out   [][]byte    // answers that were not sent yet, as bodies of about replySize bytes
 		run   wire.Result // answers with no value, in consecutive slots, that out does not hold yet
 		dirty bool        // the outbox knows of this call
 	}
@@ -194,18 +198,28 @@ func (c *inbound) addLocked(r wire.Result) {
 		c.mu.run = r
 		return
 	}
-	c.mu.out = wire.AppendResult(c.mu.out, r)
+	c.appendLocked(r)
 }
 
 func (c *inbound) flushRunLocked() {
 	if c.mu.run.Count > 0 {
-		c.mu.out = wire.AppendResult(c.mu.out, c.mu.run)
+		c.appendLocked(c.mu.run)
 		c.mu.run.Count = 0
 	}
 }
 
-// take returns the answers that were not sent yet.
-func (c *inbound) take() []byte {
+// appendLocked starts another body when the last one is full, so that no body exceeds what a frame may carry.
+func (c *inbound) appendLocked(r wire.Result) {
+	last := len(c.mu.out) - 1
+	if last < 0 || len(c.mu.out[last])+len(r.Data) > replySize && len(c.mu.out[last]) > 0 {
+		c.mu.out = append(c.mu.out, nil)
+		last++
+	}
+	c.mu.out[last] = wire.AppendResult(c.mu.out[last], r)
+}
+
+// take returns the answers that were not sent yet, as bodies of reply frames.
+func (c *inbound) take() [][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flushRunLocked()
@@ -249,9 +263,11 @@ func (o *outbox) loop() {
 		o.mu.calls = nil
 		o.mu.Unlock()
 		for _, c := range calls {
-			h := wire.Header{Kind: wire.KindReply, Caller: c.caller, Seq: c.seq}
-			if err := o.node.mesh.Send(o.node.ctx, o.peer, &h, c.take()); err != nil {
-				o.node.log.Debug("answer was not delivered", "peer", o.peer, "err", err)
+			for _, body := range c.take() {
+				h := wire.Header{Kind: wire.KindReply, Caller: c.caller, Seq: c.seq}
+				if err := o.node.mesh.Send(o.node.ctx, o.peer, &h, body); err != nil {
+					o.node.log.Debug("answer was not delivered", "peer", o.peer, "err", err)
+				}
 			}
 		}
 	}

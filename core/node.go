@@ -146,13 +146,7 @@ func (n *node) spawn(ctx context.Context, req *controlpb.Spawn) *controlpb.Reply
 		wg.Go(func() { actors[i], errs[i] = n.construct(ctx, k, req, uint32(i), v, mode) })
 	}
 	wg.Wait()
-	reply := &controlpb.Reply{}
-	for i, err := range errs {
-		if err != nil {
-			f := faultOf(err)
-			reply.Failures = append(reply.Failures, &controlpb.Failure{Index: uint32(i), Fault: f.Append(nil)})
-		}
-	}
+	reply := &controlpb.Reply{Failures: failures(errs)}
 	if len(reply.GetFailures()) == 0 && n.adopt(actors) {
 		return reply
 	}
@@ -166,6 +160,27 @@ func (n *node) spawn(ctx context.Context, req *controlpb.Spawn) *controlpb.Reply
 		reply.Fault = f.Append(nil)
 	}
 	return reply
+}
+
+// failureRoom bounds the bytes of the failures in one reply, so that a control message always holds them.
+const failureRoom = 1 << 20
+
+// failures lists why actors were not created: all, or as many as there is room for, and one at least.
+func failures(errs []error) []*controlpb.Failure {
+	var list []*controlpb.Failure
+	room := failureRoom
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		f := faultOf(err)
+		b := f.Append(nil)
+		if room -= len(b) + 16; room < 0 && len(list) > 0 {
+			break
+		}
+		list = append(list, &controlpb.Failure{Index: uint32(i), Fault: b})
+	}
+	return list
 }
 
 func (n *node) resolveSpawn(req *controlpb.Spawn) (*kind, codec.Value, codec.Mode, *arrowstore.Object, error) {
