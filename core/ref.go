@@ -29,6 +29,8 @@ type Ref[T any] struct {
 
 	put *object // of Put
 	err error   // the call was not submitted
+
+	promise *Promise // of a call whose actor is chosen later
 }
 
 // object is a value in the store of this process.
@@ -108,6 +110,10 @@ func Put[T any](ctx context.Context, sys *System, v T) (*Ref[T], error) {
 // Errors: the call's (*ActorError, *CallError), the context's while waiting, ErrObjectLost, ErrDecode.
 func (r *Ref[T]) Get(ctx context.Context) (T, error) {
 	var zero T
+	r, err := r.settled(ctx)
+	if err != nil {
+		return zero, err
+	}
 	if r.err != nil {
 		return zero, r.err
 	}
@@ -161,7 +167,39 @@ func (r *Ref[T]) wait(ctx context.Context) error {
 	}
 }
 
-func (r *Ref[T]) complete() bool { return r.slots == nil || r.slots.complete(r.index) }
+// settled returns r, or what became of it if it is a promise, for which it waits.
+func (r *Ref[T]) settled(ctx context.Context) (*Ref[T], error) {
+	if r.promise == nil {
+		return r, nil
+	}
+	if err := r.promise.wait(ctx); err != nil {
+		return nil, err
+	}
+	return &Ref[T]{slots: r.promise.slots, index: r.promise.index, err: r.promise.err}, nil
+}
+
+func (r *Ref[T]) complete() bool {
+	if r.promise != nil {
+		return r.promise.complete()
+	}
+	return r.slots == nil || r.slots.complete(r.index)
+}
+
+// subscribe makes w count the completion of r, and reports false if that has happened already.
+func (r *Ref[T]) subscribe(w *waiter) bool {
+	if r.promise != nil {
+		return r.promise.subscribe(w)
+	}
+	return r.slots != nil && r.slots.subscribe(r.index, w)
+}
+
+func (r *Ref[T]) unsubscribe(w *waiter) {
+	if r.promise != nil {
+		r.promise.unsubscribe(w)
+		return
+	}
+	r.slots.unsubscribe(r.index, w)
+}
 
 func (r *Ref[T]) view() (T, error) {
 	var zero T
@@ -182,6 +220,10 @@ func (r *Ref[T]) view() (T, error) {
 
 // argument returns the value as the argument of a call, waiting for it if need be.
 func (r *Ref[T]) argument(ctx context.Context) (argument, error) {
+	r, err := r.settled(ctx)
+	if err != nil {
+		return argument{}, err
+	}
 	if r.err != nil {
 		return argument{}, r.err
 	}
@@ -212,6 +254,8 @@ func (r *Ref[T]) argument(ctx context.Context) (argument, error) {
 // the result of a call it releases the large answers of the whole submission. Calling it again has no effect.
 func (r *Ref[T]) Release() {
 	switch {
+	case r.promise != nil:
+		r.promise.release()
 	case r.put != nil:
 		r.put.hold.release()
 	case r.slots != nil:
@@ -221,6 +265,10 @@ func (r *Ref[T]) Release() {
 
 // Err waits like Get and returns only the error.
 func (r *Ref[T]) Err(ctx context.Context) error {
+	r, err := r.settled(ctx)
+	if err != nil {
+		return err
+	}
 	if r.err != nil || r.put != nil {
 		return r.err
 	}
@@ -262,7 +310,7 @@ func waitAny[T any](ctx context.Context, refs []*Ref[T], n int) error {
 	w := newWaiter(n)
 	waiting := make([]*Ref[T], 0, len(refs))
 	for _, r := range refs {
-		if r.slots == nil || !r.slots.subscribe(r.index, w) {
+		if !r.subscribe(w) {
 			w.completed()
 			continue
 		}
@@ -270,7 +318,7 @@ func waitAny[T any](ctx context.Context, refs []*Ref[T], n int) error {
 	}
 	defer func() {
 		for _, r := range waiting {
-			r.slots.unsubscribe(r.index, w)
+			r.unsubscribe(w)
 		}
 	}()
 	select {
