@@ -85,6 +85,9 @@ func eachTwin(t *testing.T, test func(t *testing.T, a, b link.Conn)) {
 			a, b := tw.pair(t)
 			test(t, a, b)
 		})
+		if tw.name == "pipe" {
+			continue // its ends do not differ
+		}
 		t.Run("link="+tw.name+"/from=listener", func(t *testing.T) {
 			leakcheck.Check(t)
 			a, b := tw.pair(t)
@@ -291,7 +294,7 @@ func fillUp(t *testing.T, c link.Conn) int {
 	for n := 0; ; n++ {
 		require.Less(t, n, 64, "a peer that does not read must stop the sender")
 		binary.LittleEndian.PutUint32(body, uint32(n))
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, full)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, full)
 		err := c.Send(ctx, &wire.Header{Kind: wire.KindBlock, Seq: uint64(n)}, bytes.Clone(body))
 		cancel()
 		if err != nil {

@@ -20,7 +20,8 @@
 // Send blocks until there is room, the context ends or the connection does.
 //
 // Failure: when the peer dies or either side closes, every blocked and later call
-// returns an error that matches [ErrClosed]. Frames that were under way at that moment may be lost.
+// returns an error that matches [ErrClosed]. Frames that were under way to the side that closed are lost; what it
+// had sent before, and the kernel had taken, still arrives.
 //
 // Test kit: [Pipe] is a connection without a listener, [Memory] a transport for synctest.
 package link

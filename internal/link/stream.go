@@ -39,6 +39,7 @@ type stream struct {
 		queued  int  // bytes in queue and in the write under way
 		writing bool // somebody is the writer
 		err     error
+		shut    bool          // the socket is closed, not only the sending half
 		room    chan struct{} // closed when room appears; nil while nobody waits
 	}
 	writers sync.WaitGroup
@@ -125,7 +126,7 @@ func (s *stream) acquireRoom(ctx context.Context, n int) error {
 func (s *stream) writeInline(q net.Buffers) {
 	n, err := tryWrite(s.raw, q)
 	if err != nil {
-		_ = s.fail(err) // the next call returns it
+		s.failSending(err)
 		return
 	}
 	rest := skip(q, n)
@@ -155,7 +156,7 @@ func (s *stream) writeLoop() {
 		s.mu.Unlock()
 		n, err := q.WriteTo(s.nc)
 		if err != nil {
-			_ = s.fail(err) // the next call returns it
+			s.failSending(err)
 			return
 		}
 		s.mu.Lock()
@@ -177,19 +178,38 @@ func (s *stream) releaseLocked(n int) {
 func (s *stream) fail(cause error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.err != nil {
-		return s.mu.err
+	s.failLocked(cause)
+	if !s.mu.shut {
+		s.mu.shut = true
+		if err := s.nc.Close(); err != nil {
+			s.mu.err = errors.Join(s.mu.err, err)
+		}
 	}
-	s.mu.err = ErrClosed
-	if cause != nil {
+	return s.mu.err
+}
+
+// failSending makes cause the outcome of all further calls of Send. The socket stays open for reading: a peer that
+// closed may have sent something before. A peer that did not close reads the end of the stream and will.
+func (s *stream) failSending(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failLocked(cause)
+	if half, ok := s.nc.(interface{ CloseWrite() error }); ok && !s.mu.shut {
+		_ = half.CloseWrite() // it fails if the peer is gone, which Recv finds as well
+	}
+}
+
+func (s *stream) failLocked(cause error) {
+	switch {
+	case s.mu.err != nil:
+		return
+	case cause == nil:
+		s.mu.err = ErrClosed
+	default:
 		s.mu.err = fmt.Errorf("%w: %w", ErrClosed, cause)
 	}
 	s.mu.queue = nil
 	s.releaseLocked(0)
-	if err := s.nc.Close(); err != nil {
-		s.mu.err = errors.Join(s.mu.err, err)
-	}
-	return s.mu.err
 }
 
 // Recv implements Conn.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // maxPath is the longest path of a socket, in bytes. The kernel keeps it with a zero byte behind it.
@@ -43,11 +44,28 @@ func (Unix) Dial(ctx context.Context, addr string) (Conn, error) {
 		return nil, fmt.Errorf("link: dial %s: %w", addr, err)
 	}
 	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", addr)
-	if err != nil {
-		return nil, fmt.Errorf("link: dial %s: %w", addr, err)
+	for pause := time.Millisecond; ; pause = min(2*pause, 64*time.Millisecond) {
+		nc, err := d.DialContext(ctx, "unix", addr)
+		switch {
+		case err == nil:
+			return newStream(nc), nil
+		case !errors.Is(err, syscall.EAGAIN) || !wait(ctx, pause):
+			return nil, fmt.Errorf("link: dial %s: %w", addr, err)
+		}
+		// So many dial at once that the listener's queue is full, and the kernel does not wait for room.
 	}
-	return newStream(nc), nil
+}
+
+// wait reports whether d passed before ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 type unixListener struct{ l *net.UnixListener }

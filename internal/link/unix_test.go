@@ -145,6 +145,27 @@ func TestPeerThatDiesFailsLaterSends(t *testing.T) {
 	require.ErrorIs(t, err, link.ErrClosed)
 }
 
+// A failure to send does not cost what the peer sent before it died, as over a link in memory.
+func TestWhatADeadPeerSentIsStillReceived(t *testing.T) {
+	eachTwin(t, func(t *testing.T, a, b link.Conn) {
+		const frames = 50
+		for i := range frames {
+			require.NoError(t, a.Send(t.Context(), &wire.Header{Kind: wire.KindReply, Seq: uint64(i)}, []byte("answer")))
+		}
+		require.NoError(t, a.Close())
+		for b.Send(t.Context(), &wire.Header{Kind: wire.KindCall}) == nil { // the first may be taken
+		}
+		require.ErrorIs(t, b.Send(t.Context(), &wire.Header{Kind: wire.KindCall}), link.ErrClosed)
+		for i := range frames {
+			f, err := b.Recv()
+			require.NoError(t, err)
+			require.EqualValues(t, i, f.Seq)
+		}
+		_, err := b.Recv()
+		require.ErrorIs(t, err, link.ErrClosed)
+	})
+}
+
 func TestSocketIsForItsOwnerOnlyAndRemovedByClose(t *testing.T) {
 	addr := socketPath(t)
 	l, err := link.Unix{}.Listen(addr)

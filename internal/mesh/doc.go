@@ -17,8 +17,8 @@
 //
 // Memory: as in package link, Send takes a body over and a handler owns what it gets.
 //
-// Failure: the end of a connection is the death notice of the node at its other end. From
-// then on Send to it returns a [*LostError], its connections are closed, and every
+// Failure: the end of a connection is the death notice of the node at its other end. What it
+// sent on that connection before is handled first; a Send may notice a little earlier. From then on Send to it returns a [*LostError], its connections are closed, and every
 // function given to OnLost is called once for it. A lost node does not come back under its
 // number. A node that cannot be reached or refuses is not lost: the next Send tries again.
 //

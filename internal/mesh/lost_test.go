@@ -6,6 +6,7 @@ package mesh_test
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,15 +118,51 @@ func TestSendBlockedForRoomEndsWithThePeer(t *testing.T) {
 						assert.EqualError(t, le, "node 1 is lost: missed its heartbeats")
 					}
 				}
-				require.NoError(t, a.Close())
-				if end == "close" {
-					assert.Empty(t, lost)
-				} else {
-					assert.Len(t, lost, 1)
+				if end != "close" {
+					assert.EqualValues(t, 1, (<-lost).Node)
 				}
+				require.NoError(t, a.Close())
+				assert.Empty(t, lost)
 			})
 		})
 	}
+}
+
+// A node answers and ends, while this side is busy and then sends to it. The Send fails, but the answers, which have
+// arrived, are handled before the node is declared lost.
+func TestWhatALostNodeSentBeforeIsHandledFirst(t *testing.T) {
+	const frames = 100
+	eachTransport(t, func(t *testing.T, c cluster) {
+		m := c.node(t, 0)
+		busy, entered := make(chan struct{}), make(chan struct{}, frames)
+		var handled atomic.Int32
+		m.Handle(wire.KindReply, func(mesh.NodeID, wire.Frame) {
+			entered <- struct{}{}
+			<-busy
+			handled.Add(1)
+		})
+		handledWhenLost := make(chan int32, 1)
+		m.OnLost(func(*mesh.LostError) { handledWhenLost <- handled.Load() })
+		conn := c.accepted(t, 0, hello(1))
+		for i := range frames {
+			require.NoError(t, conn.Send(t.Context(), &wire.Header{Kind: wire.KindReply, Seq: uint64(i)}))
+		}
+		<-entered
+		require.NoError(t, conn.Close())
+		for {
+			err := m.Send(t.Context(), 1, call(1)) // the first may be taken before the end is noticed
+			if err == nil {
+				continue
+			}
+			var le *mesh.LostError
+			require.ErrorAs(t, err, &le)
+			assert.EqualValues(t, 1, le.Node)
+			break
+		}
+		close(busy)
+		assert.EqualValues(t, frames, <-handledWhenLost)
+		require.NoError(t, m.Close())
+	})
 }
 
 // Whoever waits for a dial learns at once that the node was found to be dead meanwhile.

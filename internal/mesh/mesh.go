@@ -157,11 +157,20 @@ func (m *Mesh) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]by
 		case m.ctx.Err() != nil:
 			return ErrClosed
 		case errors.Is(err, link.ErrClosed):
-			return m.Lost(to, err)
+			return m.goneError(to, err)
 		}
 		return fmt.Errorf("send a %v frame to node %d: %w", h.Kind, to, err)
 	}
 	return nil
+}
+
+// goneError is for a Send that found the connection broken. It leaves it to the reader to declare the node lost,
+// once it has handed on what the node sent before.
+func (m *Mesh) goneError(node NodeID, cause error) *LostError {
+	if e := m.IsLost(node); e != nil {
+		return e
+	}
+	return &LostError{Node: node, Cause: cause}
 }
 
 func (m *Mesh) sendSelf(h *wire.Header, body [][]byte) error {
@@ -295,7 +304,7 @@ func (m *Mesh) retire(node NodeID, conn link.Conn, cause error) {
 	if errors.Is(cause, wire.ErrFrame) {
 		m.cfg.Logger.Error("bad frame, closing the link", "peer", node, "err", cause)
 	}
-	m.Lost(node, cause) // before Close, so that a blocked Send does not come first with a lesser cause
+	m.Lost(node, cause) // before Close, so that a Send that it ends names this cause
 	_ = conn.Close()    // broken already; the cause says how
 	m.mu.Lock()
 	delete(m.mu.conns, conn)
