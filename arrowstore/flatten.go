@@ -1,0 +1,188 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build arrow
+
+package arrowstore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"reflect"
+	"unsafe"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/apache/arrow/go/v15/arrow/tensor"
+)
+
+// Kinds of flattened values, the byte after flatMagic.
+const (
+	flatMagic  = "TAF1"
+	flatRecord = 'R'
+	flatArray  = 'A'
+	flatTensor = 'T'
+)
+
+// maxLength bounds lengths and offsets of arrays, in elements, so that sums of two cannot overflow.
+const maxLength = 1 << 48
+
+// Flattens reports whether values of type t can be passed to Flatten: Arrow records, arrays and tensors.
+func Flattens(t reflect.Type) bool {
+	return t.Implements(reflect.TypeFor[arrow.Record]()) || t.Implements(reflect.TypeFor[arrow.Array]()) ||
+		t.Implements(reflect.TypeFor[tensor.Interface]())
+}
+
+// Flatten describes an arrow.Record, arrow.Array or tensor.Interface as a few bytes and the memory buffers it consists
+// of, which are not copied: they are valid as long as the value is. Unflatten makes the value of them again, in another
+// process if need be. Other values are ErrType. Buffers that are used more than once are returned once.
+func Flatten(v any) (meta []byte, buffers [][]byte, err error) {
+	f := flattener{seen: map[bufferKey]int{}}
+	switch v := v.(type) {
+	case arrow.Record:
+		err = f.record(v)
+	case arrow.Array:
+		f.meta = append(f.meta, flatMagic...)
+		f.meta = append(f.meta, flatArray)
+		err = f.typed(v.DataType(), v.Data())
+	case tensor.Interface:
+		err = f.tensor(v)
+	default:
+		err = fmt.Errorf("%T is no Arrow record, array or tensor: %w", v, ErrType)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("flatten: %w", err)
+	}
+	return f.meta, f.buffers, nil
+}
+
+type bufferKey struct {
+	at  *byte
+	len int
+}
+
+type flattener struct {
+	meta    []byte
+	buffers [][]byte
+	seen    map[bufferKey]int
+}
+
+func (f *flattener) record(r arrow.Record) error {
+	f.meta = append(f.meta, flatMagic...)
+	f.meta = append(f.meta, flatRecord)
+	schema := r.Schema()
+	f.meta = appendMetadata(f.meta, schema.Metadata())
+	var err error
+	if f.meta, err = appendFields(f.meta, schema.Fields(), 0); err != nil {
+		return err
+	}
+	f.meta = binary.AppendUvarint(f.meta, uint64(r.NumRows()))
+	for i := range schema.NumFields() {
+		if err := f.data(schema.Field(i).Type, r.Column(i).Data()); err != nil {
+			return fmt.Errorf("column %q: %w", schema.Field(i).Name, err)
+		}
+	}
+	return nil
+}
+
+func (f *flattener) tensor(t tensor.Interface) error {
+	f.meta = append(f.meta, flatMagic...)
+	f.meta = append(f.meta, flatTensor)
+	f.meta = binary.AppendUvarint(f.meta, uint64(t.NumDims()))
+	for i := range t.NumDims() {
+		if t.Strides()[i] < 0 {
+			return fmt.Errorf("tensor with stride %d: %w", t.Strides()[i], ErrType)
+		}
+		f.meta = binary.AppendUvarint(f.meta, uint64(t.Shape()[i]))
+		f.meta = binary.AppendUvarint(f.meta, uint64(t.Strides()[i]))
+	}
+	f.meta = binary.AppendUvarint(f.meta, uint64(len(t.DimNames())))
+	for _, name := range t.DimNames() {
+		f.meta = appendString(f.meta, name)
+	}
+	return f.typed(t.DataType(), t.Data())
+}
+
+func (f *flattener) typed(dt arrow.DataType, data arrow.ArrayData) error {
+	var err error
+	if f.meta, err = appendType(f.meta, dt, 0); err != nil {
+		return err
+	}
+	return f.data(dt, data)
+}
+
+// data appends one node of the tree of arrays: length, offset, null count, buffers, dictionary, children.
+func (f *flattener) data(dt arrow.DataType, data arrow.ArrayData) error {
+	if data.DataType().ID() != dt.ID() {
+		return fmt.Errorf("array of %v where %v is declared: %w", data.DataType(), dt, ErrType)
+	}
+	f.meta = binary.AppendUvarint(f.meta, uint64(data.Len()))
+	f.meta = binary.AppendUvarint(f.meta, uint64(data.Offset()))
+	f.meta = binary.AppendUvarint(f.meta, uint64(max(data.NullN(), -1)+1))
+	f.meta = binary.AppendUvarint(f.meta, uint64(len(data.Buffers())))
+	for _, b := range data.Buffers() {
+		f.meta = binary.AppendUvarint(f.meta, uint64(f.buffer(b)))
+	}
+	s := storageOf(dt)
+	if dict, ok := s.(*arrow.DictionaryType); ok {
+		d, _ := data.Dictionary().(*array.Data) // nil when the array has none
+		f.meta = appendBool(f.meta, d != nil)
+		if d != nil {
+			return f.data(dict.ValueType, d)
+		}
+		return nil
+	}
+	types := childTypes(s)
+	if len(types) != len(data.Children()) {
+		return fmt.Errorf("array of %v with %d children: %w", dt, len(data.Children()), ErrType)
+	}
+	for i, c := range data.Children() {
+		if err := f.data(types[i], c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buffer returns 0 for no buffer, else the position of the buffer plus one.
+func (f *flattener) buffer(b *memory.Buffer) int {
+	if b == nil {
+		return 0
+	}
+	key := bufferKey{unsafe.SliceData(b.Bytes()), b.Len()}
+	n, ok := f.seen[key]
+	if !ok {
+		f.buffers = append(f.buffers, b.Bytes())
+		n = len(f.buffers)
+		f.seen[key] = n
+	}
+	return n
+}
+
+// storageOf returns the type that says how the values of dt lie in memory.
+func storageOf(dt arrow.DataType) arrow.DataType {
+	for {
+		ext, ok := dt.(arrow.ExtensionType)
+		if !ok {
+			return dt
+		}
+		dt = ext.StorageType()
+	}
+}
+
+// childTypes returns the types of the arrays below one of type dt, which is no extension.
+func childTypes(dt arrow.DataType) []arrow.DataType {
+	switch t := dt.(type) {
+	case *arrow.RunEndEncodedType:
+		return []arrow.DataType{t.RunEnds(), t.Encoded()}
+	case arrow.NestedType:
+		fields := t.Fields()
+		types := make([]arrow.DataType, len(fields))
+		for i, f := range fields {
+			types[i] = f.Type
+		}
+		return types
+	}
+	return nil
+}
