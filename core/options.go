@@ -50,14 +50,14 @@ func StoreLimit(bytes int64) Option {
 }
 
 // Heartbeat sets how often a node process is asked for a sign of life, by default every second, and after how much silence it counts
-// as lost, by default 10 s. The end of a process is noticed at once whatever these are; the heartbeat is for processes that
+// as lost, by default 30 s. The end of a process is noticed at once whatever these are; the heartbeat is for processes that
 // are stopped or starved. A timeout shorter than the longest pause of the machine loses healthy nodes.
 func Heartbeat(interval, timeout time.Duration) Option {
 	return optionFunc(func(c *config) { c.heartbeat, c.silence = interval, timeout })
 }
 
 func newConfig(opts []Option) (config, error) {
-	c := config{nodes: 1, logger: slog.Default(), heartbeat: time.Second, silence: 10 * time.Second}
+	c := config{nodes: 1, logger: slog.Default(), heartbeat: time.Second, silence: 30 * time.Second}
 	for _, o := range opts {
 		if o == nil {
 			return c, fmt.Errorf("%w: nil option", ErrInvalid)

@@ -19,7 +19,7 @@ import (
 // ends is noticed at once without it; it is for nodes that are stopped or cut off.
 type Heartbeat struct {
 	Interval time.Duration // default 1 s
-	Timeout  time.Duration // default 10 s
+	Timeout  time.Duration // default 30 s
 }
 
 func (h Heartbeat) withDefaults() Heartbeat {
@@ -27,7 +27,7 @@ func (h Heartbeat) withDefaults() Heartbeat {
 		h.Interval = time.Second
 	}
 	if h.Timeout <= 0 {
-		h.Timeout = 10 * time.Second
+		h.Timeout = 30 * time.Second
 	}
 	return h
 }
@@ -48,7 +48,8 @@ type Session struct {
 		sync.Mutex
 		next    uint64
 		waiting map[uint64]chan *controlpb.Reply // each of size 1, answered once
-		heard   time.Time
+		heard   bool // something came since the last tick
+		missed  int  // ticks since something came
 	}
 }
 
@@ -59,7 +60,6 @@ func newSession(ctx context.Context, join *controlpb.Join, stream grpc.BidiStrea
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.mu.waiting = map[uint64]chan *controlpb.Reply{}
-	s.mu.heard = time.Now()
 	return s
 }
 
@@ -88,7 +88,7 @@ func (s *Session) receive() error {
 			return fmt.Errorf("%w: node %d: %w", ErrSessionEnded, s.Node, err)
 		}
 		s.mu.Lock()
-		s.mu.heard = time.Now()
+		s.mu.heard = true
 		var answered chan *controlpb.Reply
 		if r := m.GetReply(); r != nil {
 			answered = s.mu.waiting[r.GetId()]
@@ -111,11 +111,8 @@ func (s *Session) watch() {
 			return
 		case <-t.C:
 		}
-		s.mu.Lock()
-		silent := time.Since(s.mu.heard)
-		s.mu.Unlock()
-		if silent > s.beat.Timeout {
-			s.cancel(fmt.Errorf("%w: node %d is silent for %v", ErrSessionEnded, s.Node, silent.Round(time.Millisecond)))
+		if silent := s.silence(); silent >= s.beat.Timeout {
+			s.cancel(fmt.Errorf("%w: node %d is silent for %v", ErrSessionEnded, s.Node, silent))
 			return
 		}
 		// A send under way may be stuck on a node that does not read, and is a sign of life as good as a ping if not.
@@ -128,6 +125,19 @@ func (s *Session) watch() {
 			}
 		}
 	}
+}
+
+// silence is how long nothing has been heard, as the driver has lived through it: it counts the ticks that passed without a
+// sign of life. By the clock alone, a driver that was itself stopped or starved would take all its nodes for dead.
+func (s *Session) silence() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.heard {
+		s.mu.heard, s.mu.missed = false, 0
+	} else {
+		s.mu.missed++
+	}
+	return time.Duration(s.mu.missed) * s.beat.Interval
 }
 
 func (s *Session) send(m *controlpb.ToNode) error {
