@@ -6,6 +6,7 @@ package mesh_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -205,6 +206,108 @@ func TestSilentAcceptorFailsTheDialAfterTheTimeout(t *testing.T) {
 		require.NotErrorIs(t, err, context.DeadlineExceeded, "no deadline of the caller's has passed")
 		assert.Equal(t, handshakeTimeout, time.Since(start))
 		require.NoError(t, m.Close())
+	})
+}
+
+// meddling is a transport that calls a function after every accept that a listener's connection has sent.
+type meddling struct {
+	link.Transport
+	after func()
+}
+
+func (m *meddling) Listen(addr string) (link.Listener, error) {
+	l, err := m.Transport.Listen(addr)
+	return &meddlingListener{l, m}, err
+}
+
+type meddlingListener struct {
+	link.Listener
+	m *meddling
+}
+
+func (l *meddlingListener) Accept() (link.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &meddlingConn{c, l.m}, err
+}
+
+type meddlingConn struct {
+	link.Conn
+	m *meddling
+}
+
+func (c *meddlingConn) Send(ctx context.Context, h *wire.Header, body ...[]byte) error {
+	err := c.Conn.Send(ctx, h, body...)
+	c.m.after()
+	return err
+}
+
+// A node that is found to be dead, or a mesh that ends, between the accept and what follows: the peer believes that it
+// is connected, so the connection must end at once.
+func TestAcceptedButNotTakenIntoService(t *testing.T) {
+	for _, end := range []string{"verdict", "context"} {
+		t.Run("end="+end, func(t *testing.T) {
+			eachTransport(t, func(t *testing.T, c cluster) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				cfg := c.config(0)
+				between := &meddling{Transport: c.transport, after: cancel}
+				cfg.Transport = between
+				m, err := mesh.Listen(ctx, cfg)
+				require.NoError(t, err)
+				lost := deaths(m)
+				if end == "verdict" {
+					between.after = func() { m.Lost(1, errors.New("missed its heartbeats")) }
+				}
+				m.Start()
+				conn := c.accepted(t, 0, hello(1))
+				start := time.Now()
+				_, err = conn.Recv()
+				require.ErrorIs(t, err, link.ErrClosed)
+				assert.Less(t, time.Since(start), handshakeTimeout/2)
+				require.NoError(t, m.Close())
+				if end == "verdict" {
+					assert.EqualError(t, <-lost, "node 1 is lost: missed its heartbeats")
+				}
+				assert.Empty(t, lost)
+			})
+		})
+	}
+}
+
+func TestHundredsOfNodesDialOneAtOnce(t *testing.T) {
+	const nodes = 200
+	eachTransport(t, func(t *testing.T, c cluster) {
+		m := c.node(t, 0)
+		in := collect(m, wire.KindCall)
+		lost := deaths(m)
+		var wg sync.WaitGroup
+		for n := range mesh.NodeID(nodes) {
+			wg.Go(func() {
+				conn, err := c.transport.Dial(t.Context(), c.address(0))
+				if !assert.NoError(t, err) {
+					return
+				}
+				h := hello(n + 1)
+				assert.NoError(t, conn.Send(t.Context(), &wire.Header{Kind: wire.KindHello}, h.Append(nil)))
+				assert.NoError(t, conn.Send(t.Context(), call(int(n)+1)))
+				_, err = conn.Recv()
+				assert.NoError(t, err)
+				_, err = conn.Recv()
+				assert.NoError(t, err)
+				assert.NoError(t, conn.Close())
+			})
+		}
+		for range nodes {
+			f := <-in
+			require.EqualValues(t, f.from, f.Seq)
+			require.NoError(t, m.Send(t.Context(), f.from, call(0)))
+		}
+		wg.Wait()
+		dead := map[mesh.NodeID]bool{}
+		for range nodes {
+			dead[(<-lost).Node] = true
+		}
+		assert.Len(t, dead, nodes)
 	})
 }
 
