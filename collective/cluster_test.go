@@ -1,0 +1,161 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tutti-go/tutti/internal/leakcheck"
+	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/scope"
+)
+
+func TestMain(m *testing.M) { os.Exit(leakcheck.Run(m)) }
+
+// cluster is a few nodes in this process, without actors: what a test needs of package core. Node 0 is the driver.
+type cluster struct {
+	t      testing.TB
+	nodes  []*scope.Node
+	scopes map[uint64]*scope.Scope
+}
+
+type transport func(t testing.TB) (link.Transport, func(mesh.NodeID) string)
+
+func inMemory(testing.TB) (link.Transport, func(mesh.NodeID) string) {
+	return &link.Memory{}, func(id mesh.NodeID) string { return fmt.Sprint(id) }
+}
+
+func overSockets(t testing.TB) (link.Transport, func(mesh.NodeID) string) {
+	dir, err := os.MkdirTemp("", "tc") // t.TempDir is too long for the address of a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return link.Unix{}, func(id mesh.NodeID) string { return filepath.Join(dir, fmt.Sprint(id)) }
+}
+
+func newCluster(t testing.TB, nodes int, tr transport) *cluster {
+	t.Helper()
+	transport, address := tr(t)
+	c := &cluster{t: t, scopes: map[uint64]*scope.Scope{}}
+	t.Cleanup(func() {
+		for id := range c.nodes { // after all meshes are closed: nothing can begin any more
+			c.hub(id).wg.Wait()
+		}
+	})
+	for id := range nodes {
+		m, err := mesh.Listen(t.Context(), mesh.Config{
+			Self: mesh.NodeID(id), Incarnation: uint64(id) + 1, Transport: transport, Address: address,
+		})
+		require.NoError(t, err)
+		m.Start()
+		t.Cleanup(func() { _ = m.Close() }) // a second time in tests that lose the node
+		c.nodes = append(c.nodes, &scope.Node{Mesh: m})
+	}
+	return c
+}
+
+func (c *cluster) hub(node int) *hub { return hubOf(context.Background(), c.nodes[node]) }
+
+// scope returns the scope of an actor, making the actor at the first request.
+func (c *cluster) scope(actor uint64) *scope.Scope {
+	sc := c.scopes[actor]
+	if sc == nil {
+		sc = &scope.Scope{Actor: actor, Node: c.nodes[nodeOfActor(actor)]}
+		c.scopes[actor] = sc
+	}
+	return sc
+}
+
+// actors names n actors, spread over all nodes but the driver's, neighbours together.
+func (c *cluster) actors(n int) []uint64 {
+	ids := make([]uint64, n)
+	workers := max(1, len(c.nodes)-1)
+	for i := range ids {
+		node := i * workers / n
+		if len(c.nodes) > 1 {
+			node++
+		}
+		ids[i] = uint64(node)<<32 | uint64(i+1)
+	}
+	return ids
+}
+
+// invite stands for the batch call that makes all members join.
+func (c *cluster) invite(ctx context.Context, ch charter) error {
+	for _, actor := range ch.Members {
+		sc := c.scope(actor)
+		if err := hubOf(ctx, sc.Node).join(sc, ch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cluster) establish(name string, members []uint64, opts ...Option) (*Group, error) {
+	ctx := c.t.Context()
+	return c.hub(0).establish(ctx, charter{Name: name, Members: members}, opts, c.invite)
+}
+
+// group makes a group of n members and returns the creator's view and the members'.
+func (c *cluster) group(name string, n int, opts ...Option) (*Group, []*Group) {
+	c.t.Helper()
+	ids := c.actors(n)
+	g, err := c.establish(name, ids, opts...)
+	require.NoError(c.t, err)
+	return g, c.views(name, ids)
+}
+
+func (c *cluster) views(name string, actors []uint64) []*Group {
+	c.t.Helper()
+	groups := make([]*Group, len(actors))
+	for i, actor := range actors {
+		g, err := FromContext(c.as(c.t.Context(), actor), name)
+		require.NoError(c.t, err)
+		groups[i] = g
+	}
+	return groups
+}
+
+// as returns the context of a call of an actor.
+func (c *cluster) as(ctx context.Context, actor uint64) context.Context {
+	return scope.With(ctx, c.scope(actor))
+}
+
+// lose ends a node as a crash would: its connections break, its actors do nothing more.
+func (c *cluster) lose(node int) {
+	_ = c.nodes[node].Mesh.Close()
+	for _, sc := range c.scopes {
+		if sc.Node == c.nodes[node] {
+			sc.End()
+		}
+	}
+}
+
+// each runs fn for all members at once and returns their errors by rank.
+func each(ctx context.Context, groups []*Group, fn func(ctx context.Context, g *Group) error) []error {
+	errs := make([]error, len(groups))
+	var wg errgroup.Group
+	for i, g := range groups {
+		wg.Go(func() error {
+			errs[i] = fn(ctx, g)
+			return nil
+		})
+	}
+	_ = wg.Wait() // the errors are in errs
+	return errs
+}
+
+func requireAll(t testing.TB, errs []error) {
+	t.Helper()
+	for rank, err := range errs {
+		require.NoError(t, err, "rank %d", rank)
+	}
+}

@@ -1,0 +1,83 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"reflect"
+
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// operation names an exported function of this package in a descriptor.
+type operation uint8
+
+const (
+	opAllReduce operation = 1 + iota
+	opBroadcast
+	opBarrier
+	opEnd
+)
+
+func (o operation) String() string {
+	if o == 0 || o >= opEnd {
+		return fmt.Sprintf("operation(%d)", uint8(o))
+	}
+	return [...]string{"AllReduce", "Broadcast", "Barrier"}[o-1]
+}
+
+// descriptorSize is the length of an encoded descriptor in bytes. It stands in front of the data in every block frame and keeps
+// the alignment of what follows.
+const descriptorSize = 16
+
+// descriptor is what all members must agree on in one operation.
+type descriptor struct {
+	op    operation
+	how   Op           // of a reduction, else 0
+	kind  reflect.Kind // of the elements; 0 if there are none
+	root  uint32
+	count uint64 // elements per member
+}
+
+// String describes a call as its caller would.
+func (d descriptor) String() string {
+	switch d.op {
+	case opAllReduce:
+		return fmt.Sprintf("AllReduce(%v, %v x %d)", d.how, d.kind, d.count)
+	case opBroadcast:
+		return fmt.Sprintf("Broadcast(%v x %d, root %d)", d.kind, d.count, d.root)
+	default:
+		return d.op.String()
+	}
+}
+
+// append appends the descriptor's 16 bytes to dst and returns it.
+func (d descriptor) append(dst []byte) []byte {
+	dst = append(dst, byte(d.op), byte(d.how), byte(d.kind), 0)
+	dst = binary.LittleEndian.AppendUint32(dst, d.root)
+	return binary.LittleEndian.AppendUint64(dst, d.count)
+}
+
+// parseDescriptor reads the descriptor in front of a block.
+func parseDescriptor(b []byte) (descriptor, error) {
+	if len(b) < descriptorSize || b[3] != 0 || b[0] == 0 || operation(b[0]) >= opEnd || Op(b[1]) >= reductionEnd || reflect.Kind(b[2]) > reflect.Complex128 {
+		return descriptor{}, fmt.Errorf("%w: block: bad descriptor", wire.ErrFrame)
+	}
+	return descriptor{
+		op:    operation(b[0]),
+		how:   Op(b[1]),
+		kind:  reflect.Kind(b[2]),
+		root:  binary.LittleEndian.Uint32(b[4:]),
+		count: binary.LittleEndian.Uint64(b[8:]),
+	}, nil
+}
+
+// hash is the descriptor's mark in the headers of its frames.
+func (d descriptor) hash() uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write(d.append(make([]byte, 0, descriptorSize))) // a hash never fails
+	return h.Sum32()
+}

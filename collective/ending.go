@@ -1,0 +1,111 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// code classifies the reason for the end of an epoch, so that it matches the same sentinel on every node.
+type code uint8
+
+// The codes. A new one is added at the end; the numbers are part of the format of abort frames.
+const (
+	codeOther code = iota
+	codeLost
+	codeMismatch
+	codeReplaced
+	codeClosed
+	codeCanceled
+	codeDeadline
+	codeEnd
+)
+
+// maxReason bounds the text of a reason in an abort frame, in bytes.
+const maxReason = 4 << 10
+
+func (c code) sentinel() error {
+	switch c {
+	case codeLost:
+		return ErrMemberLost
+	case codeMismatch:
+		return ErrMismatch
+	case codeReplaced:
+		return ErrReplaced
+	case codeClosed:
+		return ErrClosed
+	case codeCanceled:
+		return context.Canceled
+	case codeDeadline:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// ending is why an epoch is over. It is an error: what Error.Reason holds, on every node.
+type ending struct {
+	code   code
+	failed []int // rising
+	text   string
+	cause  error // on the node where it happened; does not travel
+}
+
+// Error implements error.
+func (e *ending) Error() string { return e.text }
+
+// Unwrap makes an ending match its sentinel and, where it happened, its cause.
+func (e *ending) Unwrap() []error {
+	var errs []error
+	if s := e.code.sentinel(); s != nil {
+		errs = append(errs, s)
+	}
+	if e.cause != nil {
+		errs = append(errs, e.cause)
+	}
+	return errs
+}
+
+// append appends the body of an abort frame to dst and returns it.
+func (e *ending) append(dst []byte) []byte {
+	dst = append(dst, byte(e.code))
+	dst = binary.AppendUvarint(dst, uint64(len(e.failed)))
+	for _, r := range e.failed {
+		dst = binary.AppendUvarint(dst, uint64(r))
+	}
+	return append(dst, e.text[:min(len(e.text), maxReason)]...)
+}
+
+// parseEnding reads the body of an abort frame for a group of the given size.
+func parseEnding(b []byte, ranks int) (*ending, error) {
+	if len(b) == 0 {
+		return nil, fmt.Errorf("%w: abort: empty", wire.ErrFrame)
+	}
+	e := &ending{code: code(b[0])}
+	if e.code >= codeEnd {
+		e.code = codeOther // a code of a newer build
+	}
+	n, used := binary.Uvarint(b[1:])
+	b = b[1+max(used, 0):]
+	if used <= 0 || n > uint64(min(ranks, len(b))) { // each rank takes at least one byte
+		return nil, fmt.Errorf("%w: abort: bad number of failed ranks", wire.ErrFrame)
+	}
+	for range n {
+		r, used := binary.Uvarint(b)
+		if used <= 0 || r >= uint64(ranks) || len(e.failed) > 0 && int(r) <= e.failed[len(e.failed)-1] {
+			return nil, fmt.Errorf("%w: abort: bad failed rank", wire.ErrFrame)
+		}
+		e.failed = append(e.failed, int(r))
+		b = b[used:]
+	}
+	if len(b) > maxReason {
+		return nil, fmt.Errorf("%w: abort: a reason of %d bytes, the bound is %d", wire.ErrFrame, len(b), maxReason)
+	}
+	e.text = string(b)
+	return e, nil
+}

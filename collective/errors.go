@@ -1,0 +1,76 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrAborted is matched by every *Error: the group's epoch is over, no operation on it will succeed again.
+	ErrAborted = errors.New("collective: group aborted")
+	// ErrMemberLost is the reason when a member's node was lost or its actor ended.
+	ErrMemberLost = errors.New("collective: member lost")
+	// ErrMismatch is the reason when members called different operations, or one with different element types, counts,
+	// reductions or roots.
+	ErrMismatch = errors.New("collective: members called different operations")
+	// ErrReplaced is the reason when NewGroup made a group of the same name.
+	ErrReplaced = errors.New("collective: group replaced by a newer one of its name")
+	// ErrClosed is the reason when Close was called, by a member or by the creator. FromContext returns it too.
+	ErrClosed = errors.New("collective: group closed")
+	// ErrNoGroup says that the actor was never put into a group of that name.
+	ErrNoGroup = errors.New("collective: no such group")
+	// ErrOutside says that FromContext was called with a context that is not one of an actor's call.
+	ErrOutside = errors.New("collective: not in an actor's call")
+	// ErrNotMember says that an operation was called on a group that the caller holds but is not a member of: by its creator, or
+	// by an actor that got hold of another's group.
+	ErrNotMember = errors.New("collective: not a member of the group")
+	// ErrArgument is matched by errors about arguments: a root that is no rank, an unknown reduction, an empty or repeated
+	// set of members. Nothing was sent and the group is as before.
+	ErrArgument = errors.New("collective: bad argument")
+)
+
+// Error says that an operation failed because the group's epoch is over. All members get the same Reason and Failed: those of
+// the first failure that reached the member.
+type Error struct {
+	Group  string
+	Epoch  uint32
+	Seq    uint64 // number of the operation in its group, from 1; 0 if the epoch was over before it began
+	Op     string // what was called, such as "AllReduce(sum, float32 x 1000)"
+	Rank   int    // rank of the caller
+	Failed []int  // ranks known to have failed, in rising order; empty if the reason does not tell
+	Reason error  // matches one of the sentinels of this package, context.Canceled or context.DeadlineExceeded
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "collective: group %q epoch %d: rank %d: %s", e.Group, e.Epoch, e.Rank, e.Op)
+	if e.Seq > 0 {
+		fmt.Fprintf(&b, " (operation %d)", e.Seq)
+	}
+	if len(e.Failed) > 0 {
+		fmt.Fprintf(&b, ": failed ranks %s", ranksText(e.Failed))
+	}
+	fmt.Fprintf(&b, ": %v", e.Reason)
+	return b.String()
+}
+
+// Is makes an Error match ErrAborted.
+func (e *Error) Is(target error) bool { return target == ErrAborted }
+
+// Unwrap returns the reason.
+func (e *Error) Unwrap() error { return e.Reason }
+
+// ranksText prints the first ranks of a list and how many more there are.
+func ranksText(ranks []int) string {
+	const shown = 8
+	text := fmt.Sprint(ranks[:min(len(ranks), shown)])
+	if more := len(ranks) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}

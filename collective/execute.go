@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tutti-go/tutti/collective/schedule"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// segment is how many bytes of data one frame carries at most, so that a receiver works on the first part of a transfer while
+// the rest is on its way. A multiple of every element's size.
+const segment = 256 << 10
+
+// buffer is memory cut into blocks of whole elements: block b of n begins at element count*b/n.
+type buffer struct {
+	bytes  []byte
+	size   int // bytes per element
+	count  int // elements
+	blocks int
+}
+
+func (b *buffer) block(i int) []byte {
+	// In two steps, for count*i may be more than an int holds.
+	at := func(i int) int { return (b.count/b.blocks*i + b.count%b.blocks*i/b.blocks) * b.size }
+	return b.bytes[at(i):at(i+1)]
+}
+
+// walk goes through the bytes of a transfer's blocks, in the order in which they travel.
+type walk struct {
+	buf    *buffer
+	blocks schedule.Blocks
+	done   int    // blocks of the set that were begun
+	rest   []byte // of the block that was begun last
+	left   int    // bytes of the whole transfer
+	frames int    // frames that the transfer still takes
+}
+
+func (b *buffer) walk(t schedule.Transfer) walk {
+	w := walk{buf: b, blocks: t.Blocks}
+	if t.Peer == schedule.None {
+		return w
+	}
+	for i := range t.Blocks.All(b.blocks) {
+		w.left += len(b.block(i))
+	}
+	w.frames = max(1, (w.left+segment-1)/segment) // no data is a message too
+	return w
+}
+
+// next calls use for each piece of memory of the next frame and returns the length of them all.
+func (w *walk) next(use func([]byte)) int {
+	w.frames--
+	n := min(w.left, segment)
+	w.left -= n
+	for todo := n; todo > 0; {
+		if len(w.rest) == 0 {
+			w.rest = w.buf.block((w.blocks.First + w.done*w.blocks.Stride) % w.buf.blocks)
+			w.done++
+			continue
+		}
+		m := min(todo, len(w.rest))
+		use(w.rest[:m])
+		w.rest, todo = w.rest[m:], todo-m
+	}
+	return n
+}
+
+// peers is what an execution needs of the world. Messages between two ranks keep their order.
+type peers interface {
+	// send takes the body over: a descriptor followed by data.
+	send(ctx context.Context, to, round int, body []byte) error
+	// recv returns the data of the next message of a rank, which must be one of the given round.
+	recv(ctx context.Context, from, round int) ([]byte, error)
+}
+
+// execution runs schedules of one operation over one buffer.
+type execution struct {
+	peers peers
+	head  []byte // the encoded descriptor
+	buf   buffer
+	add   func(dst, src []byte) // for steps that reduce
+}
+
+func (x *execution) run(ctx context.Context, s schedule.Schedule) error {
+	x.buf.blocks = s.Blocks
+	for _, st := range s.Steps {
+		if err := x.step(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step sends and receives in turns, a frame each. What it waits for has a lower place in the order of (round, frame) at every
+// rank, so that waiting for room at the receiver cannot go round in a circle.
+func (x *execution) step(ctx context.Context, st schedule.Step) error {
+	out, in := x.buf.walk(st.Send), x.buf.walk(st.Recv)
+	for out.frames > 0 || in.frames > 0 {
+		if out.frames > 0 {
+			body := make([]byte, 0, len(x.head)+min(out.left, segment))
+			body = append(body, x.head...)
+			out.next(func(b []byte) { body = append(body, b...) })
+			if err := x.peers.send(ctx, st.Send.Peer, st.Round, body); err != nil {
+				return err
+			}
+		}
+		if in.frames > 0 {
+			data, err := x.peers.recv(ctx, st.Recv.Peer, st.Round)
+			if err != nil {
+				return err
+			}
+			if err := x.place(&in, st, data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// place puts the data of one frame where it belongs.
+func (x *execution) place(in *walk, st schedule.Step, data []byte) error {
+	if want := min(in.left, segment); len(data) != want {
+		return fmt.Errorf("%w: rank %d sent %d bytes in round %d, want %d", wire.ErrFrame, st.Recv.Peer, len(data), st.Round, want)
+	}
+	in.next(func(dst []byte) {
+		if st.Reduce {
+			x.add(dst, data[:len(dst)])
+		} else {
+			copy(dst, data)
+		}
+		data = data[len(dst):]
+	})
+	return nil
+}

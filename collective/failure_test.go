@@ -1,0 +1,499 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/internal/scope"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// requireAborted checks the error of a survivor.
+func requireAborted(t *testing.T, err error, rank int, reason error, failed []int) {
+	t.Helper()
+	require.ErrorIs(t, err, ErrAborted, "rank %d", rank)
+	require.ErrorIs(t, err, reason, "rank %d", rank)
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, rank, e.Rank)
+	require.Equal(t, failed, e.Failed, "rank %d: %v", rank, err)
+}
+
+// every operation in turn, for tests that break one of them.
+func operations() map[string]func(context.Context, *Group) error {
+	return map[string]func(context.Context, *Group) error{
+		"tiny all-reduce": func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 3), Sum) },
+		"all-reduce":      func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float64, 40000), Avg) },
+		"broadcast":       func(ctx context.Context, g *Group) error { return Broadcast(ctx, g, make([]int32, 200000), 1) },
+		"barrier":         Barrier,
+	}
+}
+
+func TestALostNodeIsAnErrorForAllSurvivors(t *testing.T) {
+	const n, victim = 12, 2
+	for name, tr := range map[string]transport{"memory": inMemory, "sockets": overSockets} {
+		for what, operate := range operations() {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				c := newCluster(t, 5, tr)
+				creator, groups := c.group("g", n)
+				var lost time.Time
+				after := rand.N(20) // operations that the victim still takes part in; the node is lost amid the others' next
+				errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+					for i := 0; ; i++ {
+						if i == after && g.Rank() == 3 {
+							lost = time.Now()
+							c.lose(victim)
+						}
+						if err := operate(ctx, g); err != nil {
+							return err
+						}
+					}
+				})
+				require.Less(t, time.Since(lost), DefaultTimeout/2, "nobody waits for the deadline")
+				failed := creator.s.ranksOn(victim)
+				require.Len(t, failed, 3)
+				for rank, err := range errs {
+					if groups[rank].s.hub.mesh.Self() != victim {
+						requireAborted(t, err, rank, ErrMemberLost, failed)
+					}
+					require.ErrorIs(t, err, ErrAborted)
+					later := operate(t.Context(), groups[rank])
+					require.ErrorIs(t, later, ErrAborted, "a later call")
+				}
+			})
+		}
+	}
+}
+
+func TestAnActorThatEndsIsAnErrorForAllOthers(t *testing.T) {
+	const n, victim = 9, 4
+	for what, operate := range operations() {
+		t.Run(what, func(t *testing.T) {
+			c := newCluster(t, 4, inMemory)
+			_, groups := c.group("g", n)
+			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+				for i := 0; ; i++ {
+					if i == 5 && g.Rank() == victim {
+						c.scope(g.actor).End()
+						return nil
+					}
+					if err := operate(ctx, g); err != nil {
+						return err
+					}
+				}
+			})
+			for rank, err := range errs {
+				if rank != victim {
+					requireAborted(t, err, rank, ErrMemberLost, []int{victim})
+				}
+			}
+			_, err := FromContext(c.as(t.Context(), groups[victim].actor), "g")
+			require.ErrorIs(t, err, ErrNoGroup)
+		})
+	}
+}
+
+func TestAMemberThatGivesUpAbortsTheGroup(t *testing.T) {
+	const n, victim, silent = 7, 2, 1 // nobody can finish without the silent one, which is the root of the broadcast
+	why := errors.New("lost patience")
+	for what, operate := range operations() {
+		t.Run(what, func(t *testing.T) {
+			c := newCluster(t, 4, inMemory)
+			_, groups := c.group("g", n)
+			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+				switch g.Rank() {
+				case silent:
+					<-g.s.ctx.Done()
+				case victim:
+					var cancel context.CancelCauseFunc
+					ctx, cancel = context.WithCancelCause(ctx)
+					defer time.AfterFunc(10*time.Millisecond, func() { cancel(why) }).Stop()
+				}
+				return operate(ctx, g)
+			})
+			for rank, err := range errs {
+				requireAborted(t, err, rank, context.Canceled, []int{victim})
+			}
+			require.ErrorIs(t, errs[victim], why, "the cause is kept where it happened")
+		})
+	}
+}
+
+func TestACallUnderAnEndedContextAbortsTheGroup(t *testing.T) {
+	c := newCluster(t, 3, inMemory)
+	_, groups := c.group("g", 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	requireAborted(t, Barrier(ctx, groups[0]), 0, context.Canceled, []int{0})
+	requireAborted(t, Barrier(t.Context(), groups[1]), 1, context.Canceled, []int{0})
+}
+
+func TestADifferentCallIsNamedByBothSides(t *testing.T) {
+	const n = 6
+	cases := map[string]struct {
+		one, others func(context.Context, *Group) error
+		texts       []string
+	}{
+		"count": {
+			func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 10), Sum) },
+			func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 11), Sum) },
+			[]string{"AllReduce(sum, float32 x 10)", "AllReduce(sum, float32 x 11)"},
+		},
+		"count, of long buffers": {
+			func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 500000), Sum) },
+			func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 3), Sum) },
+			[]string{"float32 x 500000", "float32 x 3"},
+		},
+		"type": {
+			func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 10), Sum) },
+			func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float64, 10), Sum) },
+			[]string{"float32 x 10", "float64 x 10"},
+		},
+		"reduction": {
+			func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 10), Avg) },
+			func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 10), Sum) },
+			[]string{"AllReduce(avg", "AllReduce(sum"},
+		},
+		"operation": {
+			Barrier,
+			func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 10), Sum) },
+			[]string{"Barrier", "AllReduce(sum, float32 x 10)"},
+		},
+		"root": {
+			func(ctx context.Context, g *Group) error { return Broadcast(ctx, g, make([]int, 1), 4) },
+			func(ctx context.Context, g *Group) error { return Broadcast(ctx, g, make([]int, 1), 0) },
+			[]string{"root 4", "root 0"},
+		},
+		"order": {
+			func(ctx context.Context, g *Group) error {
+				return errors.Join(Barrier(ctx, g), Broadcast(ctx, g, make([]int, 1), 0))
+			},
+			func(ctx context.Context, g *Group) error {
+				return errors.Join(Broadcast(ctx, g, make([]int, 1), 0), Barrier(ctx, g))
+			},
+			[]string{"Barrier", "Broadcast"},
+		},
+	}
+	for name, tc := range cases {
+		for odd := range n {
+			t.Run(fmt.Sprintf("%s/rank=%d", name, odd), func(t *testing.T) {
+				c := newCluster(t, 3, inMemory)
+				_, groups := c.group("g", n)
+				errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+					call := tc.others
+					if g.Rank() == odd {
+						call = tc.one
+					}
+					// Who only sends in a broadcast hears of it in the next operation at the latest.
+					return errors.Join(call(ctx, g), Barrier(ctx, g))
+				})
+				for rank, err := range errs {
+					require.ErrorIs(t, err, ErrMismatch, "rank %d", rank)
+					for _, text := range tc.texts {
+						require.ErrorContains(t, err, text, "rank %d", rank)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Both are roots, so that none waits for the other.
+func TestTwoRootsAreNoticedAfterTheFact(t *testing.T) {
+	c := newCluster(t, 3, inMemory)
+	_, groups := c.group("g", 2)
+	errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+		return errors.Join(Broadcast(ctx, g, make([]int, 4), g.Rank()), Barrier(ctx, g))
+	})
+	for _, err := range errs {
+		require.ErrorIs(t, err, ErrMismatch)
+		require.ErrorContains(t, err, "root 0")
+		require.ErrorContains(t, err, "root 1")
+	}
+}
+
+func TestASilentMemberMeetsTheDeadline(t *testing.T) {
+	const n, silent = 7, 3
+	cases := map[string]struct {
+		opts  []Option
+		bound time.Duration // of the context
+		want  time.Duration
+	}{
+		"default":       {nil, 0, DefaultTimeout},
+		"of the group":  {[]Option{Timeout(5 * time.Second)}, 0, 5 * time.Second},
+		"of one caller": {[]Option{Timeout(time.Hour)}, 2 * time.Minute, 2 * time.Minute},
+	}
+	for name, tc := range cases {
+		for what, operate := range operations() {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCluster(t, 4, inMemory)
+					_, groups := c.group("g", n, tc.opts...)
+					start := time.Now()
+					errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+						if g.Rank() == silent {
+							<-g.s.ctx.Done()
+							return operate(ctx, g)
+						}
+						if tc.bound > 0 && g.Rank() == 0 {
+							var cancel context.CancelFunc
+							ctx, cancel = context.WithTimeout(ctx, tc.bound)
+							defer cancel()
+						}
+						if err := operate(ctx, g); err != nil {
+							return err
+						}
+						return Barrier(ctx, g)
+					})
+					for rank, err := range errs {
+						requireAborted(t, err, rank, context.DeadlineExceeded, nil)
+						require.ErrorContains(t, err, "waited for rank", "rank %d", rank)
+					}
+					require.Equal(t, tc.want, time.Since(start))
+				})
+			})
+		}
+	}
+}
+
+func TestFramesOfAnotherEpochAreDropped(t *testing.T) {
+	c := newCluster(t, 3, inMemory)
+	_, old := c.group("g", 2)
+	requireAll(t, each(t.Context(), old, Barrier))
+	_, groups := c.group("g", 2)
+	require.Equal(t, uint32(2), groups[0].Epoch())
+	h := c.hub(2)
+	before := h.stale.Load()
+	d := descriptor{op: opBarrier}
+	for _, change := range []func(*wire.Header){
+		func(h *wire.Header) { h.Epoch = 1 },  // over
+		func(h *wire.Header) { h.Epoch = 3 },  // not yet
+		func(h *wire.Header) { h.Group = 99 }, // of no group
+		func(h *wire.Header) { h.To = 0 },     // of a rank that lives elsewhere
+		func(h *wire.Header) { h.To = 7 },     // of no rank
+		func(h *wire.Header) { h.From = 7 },   // from no rank
+		func(h *wire.Header) { h.From = 1 },   // from a rank that lives elsewhere
+		func(h *wire.Header) { h.Kind, h.Epoch = wire.KindAbort, 1 },
+	} {
+		hd := wire.Header{Kind: wire.KindBlock, Group: groups[0].s.id, Epoch: 2, Seq: 1, From: 0, To: 1, Hash: d.hash()}
+		change(&hd)
+		if hd.Kind == wire.KindAbort {
+			h.onAbort(1, wire.Frame{Header: hd, Body: (&ending{text: "stale"}).append(nil)})
+			continue
+		}
+		h.onBlock(1, wire.Frame{Header: hd, Body: d.append(nil)})
+	}
+	require.Equal(t, before+8, h.stale.Load())
+	requireAll(t, each(t.Context(), groups, Barrier))
+	for _, g := range old {
+		require.ErrorIs(t, Barrier(t.Context(), g), ErrReplaced)
+	}
+}
+
+func TestANewGroupOfTheSameNameEndsPendingOperations(t *testing.T) {
+	c := newCluster(t, 3, overSockets)
+	_, old := c.group("g", 3)
+	pending := make(chan error, 1)
+	go func() { pending <- Barrier(t.Context(), old[0]) }()
+	_, groups := c.group("g", 3)
+	err := <-pending
+	require.ErrorIs(t, err, ErrReplaced)
+	require.ErrorIs(t, err, ErrAborted)
+	requireAll(t, each(t.Context(), groups, Barrier))
+}
+
+// Two creators may use one name: the later call wins at the actors that both name.
+func TestTheLaterOfTwoCreatorsWins(t *testing.T) {
+	c := newCluster(t, 3, inMemory)
+	_, first := c.group("g", 2)
+	_, err := c.hub(1).establish(t.Context(), charter{Name: "g", Members: c.actors(2)}, nil, c.invite)
+	require.NoError(t, err)
+	require.ErrorIs(t, Barrier(t.Context(), first[1]), ErrReplaced)
+	requireAll(t, each(t.Context(), c.views("g", c.actors(2)), Barrier))
+}
+
+func TestCloseEndsTheGroupEverywhere(t *testing.T) {
+	for _, closer := range []int{-1, 0, 4} {
+		t.Run(fmt.Sprint("rank=", closer), func(t *testing.T) {
+			c := newCluster(t, 4, overSockets)
+			creator, groups := c.group("g", 5)
+			pending := make(chan error, 1)
+			go func() { pending <- Barrier(t.Context(), groups[2]) }()
+			g := creator
+			if closer >= 0 {
+				g = groups[closer]
+			}
+			require.NoError(t, g.Close(t.Context()))
+			require.NoError(t, g.Close(t.Context()), "again")
+			err := <-pending
+			require.ErrorIs(t, err, ErrClosed)
+			require.Eventually(t, func() bool {
+				_, err := FromContext(c.as(t.Context(), groups[3].actor), "g")
+				return errors.Is(err, ErrClosed)
+			}, 5*time.Second, time.Millisecond)
+			_, again := c.group("g", 5)
+			require.Equal(t, uint32(2), again[0].Epoch())
+			requireAll(t, each(t.Context(), again, Barrier))
+		})
+	}
+}
+
+func TestWhoIsNotInAGroupIsToldSo(t *testing.T) {
+	c := newCluster(t, 3, inMemory)
+	creator, groups := c.group("g", 2)
+	ctx := t.Context()
+	_, err := FromContext(ctx, "g")
+	require.ErrorIs(t, err, ErrOutside)
+	_, err = FromContext(c.as(ctx, 1<<32|77), "g")
+	require.ErrorIs(t, err, ErrNoGroup)
+	_, err = FromContext(c.as(ctx, groups[0].actor), "other")
+	require.ErrorIs(t, err, ErrNoGroup)
+	require.ErrorContains(t, err, "other")
+
+	require.Equal(t, -1, creator.Rank())
+	require.Equal(t, 2, creator.Size())
+	require.Equal(t, "g", creator.Name())
+	require.ErrorIs(t, Barrier(ctx, creator), ErrNotMember)
+	require.ErrorIs(t, Barrier(c.as(ctx, groups[1].actor), groups[0]), ErrNotMember)
+
+	for _, root := range []int{-1, 2} {
+		require.ErrorIs(t, Broadcast(ctx, groups[0], []int{1}, root), ErrArgument)
+	}
+	for _, op := range []Op{0, 77} {
+		require.ErrorIs(t, AllReduce(ctx, groups[0], []float32{1}, op), ErrArgument)
+	}
+	requireAll(t, each(ctx, groups, Barrier))
+}
+
+func TestBadChartersAreRefused(t *testing.T) {
+	c := newCluster(t, 2, inMemory)
+	a := c.actors(3)
+	cases := map[string]struct {
+		name    string
+		members []uint64
+		opts    []Option
+	}{
+		"no name":      {"", a, nil},
+		"no members":   {"g", nil, nil},
+		"one twice":    {"g", []uint64{a[0], a[1], a[0]}, nil},
+		"zero timeout": {"g", a, []Option{Timeout(0)}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.establish(tc.name, tc.members, tc.opts...)
+			require.ErrorIs(t, err, ErrArgument)
+		})
+	}
+	valid := charter{Name: "g", Group: 1, Epoch: 1, Timeout: 1, Members: a}
+	outsider := &scope.Scope{Actor: 5, Node: c.nodes[1]}
+	require.ErrorIs(t, c.hub(1).join(outsider, valid), ErrNotMember)
+	valid.Epoch = 0
+	require.ErrorIs(t, c.hub(1).join(outsider, valid), ErrArgument)
+}
+
+func TestAFailedCreationLeavesNoGroupToWaitFor(t *testing.T) {
+	c := newCluster(t, 3, inMemory)
+	broken := errors.New("no such luck")
+	ids := c.actors(4)
+	_, err := c.hub(0).establish(t.Context(), charter{Name: "g", Members: ids}, nil, func(ctx context.Context, ch charter) error {
+		for _, actor := range ids[:3] {
+			sc := c.scope(actor)
+			require.NoError(t, hubOf(ctx, sc.Node).join(sc, ch))
+		}
+		return broken
+	})
+	require.ErrorIs(t, err, broken)
+	g, err := FromContext(c.as(t.Context(), ids[0]), "g")
+	require.NoError(t, err)
+	err = Barrier(t.Context(), g)
+	require.ErrorIs(t, err, ErrAborted)
+	require.ErrorContains(t, err, "no such luck")
+	_, groups := c.group("g", 4)
+	requireAll(t, each(t.Context(), groups, Barrier))
+}
+
+// An operation that begins before all have joined waits for them, and not longer than its time.
+func TestOperationsWaitUntilAllHaveJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, inMemory)
+		ids := c.actors(2)
+		early := make(chan error, 1)
+		_, err := c.hub(0).establish(t.Context(), charter{Name: "g", Members: ids}, nil, func(ctx context.Context, ch charter) error {
+			sc := c.scope(ids[0])
+			require.NoError(t, hubOf(ctx, sc.Node).join(sc, ch))
+			go func() { early <- Barrier(t.Context(), c.views("g", ids[:1])[0]) }()
+			synctest.Wait()
+			sc = c.scope(ids[1])
+			return hubOf(ctx, sc.Node).join(sc, ch)
+		})
+		require.NoError(t, err)
+		require.NoError(t, Barrier(t.Context(), c.views("g", ids)[1]))
+		require.NoError(t, <-early)
+
+		_, err = c.hub(0).establish(t.Context(), charter{Name: "h", Members: ids}, nil, func(ctx context.Context, ch charter) error {
+			if err := c.invite(ctx, ch); err != nil {
+				return err
+			}
+			err := Barrier(t.Context(), c.views("h", ids)[1]) // in vain
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorContains(t, err, "to join")
+			synctest.Wait()
+			return nil
+		})
+		require.ErrorIs(t, err, ErrAborted)
+	})
+}
+
+func TestANodeLostBeforeTheGroupIsMadeFailsItsCreation(t *testing.T) {
+	c := newCluster(t, 4, inMemory)
+	_, groups := c.group("first", 3)
+	c.lose(2)
+	require.Eventually(t, func() bool { return c.hub(0).mesh.IsLost(2) != nil }, 5*time.Second, time.Millisecond)
+	require.ErrorIs(t, Barrier(t.Context(), groups[0]), ErrMemberLost)
+	_, err := c.establish("second", c.actors(3))
+	require.ErrorIs(t, err, ErrAborted)
+}
+
+func TestTheOwnerIsNeededOnlyUntilAllHaveJoined(t *testing.T) {
+	c := newCluster(t, 4, inMemory)
+	_, groups := c.group("g", 3)
+	c.lose(0)
+	requireAll(t, each(t.Context(), groups, Barrier))
+
+	c = newCluster(t, 4, inMemory)
+	ids := c.actors(3)
+	_, err := c.hub(0).establish(t.Context(), charter{Name: "g", Members: ids}, nil, func(ctx context.Context, ch charter) error {
+		require.NoError(t, c.nodes[0].Mesh.Connect(ctx, 1))
+		if err := c.invite(ctx, ch); err != nil {
+			return err
+		}
+		c.lose(0)
+		return nil
+	})
+	require.Error(t, err)
+	g := c.views("g", ids)[0]
+	require.ErrorIs(t, Barrier(t.Context(), g), ErrMemberLost)
+}
+
+func TestErrorTextsNameWhatFailed(t *testing.T) {
+	e := &Error{
+		Group: "dp", Epoch: 2, Seq: 7, Op: "Barrier", Rank: 1, Failed: []int{3, 4},
+		Reason: &ending{code: codeLost, text: "node 9 is lost"},
+	}
+	assert.Equal(t, `collective: group "dp" epoch 2: rank 1: Barrier (operation 7): failed ranks [3 4]: node 9 is lost`, e.Error())
+	e.Failed = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	assert.Contains(t, e.Error(), "[1 2 3 4 5 6 7 8] and 2 more")
+	assert.Equal(t, "op(9)", Op(9).String())
+	assert.Equal(t, "operation(0)", operation(0).String())
+}

@@ -1,0 +1,220 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/scope"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// tellPatience bounds the attempt to tell one node of the end of an epoch.
+const tellPatience = 10 * time.Second
+
+// hub is a node's end of all groups: it hands frames to the members of this node and watches for lost nodes.
+type hub struct {
+	mesh  *mesh.Mesh
+	root  context.Context // lives as long as the node; it owns the epochs
+	wg    sync.WaitGroup  // notices under way; they end with the mesh at the latest
+	stale atomic.Uint64   // frames dropped because their epoch is over or unknown here
+
+	mu struct {
+		sync.RWMutex
+
+		sessions map[uint64]*session          // the epoch that is running, by group
+		fence    map[uint64]uint32            // the highest epoch that is over, by group
+		joined   map[uint64]map[string]*Group // by actor and name, until the actor ends
+		created  map[string]*Group            // groups created on this node: the latest of each name
+	}
+}
+
+type hubKey struct{}
+
+// hubOf returns the node's hub. The first call makes it and takes over the node's block and abort frames.
+func hubOf(ctx context.Context, n *scope.Node) *hub {
+	return n.Value(hubKey{}, func(n *scope.Node) any { return newHub(context.WithoutCancel(ctx), n.Mesh) }).(*hub)
+}
+
+func newHub(root context.Context, m *mesh.Mesh) *hub {
+	h := &hub{mesh: m, root: root}
+	h.mu.sessions = map[uint64]*session{}
+	h.mu.fence = map[uint64]uint32{}
+	h.mu.joined = map[uint64]map[string]*Group{}
+	h.mu.created = map[string]*Group{}
+	m.Handle(wire.KindBlock, h.onBlock)
+	m.Handle(wire.KindAbort, h.onAbort)
+	m.OnLost(h.onLost)
+	return h
+}
+
+// session returns the running epoch that a frame belongs to, or nil.
+func (h *hub) session(f *wire.Header) *session {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if s := h.mu.sessions[f.Group]; s != nil && s.epoch == f.Epoch {
+		return s
+	}
+	h.stale.Add(1)
+	return nil
+}
+
+func (h *hub) onBlock(node mesh.NodeID, f wire.Frame) {
+	s := h.session(&f.Header)
+	if s == nil {
+		return
+	}
+	if f.Step == stepOpen {
+		if node == s.owner {
+			s.setOpen()
+		}
+		return
+	}
+	if uint64(f.From) >= uint64(len(s.members)) || s.nodeOf(int(f.From)) != node {
+		h.stale.Add(1) // not from where that rank lives
+		return
+	}
+	m := s.member(int(f.To))
+	if m == nil {
+		h.stale.Add(1)
+		return
+	}
+	if end := m.deliver(int(f.From), node == h.mesh.Self(), f); end != nil {
+		s.abort(end)
+	}
+}
+
+func (h *hub) onAbort(node mesh.NodeID, f wire.Frame) {
+	s := h.session(&f.Header)
+	if s == nil || !slices.Contains(s.nodes, node) {
+		return
+	}
+	end, err := parseEnding(f.Body, len(s.members))
+	if err != nil {
+		end = &ending{code: codeOther, text: fmt.Sprintf("node %d aborted, for a reason that cannot be read: %v", node, err), cause: err}
+	}
+	s.finish(end) // whoever saw the failure tells all
+}
+
+func (h *hub) onLost(e *mesh.LostError) {
+	h.mu.RLock()
+	var affected []*session
+	for _, s := range h.mu.sessions {
+		if slices.Contains(s.nodes, e.Node) {
+			affected = append(affected, s)
+		}
+	}
+	h.mu.RUnlock()
+	for _, s := range affected {
+		s.lost(e)
+	}
+}
+
+// tell sends the end of an epoch to all its other nodes, side by side, so that one that does not listen holds up nobody.
+func (h *hub) tell(s *session, end *ending) {
+	for _, node := range s.nodes {
+		if node == h.mesh.Self() {
+			continue
+		}
+		h.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(h.root, tellPatience)
+			defer cancel()
+			// A node that cannot be told is lost, or hears it from others; at worst its members have their deadline.
+			_ = s.notice(ctx, node, end)
+		})
+	}
+}
+
+// forget takes an epoch that is over out of service.
+func (h *hub) forget(s *session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mu.sessions[s.id] == s {
+		delete(h.mu.sessions, s.id)
+	}
+	h.mu.fence[s.id] = max(h.mu.fence[s.id], s.epoch)
+}
+
+// sessionLocked returns the epoch of a charter, making it if this node has not heard of it, and the earlier epoch that it
+// replaces, if there is one.
+func (h *hub) sessionLocked(c charter) (s, old *session, err error) {
+	s = h.mu.sessions[c.Group]
+	if s != nil && s.epoch == c.Epoch {
+		return s, nil, nil
+	}
+	if h.mu.fence[c.Group] >= c.Epoch || s != nil && s.epoch > c.Epoch {
+		return nil, nil, fmt.Errorf("collective: group %q: epoch %d is over: %w", c.Name, c.Epoch, ErrAborted)
+	}
+	old = s
+	s = newSession(h, c)
+	h.mu.sessions[c.Group] = s
+	return s, old, nil
+}
+
+// watch ends an epoch at once if one of its nodes was lost before this node heard of the epoch.
+func (h *hub) watch(s *session) {
+	for _, node := range s.nodes {
+		if e := h.mesh.IsLost(node); e != nil {
+			s.lost(e)
+			return
+		}
+	}
+}
+
+// join makes the actor of sc a member of the group.
+func (h *hub) join(sc *scope.Scope, c charter) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	rank := slices.Index(c.Members, sc.Actor)
+	if rank < 0 {
+		return fmt.Errorf("%w: actor %x is not in the charter of group %q", ErrNotMember, sc.Actor, c.Name)
+	}
+	h.mu.Lock()
+	s, old, err := h.sessionLocked(c)
+	if err != nil {
+		h.mu.Unlock()
+		return err
+	}
+	groups, known := h.mu.joined[sc.Actor]
+	if !known {
+		groups = map[string]*Group{}
+		h.mu.joined[sc.Actor] = groups
+	}
+	namesake := groups[c.Name]
+	groups[c.Name] = &Group{s: s, m: s.add(rank), actor: sc.Actor}
+	h.mu.Unlock()
+	if old != nil {
+		old.finish(replacedBy(c))
+	}
+	if namesake != nil {
+		namesake.s.abort(replacedBy(c)) // of another creator; nothing if it was the earlier epoch
+	}
+	if !known {
+		sc.OnEnd(func() { h.leave(sc.Actor) })
+	}
+	h.watch(s)
+	return nil
+}
+
+func replacedBy(c charter) *ending {
+	return &ending{code: codeReplaced, text: fmt.Sprintf("%v: epoch %d", ErrReplaced, c.Epoch)}
+}
+
+// leave ends the groups of an actor that has ended.
+func (h *hub) leave(actor uint64) {
+	h.mu.Lock()
+	groups := h.mu.joined[actor]
+	delete(h.mu.joined, actor)
+	h.mu.Unlock()
+	for _, g := range groups {
+		g.s.abort(&ending{code: codeLost, failed: []int{g.m.rank}, text: fmt.Sprintf("the actor of rank %d on node %d ended", g.m.rank, h.mesh.Self())})
+	}
+}

@@ -1,0 +1,311 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// window is how many bytes may be on their way from one member to another, or wait there. A sender that is further ahead
+// waits until the receiver has taken some. So a member that is late holds at most a window from each of the members that send
+// to it, which are about twice the logarithm of the group's size.
+const window = 4 << 20
+
+// Steps of block frames that carry no data of an operation. Rounds are small numbers.
+const (
+	stepCredit = math.MaxUint32 - iota // body: how many bytes the sender of the frame has taken so far from its receiver
+	stepOpen                           // from the owner: all members have joined
+	stepProbe                          // body: the descriptor of an operation in which its sender waits for its receiver
+)
+
+// probeAfter is how long a member waits for another before it says so, and how often. What the two called is compared then,
+// which matters where a mismatch makes all wait and nobody send.
+const probeAfter = time.Second
+
+// remembered is how many of the last operations a member can name, for comparison with what others called.
+const remembered = 16
+
+// edge is what a member knows of its traffic with one other member.
+type edge struct {
+	queue    []wire.Frame // arrived and not yet taken
+	queued   int          // bytes in queue
+	taken    uint64       // bytes taken from it, in total
+	credited uint64       // of taken, what the other member was told
+	sent     uint64       // bytes sent to it, in total
+	granted  uint64       // of sent, what it said to have taken
+}
+
+// member is one rank's end of all its edges. One operation at a time runs on it, in one goroutine; frames are delivered by
+// others.
+type member struct {
+	s    *session
+	rank int
+	turn chan struct{} // holds a token while no operation runs
+	wake chan struct{} // holds a token after something came from the awaited rank
+
+	mu struct {
+		sync.Mutex
+
+		edges   map[int]*edge
+		seq     uint64 // of the operation that began last
+		running bool
+		calls   [remembered]call // by number of the operation, modulo the length
+		awaits  int              // rank that the operation waits for, or -1
+	}
+}
+
+// call is what a member called.
+type call struct {
+	descriptor
+
+	hash uint32
+}
+
+func newMember(s *session, rank int) *member {
+	m := &member{s: s, rank: rank, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	m.turn <- struct{}{}
+	m.mu.edges = map[int]*edge{}
+	m.mu.awaits = -1
+	return m
+}
+
+func (m *member) edgeLocked(rank int) *edge {
+	e := m.mu.edges[rank]
+	if e == nil {
+		e = &edge{}
+		m.mu.edges[rank] = e
+	}
+	return e
+}
+
+// begin takes the next number for an operation. The error is the *ending that a frame which came early calls for.
+func (m *member) begin(d descriptor) (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.seq++
+	m.mu.running = true
+	m.mu.calls[m.mu.seq%remembered] = call{d, d.hash()}
+	return m.mu.seq, m.checkHeadsLocked()
+}
+
+// finish ends the operation. The error is the *ending that a frame nobody wanted calls for.
+func (m *member) finish() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.running = false
+	return m.checkHeadsLocked()
+}
+
+func (m *member) checkHeadsLocked() error {
+	for rank, e := range m.mu.edges {
+		if len(e.queue) > 0 {
+			if end := m.checkLocked(rank, e.queue[0]); end != nil {
+				return end
+			}
+		}
+	}
+	return nil
+}
+
+// checkLocked compares a frame with what this member called.
+func (m *member) checkLocked(from int, f wire.Frame) *ending {
+	over := f.Seq < m.mu.seq || f.Seq == m.mu.seq && !m.mu.running
+	known := f.Seq+remembered > m.mu.seq
+	ours := m.mu.calls[f.Seq%remembered]
+	switch {
+	case f.Seq > m.mu.seq, known && ours.hash == f.Hash && (!over || f.Step == stepProbe):
+		return nil
+	}
+	theirs, err := parseDescriptor(f.Body)
+	switch {
+	case err != nil:
+		return &ending{code: codeOther, text: fmt.Sprintf("rank %d: from rank %d: %v", m.rank, from, err), cause: err}
+	case !known:
+		return mismatch("operation %d: rank %d called %v, but rank %d is at operation %d", f.Seq, from, theirs, m.rank, m.mu.seq)
+	default:
+		return mismatch("operation %d: rank %d called %v, rank %d called %v", f.Seq, from, theirs, m.rank, ours.descriptor)
+	}
+}
+
+func mismatch(format string, args ...any) *ending {
+	return &ending{code: codeMismatch, text: fmt.Sprintf(format, args...)}
+}
+
+// deliver takes a block frame in. It does not block. The *ending is what the frame means for the group, if anything.
+func (m *member) deliver(from int, local bool, f wire.Frame) *ending {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.edgeLocked(from)
+	switch f.Step {
+	case stepCredit:
+		if len(f.Body) != 8 {
+			return &ending{code: codeOther, text: fmt.Sprintf("rank %d: malformed credit of rank %d", m.rank, from)}
+		}
+		e.granted = min(e.sent, max(e.granted, binary.LittleEndian.Uint64(f.Body)))
+	case stepProbe:
+		return m.checkLocked(from, f)
+	default:
+		if end := m.queueLocked(from, local, e, f); end != nil {
+			return end
+		}
+	}
+	if m.mu.awaits == from {
+		select {
+		case m.wake <- struct{}{}:
+		default: // a token is there already
+		}
+	}
+	return nil
+}
+
+func (m *member) queueLocked(from int, local bool, e *edge, f wire.Frame) *ending {
+	if end := m.checkLocked(from, f); end != nil {
+		return end
+	}
+	if len(f.Body) < descriptorSize || e.queued+cost(f.Body) > window && e.queued > 0 {
+		return &ending{code: codeOther, text: fmt.Sprintf("rank %d: rank %d sent a malformed block or more than was granted", m.rank, from)}
+	}
+	const small = 4 << 10
+	if !local && m.mu.awaits != from && len(f.Body) <= small {
+		// It may wait for long: do not keep the reader's whole arena alive for it.
+		f.Body = bytes.Clone(f.Body)
+	}
+	e.queue = append(e.queue, f)
+	e.queued += cost(f.Body)
+	return nil
+}
+
+// cost is what a frame takes of a window.
+func cost(body []byte) int { return wire.HeaderSize + len(body) }
+
+// send implements peers.
+func (m *member) send(ctx context.Context, to, round int, body []byte) error {
+	n := uint64(cost(body))
+	if err := m.await(ctx, to, round, func(e *edge) (done, stray bool) {
+		if e.sent != e.granted && e.sent-e.granted+n > window {
+			return false, false
+		}
+		e.sent += n
+		return true, false
+	}); err != nil {
+		return err
+	}
+	return m.post(ctx, to, uint32(round), body)
+}
+
+// recv implements peers.
+func (m *member) recv(ctx context.Context, from, round int) ([]byte, error) {
+	var f wire.Frame
+	var credit []byte
+	if err := m.await(ctx, from, round, func(e *edge) (done, stray bool) {
+		if len(e.queue) == 0 {
+			return false, false
+		}
+		if e.queue[0].Seq > m.mu.seq {
+			return false, true // it has left this operation, or never was in it
+		}
+		f = e.queue[0]
+		e.queue[0] = wire.Frame{}
+		e.queue = e.queue[1:]
+		e.queued -= cost(f.Body)
+		e.taken += uint64(cost(f.Body))
+		if e.taken-e.credited >= window/2 {
+			e.credited = e.taken
+			credit = binary.LittleEndian.AppendUint64(nil, e.taken)
+		}
+		return true, false
+	}); err != nil {
+		return nil, err
+	}
+	if f.Step != uint32(round) { // the operation is the same, or it would have been refused
+		return nil, fmt.Errorf("%w: rank %d is in round %d, want round %d", wire.ErrFrame, from, f.Step, round)
+	}
+	if credit != nil {
+		if err := m.post(ctx, from, stepCredit, credit); err != nil {
+			return nil, err
+		}
+	}
+	return f.Body[descriptorSize:], nil
+}
+
+// await calls take, with the edge to a rank locked, whenever something came from that rank, until it is done. A stray frame is
+// a reason to ask at once what the other called.
+func (m *member) await(ctx context.Context, rank, round int, take func(*edge) (done, stray bool)) error {
+	var probe *time.Timer
+	probed := false
+	for {
+		m.mu.Lock()
+		done, stray := take(m.edgeLocked(rank))
+		m.mu.awaits = rank
+		if done {
+			m.mu.awaits = -1
+		}
+		m.mu.Unlock()
+		if done {
+			return nil
+		}
+		if probe == nil {
+			probe = time.NewTimer(probeAfter)
+			defer probe.Stop()
+		}
+		if stray && !probed {
+			probed = true
+			probe.Reset(0)
+		}
+		select {
+		case <-m.wake:
+		case <-probe.C:
+			if err := m.post(ctx, rank, stepProbe, m.current().append(nil)); err != nil {
+				return err
+			}
+			probe.Reset(probeAfter)
+		case <-ctx.Done():
+			return fmt.Errorf("waited for rank %d in round %d: %w", rank, round, stopped(ctx))
+		}
+	}
+}
+
+// current returns the operation that runs.
+func (m *member) current() call {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.calls[m.mu.seq%remembered]
+}
+
+// stopped returns why a context is done, in a form that matches the context's error whatever its cause.
+func stopped(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// post sends one frame to another member.
+func (m *member) post(ctx context.Context, to int, step uint32, body []byte) error {
+	h := wire.Header{
+		Kind: wire.KindBlock, Step: step,
+		Seq: m.mu.seq, Hash: m.mu.calls[m.mu.seq%remembered].hash, // written by this operation alone
+		Group: m.s.id, Epoch: m.s.epoch, From: uint32(m.rank), To: uint32(to),
+	}
+	node := m.s.nodeOf(to)
+	err := m.s.hub.mesh.Send(ctx, node, &h, body)
+	var lost *mesh.LostError
+	switch {
+	case err == nil, ctx.Err() != nil, errors.As(err, &lost), errors.Is(err, mesh.ErrClosed):
+		return err
+	default: // it cannot be reached, which is as bad as being lost
+		return &ending{code: codeLost, failed: m.s.ranksOn(node), text: fmt.Sprintf("rank %d cannot reach rank %d: %v", m.rank, to, err), cause: err}
+	}
+}
