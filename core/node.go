@@ -14,7 +14,6 @@ import (
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
-	"github.com/tutti-go/tutti/internal/wire/controlpb"
 )
 
 // node hosts actors: it creates them, runs the calls that arrive for them, and sends the answers back.
@@ -34,6 +33,7 @@ type node struct {
 		sync.Mutex
 		closed   bool
 		actors   map[uint32]*actor
+		births   map[*birth]struct{}
 		inbound  map[inboundKey]*inbound
 		outboxes map[uint32]*outbox
 	}
@@ -44,6 +44,7 @@ func newNode(ctx context.Context, m *mesh.Mesh, st *arrowstore.Store, c *codec.C
 	n := &node{mesh: m, store: st, codec: c, table: t, log: log, scope: &scope.Node{Mesh: m}}
 	n.ctx, n.cancel = context.WithCancelCause(ctx)
 	n.mu.actors = map[uint32]*actor{}
+	n.mu.births = map[*birth]struct{}{}
 	n.mu.inbound = map[inboundKey]*inbound{}
 	n.mu.outboxes = map[uint32]*outbox{}
 	m.Handle(wire.KindCall, n.onCall)
@@ -128,106 +129,7 @@ func (n *node) onLost(e *mesh.LostError) {
 	}
 }
 
-// spawn creates actors, all or none.
-func (n *node) spawn(ctx context.Context, req *controlpb.Spawn) *controlpb.Reply {
-	k, v, mode, obj, err := n.resolveSpawn(req)
-	if err != nil {
-		f := faultOf(err)
-		return &controlpb.Reply{Fault: f.Append(nil)}
-	}
-	if obj != nil {
-		defer obj.Release()
-	}
-	actors := make([]*actor, req.GetCount())
-	errs := make([]error, len(actors))
-	var wg sync.WaitGroup
-	for i := range actors {
-		errs[i] = &methodError{errGoexit} // unless construct returns
-		wg.Go(func() { actors[i], errs[i] = n.construct(ctx, k, req, uint32(i), v, mode) })
-	}
-	wg.Wait()
-	reply := &controlpb.Reply{Failures: failures(errs)}
-	if len(reply.GetFailures()) == 0 && n.adopt(actors) {
-		return reply
-	}
-	for _, a := range actors {
-		if a != nil {
-			a.end(ErrActorDead)
-		}
-	}
-	if len(reply.GetFailures()) == 0 {
-		f := faultOf(ErrClosed)
-		reply.Fault = f.Append(nil)
-	}
-	return reply
-}
-
-// failureRoom bounds the bytes of the failures in one reply, so that a control message always holds them.
-const failureRoom = 1 << 20
-
-// failures lists why actors were not created: all, or as many as there is room for, and one at least.
-func failures(errs []error) []*controlpb.Failure {
-	var list []*controlpb.Failure
-	room := failureRoom
-	for i, err := range errs {
-		if err == nil {
-			continue
-		}
-		f := faultOf(err)
-		b := f.Append(nil)
-		if room -= len(b) + 16; room < 0 && len(list) > 0 {
-			break
-		}
-		list = append(list, &controlpb.Failure{Index: uint32(i), Fault: b})
-	}
-	return list
-}
-
-func (n *node) resolveSpawn(req *controlpb.Spawn) (*kind, codec.Value, codec.Mode, *arrowstore.Object, error) {
-	if int(req.GetKind()) >= len(n.table.kinds) {
-		return nil, codec.Value{}, 0, nil, fmt.Errorf("%w: number %d in a table of %d", ErrNoKind, req.GetKind(), len(n.table.kinds))
-	}
-	if req.GetCount() > wire.MaxTargets {
-		return nil, codec.Value{}, 0, nil, fmt.Errorf("%w: %d actors at once, the bound is %d", ErrTooLarge, req.GetCount(), wire.MaxTargets)
-	}
-	v, mode, obj, err := n.payload(wire.Payload{Kind: wire.PayloadKind(req.GetPayloadKind()), Data: req.GetPayload()})
-	return n.table.kinds[req.GetKind()], v, mode, obj, err
-}
-
-// construct runs the kind's constructor. A panic is an error of that actor.
-func (n *node) construct(ctx context.Context, k *kind, req *controlpb.Spawn, i uint32, v codec.Value, mode codec.Mode) (a *actor, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = newPanicError(r)
-		}
-	}()
-	a = &actor{
-		node: n, id: newActorID(n.mesh.Self(), req.GetFirst()+i), kind: k,
-		mailbox: int(req.GetMailbox()), concurrency: int(req.GetConcurrency()),
-	}
-	a.scope = &scope.Scope{Actor: uint64(a.id), Node: n.scope}
-	a.ctx, a.cancel = context.WithCancelCause(n.ctx)
-	if a.impl, err = k.construct(scope.With(ctx, a.scope), n.codec, v, codec.Copy); err != nil {
-		a.cancel(ErrActorDead)
-		return nil, err
-	}
-	return a, nil
-}
-
-// adopt puts actors into service. It reports false if the node is closed.
-func (n *node) adopt(actors []*actor) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.mu.closed {
-		return false
-	}
-	for _, a := range actors {
-		n.mu.actors[a.id.Serial()] = a
-	}
-	return true
-}
-
-// kill ends actors.
+// kill ends actors, also such as are being created.
 func (n *node) kill(serials []uint32, reason error) {
 	n.mu.Lock()
 	var actors []*actor
@@ -235,12 +137,28 @@ func (n *node) kill(serials []uint32, reason error) {
 		if a := n.mu.actors[s]; a != nil {
 			actors = append(actors, a)
 			delete(n.mu.actors, s)
+			continue
+		}
+		for b := range n.mu.births {
+			if s-b.first < b.count {
+				b.cancel(reason)
+			}
 		}
 	}
 	n.mu.Unlock()
 	for _, a := range actors {
 		a.end(reason)
 	}
+}
+
+// begin runs fn on a goroutine that close waits for, and reports false if the node is closed.
+func (n *node) begin(fn func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.mu.closed {
+		n.wg.Go(fn)
+	}
+	return !n.mu.closed
 }
 
 // close ends all actors and waits for their running calls, or for ctx. The mesh must still be open, so that callers
@@ -251,6 +169,9 @@ func (n *node) close(ctx context.Context) error {
 	serials := make([]uint32, 0, len(n.mu.actors))
 	for s := range n.mu.actors {
 		serials = append(serials, s)
+	}
+	for b := range n.mu.births {
+		b.cancel(ErrClosed)
 	}
 	n.mu.Unlock()
 	n.kill(serials, fmt.Errorf("%w: its node shut down", ErrActorDead))

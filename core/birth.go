@@ -1,0 +1,147 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/scope"
+	"github.com/tutti-go/tutti/internal/wire"
+	"github.com/tutti-go/tutti/internal/wire/controlpb"
+)
+
+// birth is the creation of the actors of one request. Until it is over they cannot be called, but they can be killed: a
+// caller that gives up a Spawn does not know how far the node has come.
+type birth struct {
+	first, count uint32          // serial numbers
+	ctx          context.Context // of the constructors; ends with the request, the node, or when the actors are killed
+	cancel       context.CancelCauseFunc
+}
+
+// conceive registers a birth, which the caller ends with adopt.
+func (n *node) conceive(ctx context.Context, req *controlpb.Spawn) *birth {
+	b := &birth{first: req.GetFirst(), count: req.GetCount()}
+	b.ctx, b.cancel = context.WithCancelCause(ctx)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.births[b] = struct{}{}
+	if n.mu.closed {
+		b.cancel(ErrClosed)
+	}
+	return b
+}
+
+// spawn creates actors, all or none.
+func (n *node) spawn(ctx context.Context, req *controlpb.Spawn) *controlpb.Reply {
+	k, v, obj, err := n.resolveSpawn(req)
+	if err != nil {
+		f := faultOf(err)
+		return &controlpb.Reply{Fault: f.Append(nil)}
+	}
+	if obj != nil {
+		defer obj.Release()
+	}
+	b := n.conceive(ctx, req)
+	defer b.cancel(nil)
+	actors := make([]*actor, req.GetCount())
+	errs := make([]error, len(actors))
+	var wg sync.WaitGroup
+	for i := range actors {
+		errs[i] = &methodError{errGoexit} // unless construct returns
+		wg.Go(func() { actors[i], errs[i] = n.construct(b.ctx, k, req, uint32(i), v) })
+	}
+	wg.Wait()
+	reply := &controlpb.Reply{Failures: failures(errs)}
+	err = n.adopt(b, actors, len(reply.GetFailures()) == 0)
+	if err == nil && len(reply.GetFailures()) == 0 {
+		return reply
+	}
+	for _, a := range actors {
+		if a != nil {
+			a.end(ErrActorDead)
+		}
+	}
+	if len(reply.GetFailures()) == 0 {
+		f := faultOf(err)
+		reply.Fault = f.Append(nil)
+	}
+	return reply
+}
+
+// failureRoom bounds the bytes of the failures in one reply, so that a control message always holds them.
+const failureRoom = 1 << 20
+
+// failures lists why actors were not created: all, or as many as there is room for, and one at least.
+func failures(errs []error) []*controlpb.Failure {
+	var list []*controlpb.Failure
+	room := failureRoom
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		f := faultOf(err)
+		b := f.Append(nil)
+		if room -= len(b) + 16; room < 0 && len(list) > 0 {
+			break
+		}
+		list = append(list, &controlpb.Failure{Index: uint32(i), Fault: b})
+	}
+	return list
+}
+
+func (n *node) resolveSpawn(req *controlpb.Spawn) (*kind, codec.Value, *arrowstore.Object, error) {
+	if int(req.GetKind()) >= len(n.table.kinds) {
+		return nil, codec.Value{}, nil, fmt.Errorf("%w: number %d in a table of %d", ErrNoKind, req.GetKind(), len(n.table.kinds))
+	}
+	if req.GetCount() > wire.MaxTargets {
+		return nil, codec.Value{}, nil, fmt.Errorf("%w: %d actors at once, the bound is %d", ErrTooLarge, req.GetCount(), wire.MaxTargets)
+	}
+	v, _, obj, err := n.payload(wire.Payload{Kind: wire.PayloadKind(req.GetPayloadKind()), Data: req.GetPayload()})
+	return n.table.kinds[req.GetKind()], v, obj, err
+}
+
+// construct runs the kind's constructor on a configuration of the actor's own. A panic is an error of that actor.
+func (n *node) construct(ctx context.Context, k *kind, req *controlpb.Spawn, i uint32, cfg codec.Value) (_ *actor, err error) {
+	a := &actor{
+		node: n, id: newActorID(n.mesh.Self(), req.GetFirst()+i), kind: k,
+		mailbox: int(req.GetMailbox()), concurrency: int(req.GetConcurrency()),
+	}
+	a.scope = &scope.Scope{Actor: uint64(a.id), Node: n.scope}
+	a.ctx, a.cancel = context.WithCancelCause(n.ctx)
+	built := false
+	defer func() {
+		if r := recover(); r != nil {
+			err = newPanicError(r)
+		}
+		if !built {
+			a.end(ErrActorDead)
+		}
+	}()
+	if a.impl, err = k.construct(scope.With(ctx, a.scope), n.codec, cfg, codec.Copy); err != nil {
+		return nil, err
+	}
+	built = true
+	return a, nil
+}
+
+// adopt ends a birth and puts its actors into service, if all are there. The error says that they were killed meanwhile or
+// that the node is closed.
+func (n *node) adopt(b *birth, actors []*actor, all bool) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.mu.births, b)
+	if err := context.Cause(b.ctx); err != nil {
+		return err
+	}
+	if all {
+		for _, a := range actors {
+			n.mu.actors[a.id.Serial()] = a
+		}
+	}
+	return nil
+}
