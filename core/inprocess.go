@@ -44,17 +44,25 @@ func startInProcess(ctx context.Context, s *System, cfg config, secret string, t
 
 func (p *inProcess) control(node uint32) control { return p.hosts[node] }
 
+func (p *inProcess) discard(uint32) error { return nil }
+
 func (p *inProcess) stop(ctx context.Context) error {
-	var err error
+	errs := make(chan error, len(p.hosts)) // one for each
 	for _, h := range p.hosts {
-		err = errors.Join(err, h.node.close(ctx), h.mesh.Close())
+		go func() { errs <- errors.Join(h.node.close(ctx), h.mesh.Close()) }()
+	}
+	var err error
+	for range p.hosts {
+		err = errors.Join(err, <-errs)
 	}
 	return err
 }
 
 func (h *host) do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply, error) {
 	done := make(chan *controlpb.Reply, 1)
-	h.node.wg.Go(func() { done <- h.node.handle(ctx, req) })
+	if !h.node.begin(func() { done <- h.node.handle(ctx, req) }) {
+		return nil, ErrClosed
+	}
 	select {
 	case r := <-done:
 		return r, nil

@@ -31,7 +31,7 @@ type processes struct {
 	wg       sync.WaitGroup              // watchers of sessions
 }
 
-func startProcesses(ctx context.Context, s *System, cfg config, secret string) (nodes, error) {
+func startProcesses(ctx context.Context, s *System, cfg config, secret string) (*processes, error) {
 	l, err := net.Listen("unix", controlPath(s.dir.path)) //nolint:noctx // does not block
 	if err != nil {
 		return nil, err
@@ -40,6 +40,7 @@ func startProcesses(ctx context.Context, s *System, cfg config, secret string) (
 		return nil, errors.Join(err, l.Close())
 	}
 	p := &processes{sys: s, sessions: map[uint32]*cluster.Session{}}
+	s.nodes = p // a node may be lost, and the others told, before all have joined
 	p.server = cluster.Serve(context.WithoutCancel(ctx), cluster.ServerConfig{
 		Listener: l, Secret: []byte(secret), Admit: p.admit, Logger: cfg.logger,
 		Heartbeat: cluster.Heartbeat{Interval: cfg.heartbeat, Timeout: cfg.silence},
@@ -76,6 +77,7 @@ func (p *processes) exited(node uint32, err error) {
 	p.server.Fail(node, fmt.Errorf("node %d did not join: %w", node, cause))
 	if p.sys.ctx.Err() == nil {
 		p.sys.mesh.Lost(node, cause)
+		p.sys.reap()
 	}
 }
 
@@ -110,12 +112,24 @@ func (p *processes) join(ctx context.Context, n int) error {
 	return nil
 }
 
-func (p *processes) control(node uint32) control { return remote{p.sessions[node]} }
+func (p *processes) control(node uint32) control { return remote{p.sys, p.sessions[node]} }
 
-type remote struct{ session *cluster.Session }
+func (p *processes) discard(node uint32) error { return p.procs.Kill(node) }
+
+type remote struct {
+	sys     *System
+	session *cluster.Session
+}
 
 func (r remote) do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply, error) {
-	return r.session.Do(ctx, req)
+	reply, err := r.session.Do(ctx, req)
+	if errors.Is(err, cluster.ErrSessionEnded) {
+		if r.sys.ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", ErrClosed, err)
+		}
+		return nil, fmt.Errorf("%w: %w", ErrNodeLost, err)
+	}
+	return reply, err
 }
 
 func (r remote) lost(node uint32, cause string) {
@@ -125,10 +139,10 @@ func (r remote) lost(node uint32, cause string) {
 
 // stop asks all nodes to end, and kills those that do not.
 func (p *processes) stop(ctx context.Context) error {
-	g, gctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	for id, session := range p.sessions {
 		g.Go(func() error {
-			reply, err := session.Do(gctx, &controlpb.Request{Kind: &controlpb.Request_Shutdown{Shutdown: &controlpb.Shutdown{}}})
+			reply, err := session.Do(ctx, &controlpb.Request{Kind: &controlpb.Request_Shutdown{Shutdown: &controlpb.Shutdown{}}})
 			if errors.Is(err, cluster.ErrSessionEnded) {
 				return nil // it is gone already
 			}
@@ -146,7 +160,7 @@ func (p *processes) stop(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, stopGrace)
 	defer cancel()
 	if e := p.procs.Wait(wait); e != nil {
-		err = errors.Join(err, e, p.procs.Kill(), p.procs.Wait(context.WithoutCancel(ctx)))
+		err = errors.Join(err, e, p.procs.KillAll(), p.procs.Wait(context.WithoutCancel(ctx)))
 	}
 	p.wg.Wait()
 	return err
@@ -157,7 +171,7 @@ func (p *processes) abort() error {
 	p.sys.cancel(ErrClosed)
 	var err error
 	if p.procs != nil {
-		err = errors.Join(p.procs.Kill(), p.procs.Wait(context.WithoutCancel(p.sys.ctx)))
+		err = errors.Join(p.procs.KillAll(), p.procs.Wait(context.WithoutCancel(p.sys.ctx)))
 	}
 	p.server.Close()
 	p.wg.Wait()

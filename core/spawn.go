@@ -155,9 +155,6 @@ func (s *System) spawnPart(ctx context.Context, k *kind, p part, common *control
 		PayloadKind: common.GetPayloadKind(), Payload: common.GetPayload(),
 	}
 	reply, err := s.nodes.control(p.node).do(ctx, &controlpb.Request{Kind: &controlpb.Request_Spawn{Spawn: req}})
-	if lost := s.mesh.IsLost(p.node); lost != nil && err != nil {
-		err = fmt.Errorf("%w: %w", ErrNodeLost, lost)
-	}
 	if err == nil {
 		err = replyError(reply)
 	}

@@ -52,10 +52,11 @@ func start(ctx context.Context, cfg config) (s *System, err error) {
 		if err == nil {
 			return
 		}
-		s.cancel(ErrClosed)
+		s.refuse()
 		for i := range opened {
 			err = errors.Join(err, opened[len(opened)-1-i]())
 		}
+		s.wg.Wait()
 	}()
 	if s.dir, err = newSessionDir(cfg.logger); err != nil {
 		return nil, err
@@ -79,14 +80,14 @@ func start(ctx context.Context, cfg config) (s *System, err error) {
 	s.mesh.OnLost(s.onLost)
 	s.mesh.Start()
 	if cfg.processes {
-		s.nodes, err = startProcesses(ctx, s, cfg, secret)
+		_, err = startProcesses(ctx, s, cfg, secret)
 	} else {
 		s.nodes, err = startInProcess(ctx, s, cfg, secret, transport)
 	}
 	return s, err
 }
 
-func newCodec() *codec.Codec { return codec.New() }
+func newCodec() *codec.Codec { return codec.New(arrowData{}) }
 
 func openStore(dir string, limit int64) (*arrowstore.Store, error) {
 	var opts []arrowstore.Option

@@ -55,6 +55,8 @@ type System struct {
 type nodes interface {
 	// control returns how to ask a node for something.
 	control(node uint32) control
+	// discard ends what is left of a member that is lost. It does not block.
+	discard(node uint32) error
 	// stop ends all nodes and waits for them. Nodes that do not end before ctx does are killed.
 	stop(ctx context.Context) error
 }
@@ -259,6 +261,7 @@ func (s *System) onLost(e *mesh.LostError) {
 	}
 	s.log.Warn("node is lost", "node", e.Node, "err", e.Cause)
 	s.members.Lock()
+	_, member := s.members.byID[e.Node]
 	var others []uint32
 	for id, m := range s.members.byID {
 		if id == e.Node {
@@ -274,8 +277,23 @@ func (s *System) onLost(e *mesh.LostError) {
 		c.failWhere(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
 	}
 	s.background(func() {
+		// It may be stopped, or cut off from us only. Its number is not used again, and others wait for what it holds.
+		if member {
+			if err := s.nodes.discard(e.Node); err != nil {
+				s.log.Error("cannot end a lost node", "node", e.Node, "err", err)
+			}
+		}
 		for _, id := range others {
 			s.nodes.control(id).lost(e.Node, e.Cause.Error())
+		}
+	})
+}
+
+// reap frees what a process held that has ended. It does not block.
+func (s *System) reap() {
+	s.background(func() {
+		if err := s.store.Reap(); err != nil && s.ctx.Err() == nil {
+			s.log.Warn("cannot free what a lost node held", "err", err)
 		}
 	})
 }
@@ -293,7 +311,7 @@ func (s *System) kill(ctx context.Context, ids []ActorID) error {
 	for node, serials := range byNode {
 		req := &controlpb.Request{Kind: &controlpb.Request_Kill{Kill: &controlpb.Kill{Serials: serials}}}
 		if s.mesh.IsLost(node) == nil {
-			if _, err := s.nodes.control(node).do(ctx, req); err != nil && s.mesh.IsLost(node) == nil {
+			if _, err := s.nodes.control(node).do(ctx, req); err != nil && !errors.Is(err, ErrNodeLost) {
 				errs = errors.Join(errs, fmt.Errorf("kill %d actors on node %d: %w", len(serials), node, err))
 				continue
 			}
@@ -315,11 +333,16 @@ func (s *System) Shutdown(ctx context.Context) error {
 	return s.shutdown.err
 }
 
-func (s *System) close(ctx context.Context) error {
+// refuse ends s.ctx and takes no more calls. s.wg can be waited for afterwards.
+func (s *System) refuse() {
 	s.calls.Lock()
 	s.calls.closed = true
 	s.calls.Unlock()
 	s.cancel(ErrClosed)
+}
+
+func (s *System) close(ctx context.Context) error {
+	s.refuse()
 	for _, c := range s.openCalls() {
 		c.failWhere(func(int) bool { return true }, ErrClosed)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -31,6 +32,9 @@ type JoinConfig struct {
 	Join   *controlpb.Join
 	// Handle answers a request. Requests run side by side; their contexts end with the session.
 	Handle func(context.Context, *controlpb.Request) *controlpb.Reply
+	// Grace is how long Join waits, when the session has ended, for requests that do not end with their contexts. What
+	// still runs then is abandoned, for the process is about to end.
+	Grace time.Duration
 	// Lost is told of other nodes that are gone. It must not block.
 	Lost func(node uint32, cause string)
 }
@@ -50,8 +54,24 @@ func Join(ctx context.Context, cfg JoinConfig) error {
 	m := &member{cfg: cfg, ctx: ctx}
 	err = m.serve(controlpb.NewControlClient(conn))
 	cancel()
-	m.wg.Wait()
-	return errors.Join(err, conn.Close())
+	return errors.Join(err, conn.Close(), m.wait())
+}
+
+// wait waits for the requests under way, with the patience of Grace.
+func (m *member) wait() error {
+	done := make(chan struct{})
+	go func() {
+		m.wg.Wait()
+		close(done)
+	}()
+	t := time.NewTimer(m.cfg.Grace)
+	defer t.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("requests of the driver still run after %v", m.cfg.Grace)
+	}
 }
 
 // member is the node's side of a session.

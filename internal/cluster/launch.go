@@ -37,7 +37,8 @@ type LaunchConfig struct {
 // Processes are node processes on this machine.
 type Processes struct {
 	wg    sync.WaitGroup
-	procs []*os.Process
+	first uint32
+	procs []*os.Process // by node, counted from first
 }
 
 // Launch starts this program again, once for every node, with the same arguments and an environment that makes it
@@ -47,7 +48,7 @@ func Launch(cfg LaunchConfig) (*Processes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("launch nodes: %w", err)
 	}
-	p := &Processes{}
+	p := &Processes{first: cfg.First}
 	for i := range cfg.Count {
 		node := cfg.First + i
 		cmd := exec.Command(exe, os.Args[1:]...) //nolint:gosec,noctx // this very program; its end is the session's business
@@ -57,7 +58,7 @@ func Launch(cfg LaunchConfig) (*Processes, error) {
 		cmd.Stdout, cmd.Stderr = cfg.Stdout, cfg.Stderr
 		cmd.SysProcAttr = ownGroup()
 		if err := cmd.Start(); err != nil {
-			return nil, errors.Join(fmt.Errorf("launch node %d: %w", node, err), p.Kill(), p.wait())
+			return nil, errors.Join(fmt.Errorf("launch node %d: %w", node, err), p.KillAll(), p.wait())
 		}
 		p.procs = append(p.procs, cmd.Process)
 		p.wg.Go(func() { cfg.Exited(node, cmd.Wait()) })
@@ -85,13 +86,19 @@ func (p *Processes) wait() error {
 	return nil
 }
 
-// Kill ends all processes at once.
-func (p *Processes) Kill() error {
+// Kill ends the process of a node at once, if it has not ended.
+func (p *Processes) Kill(node uint32) error {
+	if err := p.procs[node-p.first].Kill(); !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// KillAll ends all processes at once.
+func (p *Processes) KillAll() error {
 	var err error
-	for _, proc := range p.procs {
-		if e := proc.Kill(); !errors.Is(e, os.ErrProcessDone) {
-			err = errors.Join(err, e)
-		}
+	for i := range p.procs {
+		err = errors.Join(err, p.Kill(p.first+uint32(i)))
 	}
 	return err
 }

@@ -63,7 +63,7 @@ func Serve(ctx context.Context, cfg ServerConfig) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, grpc: grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage))}
+	s := &Server{cfg: cfg, grpc: grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.WaitForHandlers(true))}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.mu.sessions = map[uint32]*Session{}
 	s.mu.failed = map[uint32]error{}

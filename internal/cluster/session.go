@@ -48,8 +48,8 @@ type Session struct {
 		sync.Mutex
 		next    uint64
 		waiting map[uint64]chan *controlpb.Reply // each of size 1, answered once
-		heard   bool // something came since the last tick
-		missed  int  // ticks since something came
+		heard   bool                             // something came since the last tick
+		missed  int                              // ticks since something came
 	}
 }
 
@@ -165,9 +165,14 @@ func (s *Session) Do(ctx context.Context, req *controlpb.Request) (*controlpb.Re
 	req.Id = s.mu.next
 	s.mu.waiting[req.GetId()] = ch
 	s.mu.Unlock()
-	err := s.Tell(&controlpb.ToNode{Kind: &controlpb.ToNode_Request{Request: req}})
-	if err == nil {
+	// A node that does not read blocks Send, which knows no context. It ends with the session at the latest.
+	sent := make(chan error, 1)
+	go func() { sent <- s.Tell(&controlpb.ToNode{Kind: &controlpb.ToNode_Request{Request: req}}) }()
+	var err error
+	for err == nil {
 		select {
+		case err = <-sent:
+			sent = nil
 		case r := <-ch:
 			return r, nil
 		case <-s.ctx.Done():
