@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -301,7 +302,7 @@ func (m *Mesh) readLoop(node NodeID, conn link.Conn) {
 
 // retire takes a connection out of service, and with it the node at its other end.
 func (m *Mesh) retire(node NodeID, conn link.Conn, cause error) {
-	if errors.Is(cause, wire.ErrFrame) {
+	if errors.Is(cause, wire.ErrFrame) && !errors.Is(cause, io.ErrUnexpectedEOF) { // a node may die in the middle of a frame
 		m.cfg.Logger.Error("bad frame, closing the link", "peer", node, "err", cause)
 	}
 	m.Lost(node, cause) // before Close, so that a Send that it ends names this cause
