@@ -12,9 +12,9 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/tensor"
 )
 
-// PutRecord stores a record: every column buffer is copied once. Buffer 0 of the object describes the record, the rest
-// are its column buffers, so any process can read it in place with Record. The caller releases the Object and keeps its
-// record.
+// PutRecord stores a record. Column buffers that were built with the store's Allocator become part of the object where they
+// are; others are copied once. Buffer 0 of the object describes the record, the rest are its column buffers, so any
+// process can read it in place with Record. The caller releases the Object and keeps its record.
 func (s *Store) PutRecord(rec arrow.Record) (*Object, error) { return s.putArrow(rec) }
 
 // PutArray stores an array as PutRecord stores a record.
@@ -29,7 +29,7 @@ func (s *Store) putArrow(v any) (*Object, error) {
 		return nil, err
 	}
 	all := make([][]byte, 0, 1+len(buffers))
-	return s.Put(append(append(all, meta), buffers...)...)
+	return s.Seal(append(append(all, meta), buffers...)...)
 }
 
 // Record returns the record that an object holds. Its columns lie in the object's memory: nothing is copied, and the

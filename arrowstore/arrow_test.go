@@ -239,8 +239,8 @@ func TestColumnsAreReadInPlace(t *testing.T) {
 	for _, c := range got.Columns() {
 		for _, b := range buffersOf(c.Data()) {
 			if len(b) > 0 {
-				require.True(t, other.ReadOnlyFault(addressOf(b)))
-				require.Zero(t, addressOf(b)%unit)
+				require.True(t, other.ReadOnlyFault(address(b)))
+				require.Zero(t, address(b)%unit)
 			}
 		}
 	}
@@ -412,4 +412,30 @@ func FuzzUnflatten(f *testing.F) {
 		}
 		checkUnflatten(t, meta, buffers)
 	})
+}
+
+// TestBuildersWriteInPlace builds a record in the store: putting it allocates nothing but the description.
+func TestBuildersWriteInPlace(t *testing.T) {
+	dir := storeDir(t)
+	s, other := openStore(t, dir), openStore(t, dir)
+	mem := memory.NewCheckedAllocator(s.Allocator())
+	rec := wideRecord(t, mem, 30, 5000)
+	want := wideRecord(t, memory.DefaultAllocator, 30, 5000)
+	defer want.Release()
+	before := s.Stats().Used
+	o, err := s.PutRecord(rec)
+	require.NoError(t, err)
+	assert.Less(t, s.Stats().Used-before, int64(8<<10))
+	rec.Release()
+	mem.AssertSize(t, 0)
+	far, err := other.Get(o.ID())
+	require.NoError(t, err)
+	got, err := other.Record(far)
+	require.NoError(t, err)
+	far.Release()
+	require.NoError(t, s.Delete(o.ID()))
+	o.Release()
+	require.True(t, array.RecordEqual(want, got))
+	got.Release()
+	assert.Zero(t, s.Stats().Used)
 }

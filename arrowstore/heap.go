@@ -117,6 +117,23 @@ func (h *heap) give(sp span) (span, bool) {
 	return span{seg: at.seg, off: at.off, units: at.units, node: n}, true
 }
 
+// shrink gives the end of a span back and returns what stays, at least the given units. Spans of slabs stay whole.
+func (h *heap) shrink(sp span, units uint32) span {
+	if sp.node < 0 || units >= sp.units {
+		return sp
+	}
+	n := sp.node
+	at := h.nodes[n]
+	rest := h.newNode(node{seg: at.seg, off: at.off + units, units: at.units - units, before: n, after: at.after})
+	if at.after != 0 {
+		h.nodes[at.after].before = rest
+	}
+	h.nodes[n].after, h.nodes[n].units = rest, units
+	h.give(span{node: rest})
+	sp.units = units
+	return sp
+}
+
 // dropSegment forgets a segment that is one free node.
 func (h *heap) dropSegment(n int32) {
 	h.unlink(n)

@@ -26,8 +26,8 @@ func appendEntry(b []byte, seg uint32, off, n int64) []byte {
 	return binary.NativeEndian.AppendUint64(b, uint64(n))
 }
 
-// layoutSize returns how many bytes an object takes, given the sizes of its buffers.
-func layoutSize[T any](buffers []T, size func(T) int) (int64, error) {
+// layoutSize returns how many bytes an object takes, given the sizes of its buffers, besides the parts that it has.
+func layoutSize[T any](buffers []T, parts []*part, size func(T) int) (int64, error) {
 	if len(buffers) > maxBuffers {
 		return 0, fmt.Errorf("object of %d buffers: %w", len(buffers), ErrTooLarge)
 	}
@@ -36,6 +36,9 @@ func layoutSize[T any](buffers []T, size func(T) int) (int64, error) {
 		n := int64(size(b))
 		if n < 0 || n > maxObject {
 			return 0, fmt.Errorf("buffer %d of %d bytes: %w", i, n, ErrTooLarge)
+		}
+		if parts != nil && parts[i] != nil {
+			continue
 		}
 		if total = roundUp(total, unit) + n; total > maxObject {
 			return 0, fmt.Errorf("object of more than %d bytes: %w", int64(maxObject), ErrTooLarge)

@@ -14,7 +14,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -199,5 +198,3 @@ func childStep(s *Store, held map[ID]*Object, words []string) (string, error) {
 	}
 	return "", fmt.Errorf("unknown command %q", words[0])
 }
-
-func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }

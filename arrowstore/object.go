@@ -86,10 +86,14 @@ func (o *Object) openOwn() error {
 	}
 	at := place{segment: g.num, buffers: r.buffers, offset: uint64(r.span.start()), size: uint64(r.size)}
 	return o.open(at, func(num uint32) ([]byte, error) {
-		if num == g.num {
-			return g.ro, nil
+		if num != g.num { // likely the same again next time
+			other := o.st.space.byNumber(num)
+			if other == nil {
+				return nil, fmt.Errorf("segment %d: %w", num, ErrCorrupt)
+			}
+			g = other
 		}
-		return nil, fmt.Errorf("segment %d: %w", num, ErrCorrupt)
+		return g.ro, nil
 	})
 }
 

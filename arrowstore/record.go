@@ -35,6 +35,7 @@ type where uint8
 const (
 	nowhere where = iota // an object without memory
 	inSpan
+	inParts // a span and parts that came from the Allocator
 )
 
 func (r *record) gen() uint32 { return uint32(r.ref.Load() >> 32) }

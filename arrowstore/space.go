@@ -52,6 +52,16 @@ func newSpace(d *dir, store uint64, o options) *space {
 // find returns the segment of a span that holds an object.
 func (s *space) find(index uint32) *segment { return (*s.segments.Load())[index].Load() }
 
+// byNumber returns the segment with a number, or nil.
+func (s *space) byNumber(num uint32) *segment {
+	for g := range s.all() {
+		if g.num == num {
+			return g
+		}
+	}
+	return nil
+}
+
 // take reserves a block of at least size bytes.
 func (s *space) take(size int64) (block, error) {
 	if size > s.limit {
@@ -156,6 +166,25 @@ func (s *space) give(sp span) {
 	if s.idle > s.keepIdle {
 		s.trim(s.idle-s.keepIdle/2, span{})
 	}
+}
+
+// shrink gives back what a span has beyond size bytes, and returns what stays.
+func (s *space) shrink(sp span, size int64) span {
+	kept := s.heap.shrink(sp, uint32(roundUp(max(size, 1), unit)>>unitShift))
+	if kept.units == sp.units {
+		return sp
+	}
+	g := s.find(sp.seg)
+	_, first, _, _ := chunkRange(kept)
+	_, end, _, _ := chunkRange(sp)
+	for i := first; i < end; i++ {
+		c := &g.chunks[i]
+		if c.spans--; c.spans == 0 {
+			s.idle += chunkSize
+		}
+	}
+	s.used -= sp.bytes() - kept.bytes()
+	return kept
 }
 
 // fail takes back a block whose cold range could not be backed: what was counted as backed is not.

@@ -25,6 +25,7 @@ type Store struct {
 		sync.Mutex
 		zombies  map[uint32]struct{} // slots of deleted objects that are still pinned
 		released uint32              // value of tableHeader.released when zombies were last looked at
+		parts    parts
 	}
 	pinners pinners
 	peers   peers
@@ -189,8 +190,11 @@ func (s *Store) tryFreeLocked(slot uint32) {
 // freeLocked gives memory and slot of an object back. Nothing may refer to it.
 func (s *Store) freeLocked(slot uint32, r *record) {
 	s.table.slot(slot).word.Store(uint64(r.gen()) << 32)
-	if r.where == inSpan {
+	if r.where != nowhere {
 		s.space.give(r.span)
+	}
+	if r.where == inParts {
+		s.mu.parts.detach(s.space, slot)
 	}
 	s.records.give(slot, r)
 }

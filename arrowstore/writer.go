@@ -19,22 +19,10 @@ type draft struct {
 // Put copies the buffers into a new object and seals it. The caller releases the Object; the object itself stays until
 // Delete or Close. It returns ErrNoSpace when the store is full. Buffers may be empty, and there may be none.
 func (s *Store) Put(buffers ...[]byte) (*Object, error) {
-	size, err := layoutSize(buffers, func(b []byte) int { return len(b) })
-	if err != nil {
-		return nil, fmt.Errorf("put: %w", err)
-	}
 	if !s.gate.enter() {
 		return nil, ErrClosed
 	}
-	d, err := s.begin(size)
-	if err == nil {
-		err = s.copyIn(&d, buffers, size)
-	}
-	if err != nil {
-		s.leave()
-		return nil, fmt.Errorf("put: %w", err)
-	}
-	o, err := s.seal(d, len(buffers), size)
+	o, err := s.put(buffers, nil)
 	if err != nil {
 		s.leave()
 		return nil, fmt.Errorf("put: %w", err)
@@ -42,8 +30,33 @@ func (s *Store) Put(buffers ...[]byte) (*Object, error) {
 	return o, nil
 }
 
-// copyIn writes buffers and their table into a draft, which it drops if that fails.
-func (s *Store) copyIn(d *draft, buffers [][]byte, size int64) error {
+// put makes an object of buffers. Where parts are given they are as many, and a buffer with a part stays where it is; the
+// object takes over the references to them.
+func (s *Store) put(buffers [][]byte, list []*part) (*Object, error) {
+	size, err := layoutSize(buffers, list, func(b []byte) int { return len(b) })
+	var d draft
+	if err == nil {
+		d, err = s.begin(size)
+	}
+	if err != nil {
+		s.dropParts(list)
+		return nil, err
+	}
+	if list != nil {
+		s.mu.Lock()
+		s.mu.parts.attach(d.slot, list)
+		s.mu.Unlock()
+		d.rec.where = inParts
+	}
+	if err := s.copyIn(&d, buffers, list, size); err != nil {
+		s.drop(d)
+		return nil, err
+	}
+	return s.seal(d, len(buffers), size)
+}
+
+// copyIn writes buffers and their table into a draft.
+func (s *Store) copyIn(d *draft, buffers [][]byte, parts []*part, size int64) error {
 	if size == 0 {
 		return nil
 	}
@@ -52,22 +65,21 @@ func (s *Store) copyIn(d *draft, buffers [][]byte, size int64) error {
 	if off > 0 {
 		table = make([]byte, 0, off)
 	}
-	for _, b := range buffers {
+	for i, b := range buffers {
+		if parts != nil && parts[i] != nil {
+			table = appendEntry(table, parts[i].seg.num, parts[i].start(), int64(len(b)))
+			continue
+		}
 		off = roundUp(off, unit)
 		if table != nil {
 			table = appendEntry(table, d.block.seg.num, d.block.start()+off, int64(len(b)))
 		}
 		if err := d.block.write(b, off); err != nil {
-			s.drop(*d)
 			return err
 		}
 		off += int64(len(b))
 	}
-	if err := d.block.write(table, 0); err != nil {
-		s.drop(*d)
-		return err
-	}
-	return nil
+	return d.block.write(table, 0)
 }
 
 // write copies b to an offset of the block. Memory that is not backed yet is written through the file, which neither
@@ -87,22 +99,10 @@ func (b *block) write(p []byte, off int64) error {
 func (s *Store) begin(size int64) (draft, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reclaimLocked()
-	d, err := s.beginLocked(size)
-	if errors.Is(err, ErrNoSpace) && len(s.mu.zombies) > 0 {
-		if reapErr := s.reapPinnersLocked(); reapErr != nil {
-			return draft{}, errors.Join(err, reapErr)
-		}
-		d, err = s.beginLocked(size)
-	}
-	return d, err
-}
-
-func (s *Store) beginLocked(size int64) (draft, error) {
 	var d draft
 	var err error
 	if size > 0 {
-		if d.block, err = s.space.take(size); err != nil {
+		if d.block, err = s.takeLocked(size); err != nil {
 			return draft{}, err
 		}
 	}
@@ -118,13 +118,27 @@ func (s *Store) beginLocked(size int64) (draft, error) {
 	return d, nil
 }
 
+// takeLocked takes memory, if need be that of deleted objects which only dead processes still pin.
+func (s *Store) takeLocked(size int64) (block, error) {
+	s.reclaimLocked()
+	b, err := s.space.take(size)
+	if !errors.Is(err, ErrNoSpace) || len(s.mu.zombies) == 0 {
+		return b, err
+	}
+	if reapErr := s.reapPinnersLocked(); reapErr != nil {
+		return block{}, errors.Join(err, reapErr)
+	}
+	return s.space.take(size)
+}
+
 // drop gives an unsealed draft back.
 func (s *Store) drop(d draft) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d.rec.where == inSpan {
+	if d.rec.where != nowhere {
 		s.space.fail(d.block)
 	}
+	s.mu.parts.detach(s.space, d.slot)
 	s.records.give(d.slot, d.rec)
 }
 
@@ -135,7 +149,7 @@ func (s *Store) seal(d draft, buffers int, size int64) (*Object, error) {
 	if buffers != 1 {
 		r.size = int64(buffers) * entrySize
 	}
-	if d.rec.where == inSpan {
+	if d.rec.where != nowhere {
 		sl.segment.Store(d.block.seg.num)
 		sl.offset.Store(uint64(d.block.start()))
 	}
@@ -174,7 +188,7 @@ func (s *Store) Create(size int) (*Writer, error) {
 // CreateBuffers starts an object with one buffer for each size, in bytes. Their contents are not specified until
 // written. It returns ErrNoSpace when the store is full: no write to the buffers can fail later.
 func (s *Store) CreateBuffers(sizes ...int) (*Writer, error) {
-	size, err := layoutSize(sizes, func(n int) int { return n })
+	size, err := layoutSize(sizes, nil, func(n int) int { return n })
 	if err != nil {
 		return nil, fmt.Errorf("create object: %w", err)
 	}
@@ -183,7 +197,9 @@ func (s *Store) CreateBuffers(sizes ...int) (*Writer, error) {
 	}
 	d, err := s.begin(size)
 	if err == nil {
-		err = s.warm(&d)
+		if err = d.block.warm(); err != nil {
+			s.drop(d)
+		}
 	}
 	if err != nil {
 		s.leave()
@@ -194,16 +210,15 @@ func (s *Store) CreateBuffers(sizes ...int) (*Writer, error) {
 	return w, nil
 }
 
-// warm backs the cold part of a draft's memory; it drops the draft if that fails.
-func (s *Store) warm(d *draft) error {
-	if d.block.coldTo == 0 {
+// warm backs the cold part of a block.
+func (b *block) warm() error {
+	if b.coldTo == 0 {
 		return nil
 	}
-	if err := allocate(d.block.seg.file, d.block.coldFrom, d.block.coldTo-d.block.coldFrom); err != nil {
-		s.drop(*d)
+	if err := allocate(b.seg.file, b.coldFrom, b.coldTo-b.coldFrom); err != nil {
 		return noSpace(err)
 	}
-	d.block.coldFrom, d.block.coldTo = 0, 0
+	b.coldFrom, b.coldTo = 0, 0
 	return nil
 }
 
