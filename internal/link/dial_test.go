@@ -62,8 +62,12 @@ func TestDialStopsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, err, cause)
 	require.NoError(t, l.Close())
 
-	_, err = link.Unix{}.Dial(ctx, socketPath(t))
-	require.Error(t, err)
+	addr := socketPath(t)
+	l, err = link.Unix{}.Listen(addr)
+	require.NoError(t, err)
+	_, err = link.Unix{}.Dial(ctx, addr)
+	require.ErrorIs(t, err, cause)
+	require.NoError(t, l.Close())
 }
 
 func TestManyConnectionsOnOneListener(t *testing.T) {

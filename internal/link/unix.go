@@ -49,22 +49,23 @@ func (Unix) Dial(ctx context.Context, addr string) (Conn, error) {
 		switch {
 		case err == nil:
 			return newStream(nc), nil
-		case !errors.Is(err, syscall.EAGAIN) || !wait(ctx, pause):
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("link: dial %s: %w", addr, context.Cause(ctx))
+		case !errors.Is(err, syscall.EAGAIN):
 			return nil, fmt.Errorf("link: dial %s: %w", addr, err)
 		}
 		// So many dial at once that the listener's queue is full, and the kernel does not wait for room.
+		wait(ctx, pause)
 	}
 }
 
-// wait reports whether d passed before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
+// wait waits for d or for the end of ctx.
+func wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return true
 	case <-ctx.Done():
-		return false
 	}
 }
 

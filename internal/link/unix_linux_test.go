@@ -5,6 +5,7 @@ package link_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"sync"
@@ -60,13 +61,15 @@ func TestDialWaitsForAFullQueue(t *testing.T) {
 func TestDialGivesUpOnAFullQueueWithItsContext(t *testing.T) {
 	leakcheck.Check(t)
 	addr, _ := shortQueue(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	cause := errors.New("no patience")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	timer := time.AfterFunc(50*time.Millisecond, func() { cancel(cause) })
+	defer timer.Stop()
 	for {
 		c, err := link.Unix{}.Dial(ctx, addr)
 		if err != nil {
 			require.ErrorContains(t, err, "link: dial "+addr)
-			require.Error(t, ctx.Err(), "not before")
+			require.ErrorIs(t, err, cause)
 			return
 		}
 		require.NoError(t, c.Close()) // waits in the queue all the same
