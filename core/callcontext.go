@@ -51,14 +51,8 @@ func (c *callContext) Value(key any) any {
 	if scope.IsKey(key) {
 		return c.actor.scope
 	}
-	c.mu.Lock()
-	derived := c.mu.derived
-	c.mu.Unlock()
-	if derived != nil {
-		// Package context finds here that Done is the channel of a context of its own, and spares a goroutine.
-		return derived.Value(key)
-	}
-	return c.Context.Value(key)
+	// Package context finds here that Done is the channel of a context of its own, and spares a goroutine, and the cause of its end.
+	return c.derive().Value(key)
 }
 
 // end cancels the context when the call has returned.

@@ -75,6 +75,15 @@ func faultOf(err error) wire.Fault {
 	return f
 }
 
+// ended returns why ctx has ended, or nil while it has not: its error, and its cause if that is another.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if err == nil || errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
 func sentinelOf(code wire.FaultCode) error {
 	for _, c := range faultCodes {
 		if c.code == code {

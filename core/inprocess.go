@@ -69,7 +69,7 @@ func (h *host) do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply
 	case <-h.node.ctx.Done():
 		return nil, context.Cause(h.node.ctx)
 	case <-ctx.Done():
-		return nil, fmt.Errorf("node %d: no answer: %w", h.mesh.Self(), context.Cause(ctx))
+		return nil, fmt.Errorf("node %d: no answer: %w", h.mesh.Self(), ended(ctx))
 	}
 }
 

@@ -185,6 +185,6 @@ func (n *node) close(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("node %d: actors still run: %w", n.mesh.Self(), context.Cause(ctx))
+		return fmt.Errorf("node %d: actors still run: %w", n.mesh.Self(), ended(ctx))
 	}
 }

@@ -98,7 +98,7 @@ func (p *Promise) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		p.unsubscribe(w)
-		return fmt.Errorf("wait for a call: %w", context.Cause(ctx))
+		return fmt.Errorf("wait for a call: %w", ended(ctx))
 	}
 }
 
@@ -158,7 +158,7 @@ func (c *Prepared) Start(ctx context.Context, t *Targets, deadline time.Time) (*
 	}
 	err := t.Check()
 	if err == nil {
-		err = context.Cause(ctx)
+		err = ended(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("call %v: %w", c.method, err)

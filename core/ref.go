@@ -78,7 +78,7 @@ func single[A, Out any](h *Handle[A], submit func(*Targets) (*Slots, error)) *Re
 // stays there until Release, until the system ends, or, if Get was never called, until the Ref is collected.
 // Errors: ErrEncode, ErrNoSpace, ErrClosed.
 func Put[T any](ctx context.Context, sys *System, v T) (*Ref[T], error) {
-	if err := context.Cause(ctx); err != nil {
+	if err := ended(ctx); err != nil {
 		return nil, fmt.Errorf("put: %w", err)
 	}
 	if err := sys.err(); err != nil {
@@ -163,7 +163,7 @@ func (r *Ref[T]) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		r.slots.unsubscribe(r.index, w)
-		return fmt.Errorf("wait for %v: %w", r.slots.method, context.Cause(ctx))
+		return fmt.Errorf("wait for %v: %w", r.slots.method, ended(ctx))
 	}
 }
 
@@ -325,6 +325,6 @@ func waitAny[T any](ctx context.Context, refs []*Ref[T], n int) error {
 	case <-w.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wait for %d of %d refs: %w", n, len(refs), context.Cause(ctx))
+		return fmt.Errorf("wait for %d of %d refs: %w", n, len(refs), ended(ctx))
 	}
 }

@@ -269,7 +269,7 @@ func (s *Slots) Wait(ctx context.Context, n int) error {
 				break
 			}
 		}
-		return fmt.Errorf("%d of %d answers of %v are there: %w", len(s.mu.order), w.n, s.method, context.Cause(ctx))
+		return fmt.Errorf("%d of %d answers of %v are there: %w", len(s.mu.order), w.n, s.method, ended(ctx))
 	}
 }
 

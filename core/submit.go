@@ -201,9 +201,9 @@ func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy)
 	s.arg = arg
 	h := wire.Header{Kind: wire.KindCall, Caller: t.sys.mesh.Incarnation()}
 	if d, ok := ctx.Deadline(); ok {
-		h.Deadline = time.Until(d)
+		h.Deadline = max(time.Until(d), 1) // 0 would be none
 	}
-	err := context.Cause(ctx)
+	err := ended(ctx)
 	if err == nil {
 		err = t.sys.remember(s)
 	}
@@ -258,7 +258,7 @@ func (s *Slots) watch(ctx context.Context) {
 	if ctx.Done() == nil {
 		return
 	}
-	stop := context.AfterFunc(ctx, func() { s.Cancel(context.Cause(ctx)) })
+	stop := context.AfterFunc(ctx, func() { s.Cancel(ended(ctx)) })
 	s.OnDone(func() { stop() })
 }
 
