@@ -34,10 +34,11 @@ build: ## Compile every package, and the programs into .out/
 	if [[ -n "$$programs" ]]; then $(GO) build -o $(OUT)/ $$programs; fi
 
 .PHONY: demo
-demo: ## Show in under a minute what this is for: 400 actors, then a training run
+demo: ## Show in under a minute what this is for: 400 actors called at once, then a training run
 	@mkdir -p $(OUT)
-	@$(GO) build -o $(OUT)/ ./examples/quickstart ./examples/train
-	$(OUT)/quickstart -compare
+	@$(GO) build -o $(OUT)/ ./examples/quickstart ./examples/compare ./examples/train
+	$(OUT)/quickstart
+	$(OUT)/compare
 	$(OUT)/train
 
 ## ---- Test
@@ -73,6 +74,14 @@ bench: $(BIN)/benchstat ## Run benchmarks (BENCH=regexp COUNT=10), into .out/ben
 	@mkdir -p $(OUT)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG) | tee $(OUT)/bench.txt
 	$(BIN)/benchstat $(BASE) $(OUT)/bench.txt
+
+# A benchmark has the machine to itself: not part of ci, and never beside a build or a test.
+.PHONY: bench-batch
+bench-batch: ## Measure the batch call against loops and plain gRPC, into bench/results/batch.txt
+	@{ echo "# $$(date -u +%F), commit $$(git rev-parse --short HEAD), $$($(GO) env GOVERSION), $$(uname -sr), $$(nproc) cores"; \
+	  echo "# make bench-batch COUNT=$(COUNT)"; \
+	  $(GO) test -run '^$$' -bench 'Batch|RoundTrip' -benchmem -benchtime 100x -count $(COUNT) -timeout 30m ./bench; } | tee $(OUT)/batch.txt
+	@mv $(OUT)/batch.txt bench/results/batch.txt
 
 .PHONY: cover
 cover: ## Measure test coverage across packages; the page is .out/cover.html
