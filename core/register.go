@@ -86,7 +86,7 @@ func NamedMethod[A, In, Out any](name string, f func(A, context.Context, In) (Ou
 	m.encode = func(c *codec.Codec, arg any) (codec.Value, error) {
 		in, ok := arg.(In)
 		if !ok {
-			return codec.Value{}, fmt.Errorf("%w: %s takes %v, not %T", ErrInvalid, m, m.in, arg)
+			return codec.Value{}, fmt.Errorf("%w: it takes %v, not %T", ErrInvalid, reflect.TypeFor[In](), arg)
 		}
 		return encode(c, in)
 	}
@@ -119,10 +119,25 @@ func deriveName(full string) (name, reason string) {
 		return "", "a method of a generic type has the same name for all its instances" + use
 	case strings.HasSuffix(full, "-fm"):
 		return "", "a method value (w.Method) is bound to one actor; give the method expression, (*Worker).Method" + use
-	case strings.Contains(full, ".func"), name == "":
+	case isClosure(full), name == "":
 		return "", "a closure has no name that other processes know" + use
 	}
 	return name, ""
+}
+
+// isClosure reports whether a function's full name is one that the compiler made up: of a function literal, as in
+// "main.run.func1" or "main.run.func1.2", or of a method value, as in "main.(*Worker).Compute-fm".
+func isClosure(full string) bool {
+	if strings.HasSuffix(full, "-fm") {
+		return true
+	}
+	for part := range strings.SplitSeq(full[strings.LastIndexByte(full, '/')+1:], ".") {
+		digits, ok := strings.CutPrefix(part, "func")
+		if ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // kind is a registered kind with its types erased.
@@ -130,7 +145,7 @@ type kind struct {
 	name    string
 	actor   reflect.Type
 	methods map[string]*method
-	byFunc  map[uintptr]*method // nil value: several methods share the function
+	byFunc  map[uintptr]*method // without closures; nil value: several methods share the function
 	sig     uint64              // hash over the configuration's structure
 
 	construct func(ctx context.Context, c *codec.Codec, cfg codec.Value, mode codec.Mode) (any, error)
@@ -211,10 +226,15 @@ func (k *kind) add(m *method, reason string) {
 	case k.methods[m.name] != nil:
 		panic(&RegisterError{k.name, fmt.Sprintf("two methods are named %q; give one another name with core.NamedMethod", m.name)})
 	}
+	own := *m // the same method may be given to several kinds
+	m = &own
 	m.kind = k.name
 	k.methods[m.name] = m
+	if isClosure(runtime.FuncForPC(m.fn).Name()) {
+		return // all closures of one function literal look alike: they can only be called by name
+	}
 	if _, taken := k.byFunc[m.fn]; taken {
-		k.byFunc[m.fn] = nil // closures of one function literal: they can only be called by name
+		k.byFunc[m.fn] = nil // one function under two names: it can only be called by name
 		return
 	}
 	k.byFunc[m.fn] = m
@@ -234,8 +254,9 @@ func RegisterForAll(methods ...MethodOf[any]) struct{} {
 				panic(&RegisterError{forAll, fmt.Sprintf("two methods are named %q", m.name)})
 			}
 		}
-		spec.m.kind = forAll
-		registry.common = append(registry.common, spec.m)
+		own := *spec.m
+		own.kind = forAll
+		registry.common = append(registry.common, &own)
 	}
 	return struct{}{}
 }
