@@ -139,7 +139,7 @@ func Prepare[A, In, Out any](t *Targets, f func(A, context.Context, In) (Out, er
 		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
 	c := &Prepared{sys: t.sys, kind: t.kind, method: m}
-	if c.arg, err = t.sys.argumentOf(v); err != nil {
+	if c.arg, err = t.sys.argumentOf(v, 1); err != nil {
 		return nil, fmt.Errorf("argument of %v: %w", m, err)
 	}
 	c.holds.Store(1)

@@ -218,8 +218,8 @@ func (r *Ref[T]) view() (T, error) {
 	return out, nil
 }
 
-// argument returns the value as the argument of a call, waiting for it if need be.
-func (r *Ref[T]) argument(ctx context.Context) (argument, error) {
+// argument returns the value as the argument of a call to at most share actors of one node, waiting for it if need be.
+func (r *Ref[T]) argument(ctx context.Context, share int) (argument, error) {
 	r, err := r.settled(ctx)
 	if err != nil {
 		return argument{}, err
@@ -247,7 +247,7 @@ func (r *Ref[T]) argument(ctx context.Context) (argument, error) {
 		}
 		return argument{payload: objectPayload(obj), release: r.slots.remote.hold.done}, nil
 	}
-	return r.slots.sys.argumentOf(v)
+	return r.slots.sys.argumentOf(v, share)
 }
 
 // Release gives back the object that the Ref stands for. Views that Get returned must not be used afterwards. For

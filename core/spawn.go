@@ -57,7 +57,7 @@ func (k *Kind[A, C]) spawn(ctx context.Context, sys *System, n int, cfg C, opts 
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	arg, err := sys.argumentOf(v)
+	arg, err := sys.argumentOf(v, 1)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}

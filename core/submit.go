@@ -14,8 +14,9 @@ import (
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
-// InlineMax is the size in bytes up to which an argument or a result travels inside the message. Anything larger is put
-// once into the object store of its host and read there in place.
+// InlineMax is the size in bytes up to which an argument or a result travels inside the message, as a copy of each actor's own.
+// An argument counts once for every actor of a batch on the node that has most of them, because each decodes its own. Anything
+// larger is put once into the object store of its host and read there in place. docs/decisions/0001 has the measurement.
 const InlineMax = 100 << 10
 
 // Policy says what a failed submission does to the rest of its batch.
@@ -34,6 +35,8 @@ type Targets struct {
 	kind   *kind
 	ids    []ActorID
 	shares []share
+	// largest is the number of actors in the largest share.
+	largest int
 }
 
 // share is the part of a batch that goes to one node, in one message.
@@ -89,6 +92,7 @@ func (t *Targets) group() {
 	}
 	for i := range t.shares {
 		t.shares[i].runs = wire.AppendRuns(nil, t.shares[i].slots, serials[i])
+		t.largest = max(t.largest, len(serials[i]))
 	}
 }
 
@@ -116,10 +120,10 @@ func (a *argument) done() {
 	}
 }
 
-// argumentOf decides how an encoded value travels. The value's buffers are copied here, once: into the message or into
-// the store.
-func (s *System) argumentOf(v codec.Value) (argument, error) {
-	if v.Size() <= InlineMax {
+// argumentOf decides how an encoded value travels to at most share actors of one node. The value's buffers are copied
+// here, once: into the message or into the store.
+func (s *System) argumentOf(v codec.Value, share int) (argument, error) {
+	if v.Size()*share <= InlineMax {
 		return argument{payload: wire.Payload{Kind: wire.PayloadInline, Data: codec.AppendValue(nil, v)}}, nil
 	}
 	obj, err := s.put(v)
@@ -163,7 +167,7 @@ func SubmitRef[A, In, Out any](ctx context.Context, t *Targets, f func(A, contex
 	if ref == nil {
 		return nil, fmt.Errorf("argument of %v: %w: nil reference", m, ErrInvalid)
 	}
-	arg, err := ref.argument(ctx)
+	arg, err := ref.argument(ctx, t.largest)
 	if err != nil {
 		return nil, fmt.Errorf("argument of %v: %w", m, err)
 	}
@@ -188,7 +192,7 @@ func (t *Targets) submitValue(ctx context.Context, m *method, v codec.Value, p P
 	if err := t.sys.err(); err != nil {
 		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
-	arg, err := t.sys.argumentOf(v)
+	arg, err := t.sys.argumentOf(v, t.largest)
 	if err != nil {
 		return nil, fmt.Errorf("argument of %v: %w", m, err)
 	}
