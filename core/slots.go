@@ -143,24 +143,25 @@ func (s *Slots) Len() int { return len(s.targets.ids) }
 // Actor returns the identity of the actor that slot i belongs to.
 func (s *Slots) Actor(i int) ActorID { return s.targets.ids[i] }
 
-// apply takes the answers of one reply frame in.
-func (s *Slots) apply(body []byte) {
+// apply takes the answers of one reply frame in. After an error, answers may be missing for ever.
+func (s *Slots) apply(body []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	outside := false
 	err := wire.ParseReply(body, func(r wire.Result) bool {
-		if int(r.Slot)+int(r.Count) > s.Len() {
-			s.sys.log.Error("reply for a slot that does not exist", "method", s.method.String(), "slot", r.Slot)
-			return true
+		if outside = int(r.Slot)+int(r.Count) > s.Len(); outside {
+			return false
 		}
 		for i := range r.Count {
 			s.setLocked(r.Slot+i, s.outcomeOf(r))
 		}
 		return true
 	})
-	if err != nil {
-		s.sys.log.Error("bad reply", "method", s.method.String(), "err", err)
-	}
 	s.wakeLocked()
+	if outside {
+		err = fmt.Errorf("%w: answer for a slot that %v does not have", wire.ErrFrame, s.method)
+	}
+	return err
 }
 
 func (s *Slots) outcomeOf(r wire.Result) outcome {

@@ -190,15 +190,19 @@ func (s *System) onReply(from uint32, f wire.Frame) {
 	s.calls.Lock()
 	c := s.calls.open[f.Seq]
 	s.calls.Unlock()
+	var err error
 	if c != nil {
-		c.apply(f.Body)
-		return
+		err = c.apply(f.Body)
+	} else {
+		err = s.releaseLate(from, f.Body)
 	}
-	s.releaseLate(from, f.Body)
+	if err != nil { // who waits for what it may have held must not wait for ever
+		s.mesh.Lost(from, fmt.Errorf("bad reply: %w", err))
+	}
 }
 
 // releaseLate releases the objects of answers that nobody waits for any more.
-func (s *System) releaseLate(from uint32, body []byte) {
+func (s *System) releaseLate(from uint32, body []byte) error {
 	var ids []arrowstore.ID
 	err := wire.ParseReply(body, func(r wire.Result) bool {
 		if r.Status == wire.StatusObject {
@@ -208,10 +212,8 @@ func (s *System) releaseLate(from uint32, body []byte) {
 		}
 		return true
 	})
-	if err != nil {
-		s.log.Error("bad reply", "peer", from, "err", err)
-	}
 	s.releaseRemote(from, ids)
+	return err
 }
 
 // releaseRemote tells a node that results it keeps are not needed any more. It does not block.
