@@ -69,11 +69,12 @@ func KillNode(tb testing.TB, sys *core.System, node uint32) {
 	if err := process(tb, sys, node).Kill(); err != nil {
 		tb.Fatal(err)
 	}
-	for range time.Tick(time.Millisecond) {
-		if !info(tb, sys, node).Alive {
-			return
-		}
-		if tb.Context().Err() != nil {
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for info(tb, sys, node).Alive {
+		select {
+		case <-poll.C:
+		case <-tb.Context().Done():
 			tb.Fatalf("node %d was killed and is still taken for alive", node)
 		}
 	}
