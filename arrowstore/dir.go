@@ -107,5 +107,5 @@ func (d *dir) capacity() (int64, error) {
 	if err := unix.Fstatfs(d.fd, &st); err != nil {
 		return 0, fmt.Errorf("statfs %s: %w", d.path, err)
 	}
-	return int64(st.Blocks) * int64(st.Bsize), nil
+	return int64(st.Blocks * uint64(st.Bsize)), nil
 }

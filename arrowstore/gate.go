@@ -29,7 +29,3 @@ func (g *gate) shut() (first, empty bool) {
 	old := g.word.Or(1)
 	return old&1 == 0, old>>1 == 0
 }
-
-func (g *gate) isShut() bool { return g.word.Load()&1 != 0 }
-
-func (g *gate) users() int64 { return g.word.Load() >> 1 }

@@ -120,9 +120,9 @@ func TestSlabClassesCoverSmallSizes(t *testing.T) {
 	for units := range uint32(slabMaxUnits + 1) {
 		c, ok := slabClass(units)
 		require.True(t, ok)
-		require.GreaterOrEqual(t, slabSizes[c], units)
+		require.GreaterOrEqual(t, slabSize(c), units)
 		if c > 0 {
-			require.Less(t, slabSizes[c-1], max(units, 1))
+			require.Less(t, slabSize(c-1), max(units, 1))
 		}
 	}
 	_, ok := slabClass(slabMaxUnits + 1)

@@ -36,7 +36,7 @@ func storeDir(t testing.TB) string {
 	t.Helper()
 	base := t.TempDir()
 	if runtime.GOOS == "linux" {
-		shm, err := os.MkdirTemp("/dev/shm", "arrowstore-test-")
+		shm, err := os.MkdirTemp("/dev/shm", "arrowstore-test-") //nolint:usetesting // T.TempDir is on disk
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, os.RemoveAll(shm)) })
 		base = shm

@@ -6,19 +6,30 @@ package arrowstore
 import (
 	"fmt"
 	"sync/atomic"
+
+	"github.com/tutti-go/tutti/internal/invariants"
 )
 
 // Object is a handle on one sealed object: a fixed list of buffers that nobody can change. It pins the object: as long
 // as it is not released, its memory stays, whether the object is deleted, its owner closed or its owner dead.
 type Object struct {
-	st   *Store
-	peer *peer   // nil for the store's own objects
-	rec  *record // of the store's own objects
-	id   ID
-	size int64
-	refs atomic.Int64
-	one  [1][]byte // backs bufs of the common object
-	bufs [][]byte
+	closed invariants.CloseChecker
+	leak   leakCheck
+	st     *Store
+	peer   *peer   // nil for the store's own objects
+	rec    *record // of the store's own objects
+	id     ID
+	size   int64
+	refs   atomic.Int64
+	one    [1][]byte // backs bufs of the common object
+	bufs   [][]byte
+}
+
+// newObject starts a handle that its caller holds once.
+func newObject(o *Object) *Object {
+	o.refs.Store(1)
+	o.leak.start(o)
+	return o
 }
 
 // Get pins an object of this store or of any other live store on the same directory. It returns ErrNotFound when the
@@ -59,9 +70,9 @@ func (s *Store) getOwn(id ID) (*Object, error) {
 	if r == nil || !r.pin(id.gen) {
 		return nil, errGone(id)
 	}
-	o := &Object{st: s, rec: r, id: id}
-	o.refs.Store(1)
+	o := newObject(&Object{st: s, rec: r, id: id})
 	if err := o.openOwn(); err != nil {
+		o.leak.stop()
 		o.unpin()
 		return nil, err
 	}
@@ -101,14 +112,14 @@ func (p *peer) get(id ID) (*Object, error) {
 	if err := p.pin(id); err != nil {
 		return nil, err
 	}
-	o := &Object{st: p.st, peer: p, id: id}
-	o.refs.Store(1)
+	o := newObject(&Object{st: p.st, peer: p, id: id})
 	sl := p.table.slot(id.slot)
 	at := place{
 		segment: sl.segment.Load(), buffers: sl.buffers.Load(),
 		offset: sl.offset.Load(), size: sl.size.Load(),
 	}
 	if err := o.open(at, p.segment); err != nil {
+		o.leak.stop()
 		p.unpin(id)
 		return nil, fmt.Errorf("object %v: %w", id, err)
 	}
@@ -123,14 +134,20 @@ func (o *Object) Len() int { return len(o.bufs) }
 
 // Buffer returns buffer i, read-only and 64-byte aligned. It is valid until the last Release; writing to it faults. It
 // panics when i is not within 0 and Len.
-func (o *Object) Buffer(i int) []byte { return o.bufs[i] }
+func (o *Object) Buffer(i int) []byte {
+	o.closed.AssertOpen()
+	return o.bufs[i]
+}
 
 // Size returns the sum of the buffers' lengths in bytes.
 func (o *Object) Size() int64 { return o.size }
 
 // Retain makes one more Release necessary. It must not be called on an Object that may be released for the last time
 // meanwhile.
-func (o *Object) Retain() { o.refs.Add(1) }
+func (o *Object) Retain() {
+	o.closed.AssertOpen()
+	o.refs.Add(1)
+}
 
 // Release undoes the Get, Put, Seal or Retain by which the caller holds the object. After the last one the buffers must
 // not be touched. A Release too many does nothing, except under the invariants build tag, where it panics.
@@ -138,12 +155,15 @@ func (o *Object) Release() {
 	for {
 		n := o.refs.Load()
 		if n <= 0 {
+			o.closed.Close() // panics under the tag, with this stack and that of the last Release
 			return
 		}
 		if !o.refs.CompareAndSwap(n, n-1) {
 			continue
 		}
 		if n == 1 {
+			o.closed.Close()
+			o.leak.stop()
 			o.unpin()
 			o.st.leave()
 		}

@@ -40,6 +40,12 @@ const (
 
 func (r *record) gen() uint32 { return uint32(r.ref.Load() >> 32) }
 
+// readable reports whether generation gen is sealed and not deleted.
+func (r *record) readable(gen uint32) bool {
+	v := r.ref.Load()
+	return uint32(v>>32) == gen && v&(recordSealed|recordDeleted) == recordSealed
+}
+
 // pin adds a pin if generation gen is readable.
 func (r *record) pin(gen uint32) bool {
 	for {

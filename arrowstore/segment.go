@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tutti-go/tutti/internal/invariants"
 )
 
 const (
@@ -56,6 +58,21 @@ func (g *segment) close() error {
 	err := errors.Join(unmap(g.rw), unmap(g.ro), g.file.Close())
 	g.rw, g.ro = nil, nil
 	return err
+}
+
+// mangle scribbles over a span that is given back, under the build tag only, where it has memory: whoever still reads it
+// shall notice.
+func (g *segment) mangle(sp span) {
+	if !invariants.Enabled {
+		return
+	}
+	for at, end := sp.start(), sp.start()+sp.bytes(); at < end; {
+		next := min(end, (at/chunkSize+1)*chunkSize)
+		if g.chunks[at/chunkSize].backed {
+			invariants.Mangle(g.rw[at:next])
+		}
+		at = next
+	}
 }
 
 // chunkRange returns the chunks that a span overlaps and, within them, those that it covers wholly.

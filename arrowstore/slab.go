@@ -10,9 +10,17 @@ const (
 	slabMaxUnits = 32   // spans of up to 2 KiB come from slabs
 )
 
-// slabSizes are the sizes in units that slabs are cut into; steps are at most a quarter, so that is the most a small
-// span can waste, above the first eight, which waste nothing.
-var slabSizes = [...]uint32{1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32}
+// slabClasses is the number of sizes that slabs are cut into.
+const slabClasses = 16
+
+// slabSize returns the size of a class in units: 1 to 8, then 10, 12, 14, 16, then 20, 24, 28, 32. Steps are at most a
+// quarter, so that is the most a small span can waste.
+func slabSize(class int32) uint32 {
+	if class < 8 {
+		return uint32(class) + 1
+	}
+	return uint32(5+class%4) << ((class - 4) / 4)
+}
 
 // slab is one large span cut into equal small ones, at a cost of one bit each.
 type slab struct {
@@ -26,8 +34,8 @@ type slab struct {
 type slabs struct {
 	all   []slab
 	spare []int32
-	room  [len(slabSizes)]int32
-	empty [len(slabSizes)]int32 // one slab per class is kept when its last span goes, so that a lone object does not thrash
+	room  [slabClasses]int32
+	empty [slabClasses]int32 // one slab per class is kept when its last span goes, so that a lone object does not thrash
 }
 
 func (s *slabs) init() { s.all = make([]slab, 1, 16) }
@@ -40,12 +48,11 @@ func slabClass(units uint32) (int32, bool) {
 	case units <= 8:
 		return int32(max(units, 1)) - 1, true
 	}
-	for c, n := range slabSizes[8:] {
-		if units <= n {
-			return int32(c) + 8, true
-		}
+	class := int32(8)
+	for slabSize(class) < units {
+		class++
 	}
-	return 0, false
+	return class, true
 }
 
 func (h *heap) takeSmall(class int32) (span, bool) {
@@ -62,7 +69,7 @@ func (h *heap) takeSmall(class int32) (span, bool) {
 	if s.empty[class] == i {
 		s.empty[class] = 0
 	}
-	sl, size := &s.all[i], slabSizes[class]
+	sl, size := &s.all[i], slabSize(class)
 	k := sl.takeFirst()
 	if sl.used == int32(slabUnits/size) {
 		s.unlink(i)
@@ -75,7 +82,7 @@ func (h *heap) takeSmall(class int32) (span, bool) {
 func (h *heap) giveSmall(sp span) int32 {
 	s, i := &h.slabs, ^sp.node
 	sl := &s.all[i]
-	size := slabSizes[sl.class]
+	size := slabSize(sl.class)
 	k := (sp.off - h.nodes[sl.node].off) / size
 	sl.taken[k/64] &^= 1 << (k % 64)
 	if sl.used == int32(slabUnits/size) {

@@ -153,6 +153,7 @@ func (s *space) backChunk(b *block, i int) error {
 // give takes a block's memory back. Chunks left without objects are kept for the next ones up to keepIdle.
 func (s *space) give(sp span) {
 	g := s.find(sp.seg)
+	g.mangle(sp)
 	first, end, _, _ := chunkRange(sp)
 	for i := first; i < end; i++ {
 		c := &g.chunks[i]

@@ -6,6 +6,7 @@ package arrowstore
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"sync"
 )
@@ -156,6 +157,46 @@ func (s *Store) Delete(id ID) error {
 		s.mu.zombies[id.slot] = struct{}{}
 	}
 	return nil
+}
+
+// Contains reports whether Get would find the object now.
+func (s *Store) Contains(id ID) bool {
+	if !s.gate.enter() {
+		return false
+	}
+	defer s.leave()
+	if id.store == s.number {
+		r := s.records.find(id.slot)
+		return r != nil && r.readable(id.gen)
+	}
+	p, err := s.peers.enter(s, id.store)
+	if err != nil {
+		return false
+	}
+	defer p.leave()
+	sl, ok := p.table.find(id.slot)
+	return ok && readable(sl.word.Load(), id.gen) && p.table.header().closed.Load() == 0
+}
+
+// List iterates over the objects that this store created and that are not deleted, in no particular order. Objects that
+// come or go meanwhile may be missed or listed.
+func (s *Store) List() iter.Seq[ID] {
+	return func(yield func(ID) bool) {
+		if !s.gate.enter() {
+			return
+		}
+		defer s.leave()
+		for slot := range s.table.header().slots.Load() {
+			r := s.records.find(slot)
+			if r == nil {
+				return
+			}
+			gen := r.gen()
+			if r.readable(gen) && !yield(ID{store: s.number, slot: slot, gen: gen}) {
+				return
+			}
+		}
+	}
 }
 
 // lastPinGone frees a deleted object unless others pin it.

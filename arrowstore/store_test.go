@@ -145,6 +145,41 @@ func TestDeleteIsForTheOwner(t *testing.T) {
 	require.ErrorIs(t, other.Delete(o.ID()), ErrNotOwner)
 }
 
+func TestContainsAndList(t *testing.T) {
+	dir := storeDir(t)
+	s, other := openStore(t, dir), openStore(t, dir)
+	want := map[ID]bool{}
+	var last *Object
+	for i := range 10 {
+		o, err := s.Put([]byte{byte(i)})
+		require.NoError(t, err)
+		o.Release()
+		want[o.ID()] = true
+		last = o
+	}
+	w, err := s.Create(10) // not an object yet
+	require.NoError(t, err)
+	defer w.Abort()
+	delete(want, last.ID())
+	require.NoError(t, s.Delete(last.ID()))
+	got := map[ID]bool{}
+	for id := range s.List() {
+		got[id] = true
+		assert.True(t, s.Contains(id))
+		assert.True(t, other.Contains(id))
+	}
+	assert.Equal(t, want, got)
+	assert.Empty(t, slices.Collect(other.List()), "only what it created itself")
+	for range s.List() {
+		break
+	}
+	for _, st := range []*Store{s, other} {
+		assert.False(t, st.Contains(last.ID()))
+		assert.False(t, st.Contains(ID{}))
+		assert.False(t, st.Contains(ID{store: 1, gen: 1}))
+	}
+}
+
 func TestStaleIDsFindNothing(t *testing.T) {
 	dir := storeDir(t)
 	s, other := openStore(t, dir), openStore(t, dir)
@@ -158,7 +193,8 @@ func TestStaleIDsFindNothing(t *testing.T) {
 	require.Equal(t, o.ID().slot, again.ID().slot, "the slot is used again")
 	id := again.ID()
 	for _, bad := range []ID{
-		o.ID(), {},
+		o.ID(),
+		{},
 		{store: id.store, slot: id.slot, gen: id.gen + 1},
 		{store: id.store, slot: id.slot + 1, gen: 1},
 		{store: id.store, slot: maxSlots - 1, gen: 1},

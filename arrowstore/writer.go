@@ -158,9 +158,9 @@ func (s *Store) seal(d draft, buffers int, size int64) (*Object, error) {
 	gen := r.gen()
 	sl.word.Store(uint64(gen)<<32 | flagSealed)
 	r.ref.Store(uint64(gen)<<32 | recordSealed | 1)
-	o := &Object{st: s, rec: r, id: ID{store: s.number, slot: d.slot, gen: gen}}
-	o.refs.Store(1)
+	o := newObject(&Object{st: s, rec: r, id: ID{store: s.number, slot: d.slot, gen: gen}})
 	if err := o.openOwn(); err != nil {
+		o.leak.stop()
 		r.ref.Store(uint64(gen) << 32)
 		sl.word.Store(uint64(gen) << 32)
 		s.drop(d)
