@@ -123,18 +123,20 @@ func (r *Ref[T]) Get(ctx context.Context) (T, error) {
 	if err := r.wait(ctx); err != nil {
 		return zero, err
 	}
-	v, obj, err := r.slots.value(r.index)
+	return ValueAt[T](r.slots, r.index)
+}
+
+// ValueAt returns the value of slot i of a submission, as Ref.Get does, without waiting: a pending slot is an error that matches
+// ErrInvalid. T must be the result type of the method.
+func ValueAt[T any](s *Slots, i int) (T, error) {
+	var zero T
+	v, obj, err := s.value(i)
 	if err != nil {
 		return zero, err
 	}
 	if obj != nil {
 		defer obj.Release()
 	}
-	return decodeSlot[T](r.slots, v)
-}
-
-func decodeSlot[T any](s *Slots, v codec.Value) (T, error) {
-	var zero T
 	if s.method.out == reflect.TypeFor[T]() {
 		out, err := codec.Decode[T](s.sys.codec, v, codec.Copy)
 		if err != nil {
@@ -154,6 +156,9 @@ func decodeSlot[T any](s *Slots, v codec.Value) (T, error) {
 }
 
 func (r *Ref[T]) wait(ctx context.Context) error {
+	if r.slots.complete(r.index) {
+		return nil
+	}
 	w := newWaiter(1)
 	if !r.slots.subscribe(r.index, w) {
 		return nil
