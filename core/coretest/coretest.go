@@ -5,6 +5,7 @@ package coretest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -66,7 +67,8 @@ func Start(tb testing.TB, opts ...core.Option) *core.System {
 // no process of its own.
 func KillNode(tb testing.TB, sys *core.System, node uint32) {
 	tb.Helper()
-	if err := process(tb, sys, node).Kill(); err != nil {
+	p := process(tb, sys, node)
+	if err := errors.Join(p.Kill(), p.Release()); err != nil {
 		tb.Fatal(err)
 	}
 	poll := time.NewTicker(time.Millisecond)
@@ -80,6 +82,7 @@ func KillNode(tb testing.TB, sys *core.System, node uint32) {
 	}
 }
 
+// process returns the process of a node, which the caller releases.
 func process(tb testing.TB, sys *core.System, node uint32) *os.Process {
 	tb.Helper()
 	pid := info(tb, sys, node).PID

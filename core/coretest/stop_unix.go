@@ -20,5 +20,10 @@ func StopNode(tb testing.TB, sys *core.System, node uint32) {
 	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = p.Signal(syscall.SIGCONT) }) // it may have ended since
+	tb.Cleanup(func() {
+		_ = p.Signal(syscall.SIGCONT) // it may have ended since
+		if err := p.Release(); err != nil {
+			tb.Error(err)
+		}
+	})
 }
