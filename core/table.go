@@ -20,6 +20,13 @@ type entry struct {
 	sig  uint64
 }
 
+func (e entry) String() string {
+	if e.name == "" {
+		return fmt.Sprintf("kind %q", e.kind)
+	}
+	return fmt.Sprintf("method %q of kind %q", e.name, e.kind)
+}
+
 // table is the snapshot of the registry that a system works on. Methods and kinds travel as their index in
 // it, which is the same in all processes because equal tables are a condition of joining.
 type table struct {
@@ -91,11 +98,11 @@ func (t *table) differ(node uint32, theirBuild, ourBuild string, theirs []entry)
 	}
 	ours := map[string]uint64{}
 	for _, e := range t.entries {
-		ours[e.kind+"."+e.name] = e.sig
+		ours[e.String()] = e.sig
 	}
 	var diff []string
 	for _, e := range theirs {
-		key := e.kind + "." + e.name
+		key := e.String()
 		sig, ok := ours[key]
 		delete(ours, key)
 		switch {
