@@ -13,15 +13,16 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tutti-go/tutti/internal/leakcheck"
+	"github.com/tutti-go/tutti/core/coretest"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/scope"
 )
 
-func TestMain(m *testing.M) { os.Exit(leakcheck.Run(m)) }
+func TestMain(m *testing.M) { coretest.Main(m) }
 
-// cluster is a few nodes in this process, without actors: what a test needs of package core. Node 0 is the driver.
+// cluster is a few nodes in this process, without actors: what a test needs of package core. Node 0 is the driver, which hears
+// of lost nodes first and tells the others.
 type cluster struct {
 	t      testing.TB
 	nodes  []*scope.Node
@@ -59,6 +60,15 @@ func newCluster(t testing.TB, nodes int, tr transport) *cluster {
 		t.Cleanup(func() { _ = m.Close() }) // a second time in tests that lose the node
 		c.nodes = append(c.nodes, &scope.Node{Mesh: m})
 	}
+	driver := c.nodes[0].Mesh
+	for id := 1; id < nodes; id++ {
+		require.NoError(t, driver.Connect(t.Context(), mesh.NodeID(id)))
+	}
+	driver.OnLost(func(e *mesh.LostError) {
+		for _, n := range c.nodes {
+			n.Mesh.Lost(e.Node, e.Cause)
+		}
+	})
 	return c
 }
 
@@ -88,20 +98,51 @@ func (c *cluster) actors(n int) []uint64 {
 	return ids
 }
 
-// invite stands for the batch call that makes all members join.
+// direct organizes a group by calls of the hubs, without actors.
+type direct struct {
+	c       *cluster
+	members []uint64
+	joining func(ctx context.Context, ch charter) error // nil: all join
+}
+
+func (d direct) owner(ctx context.Context) *hub { return hubOf(ctx, d.c.scope(d.members[0]).Node) }
+
+func (d direct) found(ctx context.Context, ch charter) (ticket, error) { return d.owner(ctx).found(ch) }
+func (d direct) open(ctx context.Context, t ticket) error              { return d.owner(ctx).open(ctx, t) }
+func (d direct) close(ctx context.Context, t ticket) error             { return d.owner(ctx).close(ctx, t) }
+
+func (d direct) join(ctx context.Context, ch charter) error {
+	if d.joining != nil {
+		return d.joining(ctx, ch)
+	}
+	return d.c.invite(ctx, ch)
+}
+
+// invite makes all members join.
 func (c *cluster) invite(ctx context.Context, ch charter) error {
 	for _, actor := range ch.Members {
-		sc := c.scope(actor)
-		if err := hubOf(ctx, sc.Node).join(sc, ch); err != nil {
+		if err := c.join(ctx, actor, ch); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (c *cluster) join(ctx context.Context, actor uint64, ch charter) error {
+	sc := c.scope(actor)
+	return hubOf(ctx, sc.Node).join(sc, ch)
+}
+
 func (c *cluster) establish(name string, members []uint64, opts ...Option) (*Group, error) {
-	ctx := c.t.Context()
-	return c.hub(0).establish(ctx, charter{Name: name, Members: members}, opts, c.invite)
+	return c.establishBy(direct{c: c, members: members}, name, opts...)
+}
+
+func (c *cluster) establishBy(d direct, name string, opts ...Option) (*Group, error) {
+	ch := charter{Name: name, Members: d.members, Timeout: DefaultTimeout}
+	for _, o := range opts {
+		o.apply(&ch)
+	}
+	return establish(c.t.Context(), d, ch)
 }
 
 // group makes a group of n members and returns the creator's view and the members'.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,7 @@ func TestALostNodeIsAnErrorForAllSurvivors(t *testing.T) {
 		for what, operate := range operations() {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				c := newCluster(t, 5, tr)
-				creator, groups := c.group("g", n)
+				_, groups := c.group("g", n)
 				var lost time.Time
 				after := rand.N(20) // operations that the victim still takes part in; the node is lost amid the others' next
 				errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
@@ -61,10 +62,10 @@ func TestALostNodeIsAnErrorForAllSurvivors(t *testing.T) {
 					}
 				})
 				require.Less(t, time.Since(lost), DefaultTimeout/2, "nobody waits for the deadline")
-				failed := creator.s.ranksOn(victim)
+				failed := groups[0].m.s.ranksOn(victim)
 				require.Len(t, failed, 3)
 				for rank, err := range errs {
-					if groups[rank].s.hub.mesh.Self() != victim {
+					if groups[rank].m.s.hub.mesh.Self() != victim {
 						requireAborted(t, err, rank, ErrMemberLost, failed)
 					}
 					require.ErrorIs(t, err, ErrAborted)
@@ -85,7 +86,7 @@ func TestAnActorThatEndsIsAnErrorForAllOthers(t *testing.T) {
 			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 				for i := 0; ; i++ {
 					if i == 5 && g.Rank() == victim {
-						c.scope(g.actor).End()
+						c.scope(g.m.actor).End()
 						return nil
 					}
 					if err := operate(ctx, g); err != nil {
@@ -98,7 +99,7 @@ func TestAnActorThatEndsIsAnErrorForAllOthers(t *testing.T) {
 					requireAborted(t, err, rank, ErrMemberLost, []int{victim})
 				}
 			}
-			_, err := FromContext(c.as(t.Context(), groups[victim].actor), "g")
+			_, err := FromContext(c.as(t.Context(), groups[victim].m.actor), "g")
 			require.ErrorIs(t, err, ErrNoGroup)
 		})
 	}
@@ -114,7 +115,7 @@ func TestAMemberThatGivesUpAbortsTheGroup(t *testing.T) {
 			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 				switch g.Rank() {
 				case silent:
-					<-g.s.ctx.Done()
+					<-g.m.s.ctx.Done()
 				case victim:
 					var cancel context.CancelCauseFunc
 					ctx, cancel = context.WithCancelCause(ctx)
@@ -243,7 +244,7 @@ func TestASilentMemberMeetsTheDeadline(t *testing.T) {
 					start := time.Now()
 					errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 						if g.Rank() == silent {
-							<-g.s.ctx.Done()
+							<-g.m.s.ctx.Done()
 							return operate(ctx, g)
 						}
 						if tc.bound > 0 && g.Rank() == 0 {
@@ -286,7 +287,7 @@ func TestFramesOfAnotherEpochAreDropped(t *testing.T) {
 		func(h *wire.Header) { h.From = 1 },   // from a rank that lives elsewhere
 		func(h *wire.Header) { h.Kind, h.Epoch = wire.KindAbort, 1 },
 	} {
-		hd := wire.Header{Kind: wire.KindBlock, Group: groups[0].s.id, Epoch: 2, Seq: 1, From: 0, To: 1, Hash: d.hash()}
+		hd := wire.Header{Kind: wire.KindBlock, Group: groups[0].m.s.id, Epoch: 2, Seq: 1, From: 0, To: 1, Hash: d.hash()}
 		change(&hd)
 		if hd.Kind == wire.KindAbort {
 			h.onAbort(1, wire.Frame{Header: hd, Body: (&ending{text: "stale"}).append(nil)})
@@ -313,14 +314,20 @@ func TestANewGroupOfTheSameNameEndsPendingOperations(t *testing.T) {
 	requireAll(t, each(t.Context(), groups, Barrier))
 }
 
-// Two creators may use one name: the later call wins at the actors that both name.
-func TestTheLaterOfTwoCreatorsWins(t *testing.T) {
+// Two owners may use one name: the later wins at the actors that both name, and its epoch is higher.
+func TestTheLaterOfTwoOwnersWins(t *testing.T) {
 	c := newCluster(t, 3, inMemory)
-	_, first := c.group("g", 2)
-	_, err := c.hub(1).establish(t.Context(), charter{Name: "g", Members: c.actors(2)}, nil, c.invite)
+	_, first := c.group("g", 4)
+	ids := c.actors(4)
+	slices.Reverse(ids)
+	_, err := c.establish("g", ids)
 	require.NoError(t, err)
-	require.ErrorIs(t, Barrier(t.Context(), first[1]), ErrReplaced)
-	requireAll(t, each(t.Context(), c.views("g", c.actors(2)), Barrier))
+	for _, g := range first {
+		require.ErrorIs(t, Barrier(t.Context(), g), ErrReplaced)
+	}
+	later := c.views("g", ids)
+	require.Equal(t, uint32(2), later[0].Epoch())
+	requireAll(t, each(t.Context(), later, Barrier))
 }
 
 func TestCloseEndsTheGroupEverywhere(t *testing.T) {
@@ -339,7 +346,7 @@ func TestCloseEndsTheGroupEverywhere(t *testing.T) {
 			err := <-pending
 			require.ErrorIs(t, err, ErrClosed)
 			require.Eventually(t, func() bool {
-				_, err := FromContext(c.as(t.Context(), groups[3].actor), "g")
+				_, err := FromContext(c.as(t.Context(), groups[3].m.actor), "g")
 				return errors.Is(err, ErrClosed)
 			}, 5*time.Second, time.Millisecond)
 			_, again := c.group("g", 5)
@@ -357,7 +364,7 @@ func TestWhoIsNotInAGroupIsToldSo(t *testing.T) {
 	require.ErrorIs(t, err, ErrOutside)
 	_, err = FromContext(c.as(ctx, 1<<32|77), "g")
 	require.ErrorIs(t, err, ErrNoGroup)
-	_, err = FromContext(c.as(ctx, groups[0].actor), "other")
+	_, err = FromContext(c.as(ctx, groups[0].m.actor), "other")
 	require.ErrorIs(t, err, ErrNoGroup)
 	require.ErrorContains(t, err, "other")
 
@@ -365,7 +372,7 @@ func TestWhoIsNotInAGroupIsToldSo(t *testing.T) {
 	require.Equal(t, 2, creator.Size())
 	require.Equal(t, "g", creator.Name())
 	require.ErrorIs(t, Barrier(ctx, creator), ErrNotMember)
-	require.ErrorIs(t, Barrier(c.as(ctx, groups[1].actor), groups[0]), ErrNotMember)
+	require.ErrorIs(t, Barrier(c.as(ctx, groups[1].m.actor), groups[0]), ErrNotMember)
 
 	for _, root := range []int{-1, 2} {
 		require.ErrorIs(t, Broadcast(ctx, groups[0], []int{1}, root), ErrArgument)
@@ -398,27 +405,30 @@ func TestBadChartersAreRefused(t *testing.T) {
 	valid := charter{Name: "g", Group: 1, Epoch: 1, Timeout: 1, Members: a}
 	outsider := &scope.Scope{Actor: 5, Node: c.nodes[1]}
 	require.ErrorIs(t, c.hub(1).join(outsider, valid), ErrNotMember)
-	valid.Epoch = 0
+	valid.Name = ""
 	require.ErrorIs(t, c.hub(1).join(outsider, valid), ErrArgument)
+	_, err := c.hub(1).found(valid)
+	require.ErrorIs(t, err, ErrArgument)
 }
 
 func TestAFailedCreationLeavesNoGroupToWaitFor(t *testing.T) {
 	c := newCluster(t, 3, inMemory)
 	broken := errors.New("no such luck")
 	ids := c.actors(4)
-	_, err := c.hub(0).establish(t.Context(), charter{Name: "g", Members: ids}, nil, func(ctx context.Context, ch charter) error {
+	_, err := c.establishBy(direct{c: c, members: ids, joining: func(ctx context.Context, ch charter) error {
 		for _, actor := range ids[:3] {
-			sc := c.scope(actor)
-			require.NoError(t, hubOf(ctx, sc.Node).join(sc, ch))
+			require.NoError(t, c.join(ctx, actor, ch))
 		}
+		_, err := FromContext(c.as(ctx, ids[0]), "g")
+		require.ErrorIs(t, err, ErrNoGroup, "rank 0 knows that it is not complete")
+		require.ErrorContains(t, err, "still being created")
 		return broken
-	})
+	}}, "g")
 	require.ErrorIs(t, err, broken)
-	g, err := FromContext(c.as(t.Context(), ids[0]), "g")
-	require.NoError(t, err)
-	err = Barrier(t.Context(), g)
-	require.ErrorIs(t, err, ErrAborted)
-	require.ErrorContains(t, err, "no such luck")
+	require.Eventually(t, func() bool {
+		_, err := FromContext(c.as(t.Context(), ids[1]), "g")
+		return errors.Is(err, ErrClosed)
+	}, 5*time.Second, time.Millisecond)
 	_, groups := c.group("g", 4)
 	requireAll(t, each(t.Context(), groups, Barrier))
 }
@@ -429,29 +439,28 @@ func TestOperationsWaitUntilAllHaveJoined(t *testing.T) {
 		c := newCluster(t, 3, inMemory)
 		ids := c.actors(2)
 		early := make(chan error, 1)
-		_, err := c.hub(0).establish(t.Context(), charter{Name: "g", Members: ids}, nil, func(ctx context.Context, ch charter) error {
-			sc := c.scope(ids[0])
-			require.NoError(t, hubOf(ctx, sc.Node).join(sc, ch))
-			go func() { early <- Barrier(t.Context(), c.views("g", ids[:1])[0]) }()
+		_, err := c.establishBy(direct{c: c, members: ids, joining: func(ctx context.Context, ch charter) error {
+			require.NoError(t, c.join(ctx, ids[1], ch))
+			go func() { early <- Barrier(t.Context(), c.views("g", ids[1:])[0]) }()
 			synctest.Wait()
-			sc = c.scope(ids[1])
-			return hubOf(ctx, sc.Node).join(sc, ch)
-		})
+			return c.join(ctx, ids[0], ch)
+		}}, "g")
 		require.NoError(t, err)
-		require.NoError(t, Barrier(t.Context(), c.views("g", ids)[1]))
+		require.NoError(t, Barrier(t.Context(), c.views("g", ids)[0]))
 		require.NoError(t, <-early)
 
-		_, err = c.hub(0).establish(t.Context(), charter{Name: "h", Members: ids}, nil, func(ctx context.Context, ch charter) error {
+		_, err = c.establishBy(direct{c: c, members: ids, joining: func(ctx context.Context, ch charter) error {
 			if err := c.invite(ctx, ch); err != nil {
 				return err
 			}
-			err := Barrier(t.Context(), c.views("h", ids)[1]) // in vain
+			err := Barrier(t.Context(), c.views("h", ids[1:])[0]) // in vain
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.ErrorContains(t, err, "to join")
 			synctest.Wait()
 			return nil
-		})
+		}}, "h")
 		require.ErrorIs(t, err, ErrAborted)
+		require.ErrorContains(t, err, "to join", "the reason comes through")
 	})
 }
 
@@ -459,31 +468,27 @@ func TestANodeLostBeforeTheGroupIsMadeFailsItsCreation(t *testing.T) {
 	c := newCluster(t, 4, inMemory)
 	_, groups := c.group("first", 3)
 	c.lose(2)
-	require.Eventually(t, func() bool { return c.hub(0).mesh.IsLost(2) != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.hub(1).mesh.IsLost(2) != nil }, 5*time.Second, time.Millisecond)
 	require.ErrorIs(t, Barrier(t.Context(), groups[0]), ErrMemberLost)
 	_, err := c.establish("second", c.actors(3))
 	require.ErrorIs(t, err, ErrAborted)
 }
 
-func TestTheOwnerIsNeededOnlyUntilAllHaveJoined(t *testing.T) {
+func TestTheDriverIsNotNeededByMembers(t *testing.T) {
 	c := newCluster(t, 4, inMemory)
 	_, groups := c.group("g", 3)
 	c.lose(0)
 	requireAll(t, each(t.Context(), groups, Barrier))
+}
 
-	c = newCluster(t, 4, inMemory)
-	ids := c.actors(3)
-	_, err := c.hub(0).establish(t.Context(), charter{Name: "g", Members: ids}, nil, func(ctx context.Context, ch charter) error {
-		require.NoError(t, c.nodes[0].Mesh.Connect(ctx, 1))
-		if err := c.invite(ctx, ch); err != nil {
-			return err
-		}
-		c.lose(0)
-		return nil
-	})
-	require.Error(t, err)
-	g := c.views("g", ids)[0]
-	require.ErrorIs(t, Barrier(t.Context(), g), ErrMemberLost)
+func TestALateNoticeDoesNotReviveAnEpoch(t *testing.T) {
+	c := newCluster(t, 3, inMemory)
+	creator, groups := c.group("g", 2)
+	ch := charter{Name: "g", Group: creator.id.Group, Epoch: 1, Owner: 1, Timeout: 1, Members: c.actors(2)}
+	require.NoError(t, groups[1].Close(t.Context()))
+	require.ErrorIs(t, c.join(t.Context(), groups[1].m.actor, ch), ErrAborted)
+	require.NoError(t, c.hub(2).close(t.Context(), creator.id))
+	require.ErrorIs(t, c.hub(2).open(t.Context(), creator.id), ErrAborted)
 }
 
 func TestErrorTextsNameWhatFailed(t *testing.T) {

@@ -32,7 +32,9 @@ type hub struct {
 		sessions map[uint64]*session          // the epoch that is running, by group
 		fence    map[uint64]uint32            // the highest epoch that is over, by group
 		joined   map[uint64]map[string]*Group // by actor and name, until the actor ends
-		created  map[string]*Group            // groups created on this node: the latest of each name
+		epochs   map[string]uint32            // the highest epoch heard of, by name
+		founded  map[string]*session          // epochs that this node owns: the latest of each name
+		groups   uint32                       // groups numbered by this node
 	}
 }
 
@@ -48,7 +50,8 @@ func newHub(root context.Context, m *mesh.Mesh) *hub {
 	h.mu.sessions = map[uint64]*session{}
 	h.mu.fence = map[uint64]uint32{}
 	h.mu.joined = map[uint64]map[string]*Group{}
-	h.mu.created = map[string]*Group{}
+	h.mu.epochs = map[string]uint32{}
+	h.mu.founded = map[string]*session{}
 	m.Handle(wire.KindBlock, h.onBlock)
 	m.Handle(wire.KindAbort, h.onAbort)
 	m.OnLost(h.onLost)
@@ -155,66 +158,6 @@ func (h *hub) sessionLocked(c charter) (s, old *session, err error) {
 	old = s
 	s = newSession(h, c)
 	h.mu.sessions[c.Group] = s
+	h.mu.epochs[c.Name] = max(h.mu.epochs[c.Name], c.Epoch)
 	return s, old, nil
-}
-
-// watch ends an epoch at once if one of its nodes was lost before this node heard of the epoch.
-func (h *hub) watch(s *session) {
-	for _, node := range s.nodes {
-		if e := h.mesh.IsLost(node); e != nil {
-			s.lost(e)
-			return
-		}
-	}
-}
-
-// join makes the actor of sc a member of the group.
-func (h *hub) join(sc *scope.Scope, c charter) error {
-	if err := c.validate(); err != nil {
-		return err
-	}
-	rank := slices.Index(c.Members, sc.Actor)
-	if rank < 0 {
-		return fmt.Errorf("%w: actor %x is not in the charter of group %q", ErrNotMember, sc.Actor, c.Name)
-	}
-	h.mu.Lock()
-	s, old, err := h.sessionLocked(c)
-	if err != nil {
-		h.mu.Unlock()
-		return err
-	}
-	groups, known := h.mu.joined[sc.Actor]
-	if !known {
-		groups = map[string]*Group{}
-		h.mu.joined[sc.Actor] = groups
-	}
-	namesake := groups[c.Name]
-	groups[c.Name] = &Group{s: s, m: s.add(rank), actor: sc.Actor}
-	h.mu.Unlock()
-	if old != nil {
-		old.finish(replacedBy(c))
-	}
-	if namesake != nil {
-		namesake.s.abort(replacedBy(c)) // of another creator; nothing if it was the earlier epoch
-	}
-	if !known {
-		sc.OnEnd(func() { h.leave(sc.Actor) })
-	}
-	h.watch(s)
-	return nil
-}
-
-func replacedBy(c charter) *ending {
-	return &ending{code: codeReplaced, text: fmt.Sprintf("%v: epoch %d", ErrReplaced, c.Epoch)}
-}
-
-// leave ends the groups of an actor that has ended.
-func (h *hub) leave(actor uint64) {
-	h.mu.Lock()
-	groups := h.mu.joined[actor]
-	delete(h.mu.joined, actor)
-	h.mu.Unlock()
-	for _, g := range groups {
-		g.s.abort(&ending{code: codeLost, failed: []int{g.m.rank}, text: fmt.Sprintf("the actor of rank %d on node %d ended", g.m.rank, h.mesh.Self())})
-	}
 }

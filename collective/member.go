@@ -49,10 +49,11 @@ type edge struct {
 // member is one rank's end of all its edges. One operation at a time runs on it, in one goroutine; frames are delivered by
 // others.
 type member struct {
-	s    *session
-	rank int
-	turn chan struct{} // holds a token while no operation runs
-	wake chan struct{} // holds a token after something came from the awaited rank
+	s     *session
+	rank  int
+	actor uint64
+	turn  chan struct{} // holds a token while no operation runs
+	wake  chan struct{} // holds a token after something came from the awaited rank
 
 	mu struct {
 		sync.Mutex
@@ -72,8 +73,8 @@ type call struct {
 	hash uint32
 }
 
-func newMember(s *session, rank int) *member {
-	m := &member{s: s, rank: rank, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+func newMember(s *session, rank int, actor uint64) *member {
+	m := &member{s: s, rank: rank, actor: actor, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	m.turn <- struct{}{}
 	m.mu.edges = map[int]*edge{}
 	m.mu.awaits = -1

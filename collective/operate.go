@@ -101,7 +101,7 @@ func (g *Group) operate(ctx context.Context, d descriptor, do func(context.Conte
 	if err := g.admit(ctx, d); err != nil {
 		return err
 	}
-	s, m := g.s, g.m
+	s, m := g.m.s, g.m
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	seq, err := m.take(ctx, d)
@@ -147,13 +147,13 @@ func (m *member) release() { m.turn <- struct{}{} }
 // admit checks whether the caller may operate on the group at all.
 func (g *Group) admit(ctx context.Context, d descriptor) error {
 	if g.m == nil {
-		return fmt.Errorf("%w: %v by the creator of group %q", ErrNotMember, d, g.s.name)
+		return fmt.Errorf("%w: %v by the creator of group %q", ErrNotMember, d, g.Name())
 	}
-	if sc, ok := scope.From(ctx); ok && sc.Actor != g.actor {
-		return fmt.Errorf("%w: %v by actor %x on the group %q of actor %x", ErrNotMember, d, sc.Actor, g.s.name, g.actor)
+	if sc, ok := scope.From(ctx); ok && sc.Actor != g.m.actor {
+		return fmt.Errorf("%w: %v by actor %x on the group %q of actor %x", ErrNotMember, d, sc.Actor, g.Name(), g.m.actor)
 	}
-	if g.s.ended() != nil {
-		return g.s.failure(g.m.rank, 0, d)
+	if g.m.s.ended() != nil {
+		return g.m.s.failure(g.m.rank, 0, d)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ type charter struct {
 	Name    string
 	Group   uint64 // number of the group: unique in the system, the same in all its epochs
 	Epoch   uint32
-	Owner   uint32        // node that called NewGroup
+	Owner   uint32        // node of rank 0, which numbers the epoch and says when all have joined
 	Timeout time.Duration // of an operation whose context has no deadline
 	Members []uint64      // actors by rank
 }
@@ -32,8 +32,6 @@ func (c *charter) validate() error {
 		return fmt.Errorf("%w: a group without a name", ErrArgument)
 	case c.Timeout <= 0:
 		return fmt.Errorf("%w: group %q has a timeout of %v", ErrArgument, c.Name, c.Timeout)
-	case c.Group == 0 || c.Epoch == 0:
-		return fmt.Errorf("%w: group %q has no number or no epoch", ErrArgument, c.Name)
 	case len(c.Members) == 0:
 		return fmt.Errorf("%w: group %q has no members", ErrArgument, c.Name)
 	}
@@ -47,9 +45,6 @@ func (c *charter) validate() error {
 	return nil
 }
 
-// nodeOfActor returns the node that an actor lives on, which its identity tells.
-func nodeOfActor(actor uint64) mesh.NodeID { return mesh.NodeID(actor >> 32) }
-
 // session is one epoch of a group, as one node knows it. The members of the node share it.
 type session struct {
 	hub     *hub
@@ -59,7 +54,7 @@ type session struct {
 	owner   mesh.NodeID
 	timeout time.Duration
 	members []uint64
-	nodes   []mesh.NodeID // of members and owner, each once
+	nodes   []mesh.NodeID // of the members, each once
 
 	ctx    context.Context // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
@@ -76,10 +71,10 @@ type session struct {
 
 func newSession(h *hub, c charter) *session {
 	s := &session{
-		hub: h, name: c.Name, id: c.Group, epoch: c.Epoch, owner: c.Owner, timeout: c.Timeout, members: c.Members,
-		opened: make(chan struct{}),
+		hub: h, name: c.Name, id: c.Group, epoch: c.Epoch, owner: c.Owner, timeout: c.Timeout,
+		members: slices.Clone(c.Members), // the charter is an argument, valid until the call returns
+		opened:  make(chan struct{}),
 	}
-	s.nodes = append(s.nodes, c.Owner)
 	for _, actor := range c.Members {
 		s.nodes = append(s.nodes, nodeOfActor(actor))
 	}
@@ -103,10 +98,10 @@ func (s *session) ranksOn(node mesh.NodeID) []int {
 }
 
 // add makes the member for a rank of this node.
-func (s *session) add(rank int) *member {
+func (s *session) add(rank int, actor uint64) *member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := newMember(s, rank)
+	m := newMember(s, rank, actor)
 	s.mu.local[rank] = m
 	return m
 }
@@ -164,15 +159,7 @@ func (s *session) notice(ctx context.Context, node mesh.NodeID, end *ending) err
 
 // lost is called when a node is gone.
 func (s *session) lost(e *mesh.LostError) {
-	ranks := s.ranksOn(e.Node)
-	if len(ranks) == 0 {
-		select {
-		case <-s.opened:
-			return // the owner has done its part
-		default:
-		}
-	}
-	s.abort(&ending{code: codeLost, failed: ranks, text: e.Error(), cause: e})
+	s.abort(&ending{code: codeLost, failed: s.ranksOn(e.Node), text: e.Error(), cause: e})
 }
 
 // endingOf says what the failure err of a member's operation under ctx means for the group.

@@ -1,0 +1,105 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// benchmark runs one operation per iteration at every member of a group over a few nodes of this process.
+func benchmark(b *testing.B, nodes, members int, tr transport, operate func(context.Context, *Group) error) {
+	b.Helper()
+	c := newCluster(b, nodes+1, tr)
+	_, groups := c.group("bench", members)
+	requireAll(b, each(b.Context(), groups, operate)) // connections are opened by the first
+	start := make([]chan struct{}, members)
+	done := make(chan error, members) // room for one answer each
+	var wg sync.WaitGroup
+	for i, g := range groups {
+		start[i] = make(chan struct{}, 1)
+		wg.Go(func() {
+			for range start[i] {
+				done <- operate(b.Context(), g)
+			}
+		})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, s := range start {
+			s <- struct{}{}
+		}
+		for range members {
+			require.NoError(b, <-done)
+		}
+	}
+	for _, s := range start {
+		close(s)
+	}
+	wg.Wait()
+}
+
+func BenchmarkAllReduce(b *testing.B) {
+	for _, members := range []int{8, 64, 400} {
+		for _, size := range []int{8, 64 << 10, 1 << 20} {
+			if members*size > 64<<20 {
+				continue
+			}
+			for name, tr := range map[string]transport{"memory": inMemory, "unix": overSockets} {
+				b.Run(fmt.Sprintf("members=%d/size=%s/transport=%s", members, sizeText(size), name), func(b *testing.B) {
+					bufs := make([][]float32, members)
+					for i := range bufs {
+						bufs[i] = make([]float32, size/4)
+					}
+					b.SetBytes(int64(size))
+					benchmark(b, 8, members, tr, func(ctx context.Context, g *Group) error {
+						return AllReduce(ctx, g, bufs[g.Rank()], Sum)
+					})
+				})
+			}
+		}
+	}
+}
+
+func BenchmarkBroadcast(b *testing.B) {
+	for _, members := range []int{8, 64, 400} {
+		for _, size := range []int{8, 64 << 10} {
+			b.Run(fmt.Sprintf("members=%d/size=%s/transport=unix", members, sizeText(size)), func(b *testing.B) {
+				bufs := make([][]byte, members)
+				for i := range bufs {
+					bufs[i] = make([]byte, size)
+				}
+				b.SetBytes(int64(size))
+				benchmark(b, 8, members, overSockets, func(ctx context.Context, g *Group) error {
+					return Broadcast(ctx, g, bufs[g.Rank()], 0)
+				})
+			})
+		}
+	}
+}
+
+func BenchmarkBarrier(b *testing.B) {
+	for _, members := range []int{8, 64, 400} {
+		for name, tr := range map[string]transport{"memory": inMemory, "unix": overSockets} {
+			b.Run(fmt.Sprintf("members=%d/transport=%s", members, name), func(b *testing.B) {
+				benchmark(b, 8, members, tr, Barrier)
+			})
+		}
+	}
+}
+
+func sizeText(bytes int) string {
+	switch {
+	case bytes >= 1<<20:
+		return fmt.Sprintf("%dMiB", bytes>>20)
+	case bytes >= 1<<10:
+		return fmt.Sprintf("%dKiB", bytes>>10)
+	default:
+		return fmt.Sprintf("%dB", bytes)
+	}
+}

@@ -1,0 +1,245 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/collective/schedule"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// wires are peers without nodes: a channel between any two ranks.
+type wires struct {
+	ranks int
+	lines []chan []byte // by from*ranks+to; room for what a test sends
+	spoil func(body []byte) []byte
+}
+
+func newWires(ranks int) *wires {
+	w := &wires{ranks: ranks, lines: make([]chan []byte, ranks*ranks)}
+	for i := range w.lines {
+		w.lines[i] = make(chan []byte, 64)
+	}
+	return w
+}
+
+type wireEnd struct {
+	*wires
+
+	rank int
+}
+
+func (w wireEnd) send(ctx context.Context, to, _ int, body []byte) error {
+	if w.spoil != nil {
+		body = w.spoil(body)
+	}
+	select {
+	case w.lines[w.rank*w.ranks+to] <- body:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (w wireEnd) recv(ctx context.Context, from, _ int) ([]byte, error) {
+	select {
+	case body := <-w.lines[from*w.ranks+w.rank]:
+		return body[descriptorSize:], nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// runAll runs one schedule at all ranks, over bytes that are added modulo 256.
+func runAll(t *testing.T, w *wires, bufs [][]byte, plan func(rank int) schedule.Schedule) []error {
+	t.Helper()
+	errs := make([]error, w.ranks)
+	var wg sync.WaitGroup
+	for rank := range w.ranks {
+		wg.Go(func() {
+			x := execution{
+				peers: wireEnd{w, rank},
+				head:  make([]byte, descriptorSize),
+				buf:   buffer{bytes: bufs[rank], size: 1, count: len(bufs[rank])},
+				add: func(dst, src []byte) {
+					for i := range dst {
+						dst[i] += src[i]
+					}
+				},
+			}
+			errs[rank] = x.run(t.Context(), plan(rank))
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+func TestTheExecutorRunsSchedulesOverAnyPeers(t *testing.T) {
+	for _, ranks := range []int{1, 2, 3, 5, 8, 13} {
+		for _, length := range []int{0, 1, ranks, 1000, 2*segment + 77} {
+			want := make([]byte, length)
+			for i := range want {
+				for rank := range ranks {
+					want[i] += byte(i*7 + rank)
+				}
+			}
+			bufs := make([][]byte, ranks)
+			for rank := range bufs {
+				bufs[rank] = make([]byte, length)
+				for i := range bufs[rank] {
+					bufs[rank][i] = byte(i*7 + rank)
+				}
+			}
+			requireAll(t, runAll(t, newWires(ranks), bufs, func(rank int) schedule.Schedule {
+				return schedule.CirculantAllReduce(ranks, rank)
+			}))
+			for rank, got := range bufs {
+				require.True(t, bytes.Equal(want, got), "rank %d of %d, %d bytes", rank, ranks, length)
+			}
+			root := ranks / 2
+			bufs[root] = bytes.Repeat([]byte{9}, length)
+			requireAll(t, runAll(t, newWires(ranks), bufs, func(rank int) schedule.Schedule {
+				return schedule.BinomialBroadcast(ranks, rank, root)
+			}))
+			for rank, got := range bufs {
+				require.True(t, bytes.Equal(bufs[root], got), "rank %d of %d, %d bytes", rank, ranks, length)
+			}
+		}
+	}
+}
+
+func TestTheExecutorRefusesDataOfTheWrongLength(t *testing.T) {
+	for name, spoil := range map[string]func([]byte) []byte{
+		"short": func(b []byte) []byte { return b[:len(b)-1] },
+		"long":  func(b []byte) []byte { return append(b, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWires(2)
+			w.spoil = spoil
+			bufs := [][]byte{make([]byte, 10), make([]byte, 10)}
+			for _, err := range runAll(t, w, bufs, func(rank int) schedule.Schedule { return schedule.CirculantAllReduce(2, rank) }) {
+				require.ErrorIs(t, err, wire.ErrFrame)
+			}
+		})
+	}
+}
+
+func TestBlocksCoverABufferEvenly(t *testing.T) {
+	for _, count := range []int{0, 1, 5, 6, 7, 1000} {
+		b := buffer{bytes: make([]byte, 8*count), size: 8, count: count, blocks: 6}
+		total := 0
+		for i := range b.blocks {
+			n := len(b.block(i))
+			assert.Zero(t, n%8)
+			assert.InDelta(t, count/6*8+4, n, 4)
+			total += n
+		}
+		assert.Equal(t, len(b.bytes), total)
+	}
+}
+
+func FuzzDescriptor(f *testing.F) {
+	f.Add(descriptor{op: opBroadcast, kind: reflect.Int8, root: 3, count: 1 << 40}.append(nil))
+	f.Add(descriptor{op: opAllReduce, how: Avg, kind: reflect.Float64, count: 7}.append(nil))
+	f.Add(descriptor{op: opBarrier}.append(nil))
+	f.Add([]byte{})
+	f.Add(make([]byte, descriptorSize))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := parseDescriptor(b)
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+			return
+		}
+		require.Equal(t, b[:descriptorSize], d.append(nil))
+		require.NotEmpty(t, d.String())
+	})
+}
+
+func FuzzEnding(f *testing.F) {
+	for _, e := range []ending{
+		{code: codeLost, failed: []int{1, 5, 9}, text: "node 3 is lost"},
+		{code: codeDeadline, text: "too late"},
+		{},
+	} {
+		f.Add(e.append(nil))
+	}
+	f.Add([]byte{})
+	f.Add(binary.AppendUvarint([]byte{byte(codeLost)}, 1<<40))
+	f.Add([]byte{byte(codeLost), 2, 5, 5})
+	f.Add([]byte{0xff, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		const ranks = 10
+		e, err := parseEnding(b, ranks)
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+			return
+		}
+		require.LessOrEqual(t, len(e.failed), ranks)
+		again, err := parseEnding(e.append(nil), ranks)
+		require.NoError(t, err)
+		require.Equal(t, e, again)
+	})
+}
+
+// No frame, whatever its fields, may harm a node: at worst it ends the group that it names.
+func FuzzFrames(f *testing.F) {
+	d := descriptor{op: opBarrier}
+	good := wire.Header{Kind: wire.KindBlock, Group: 1, Epoch: 1, Seq: 1, From: 1, To: 0, Hash: d.hash()}
+	add := func(h wire.Header, body []byte) {
+		h.Length = uint32(len(body))
+		f.Add(append(h.Append(nil), body...))
+	}
+	add(good, d.append(nil))
+	for _, change := range []func(*wire.Header){
+		func(h *wire.Header) { h.Step = stepCredit },
+		func(h *wire.Header) { h.Step = stepOpen },
+		func(h *wire.Header) { h.Step = stepProbe },
+		func(h *wire.Header) { h.Seq = 0 },
+		func(h *wire.Header) { h.Seq = 1 << 63 },
+		func(h *wire.Header) { h.Kind = wire.KindAbort },
+		func(h *wire.Header) { h.From = 1 << 31 },
+	} {
+		h := good
+		change(&h)
+		add(h, nil)
+		add(h, make([]byte, 8))
+		add(h, d.append(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := wire.ParseHeader(b, len(b))
+		if err != nil {
+			return
+		}
+		c := newCluster(t, 3, inMemory)
+		creator, groups := c.group("g", 2, Timeout(100*time.Millisecond)) // a forged frame may hide true ones
+		h.Group = creator.id.Group + h.Group%2
+		frame := wire.Frame{Header: h, Body: b[wire.HeaderSize:]}
+		if h.Kind == wire.KindAbort {
+			c.hub(1).onAbort(2, frame)
+		} else {
+			c.hub(1).onBlock(2, frame)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for _, err := range each(ctx, groups, func(ctx context.Context, g *Group) error {
+			err := Barrier(ctx, g)
+			cancel() // a forged frame may have taken the place of a true one
+			return err
+		}) {
+			if err != nil {
+				require.ErrorIs(t, err, ErrAborted)
+			}
+		}
+	})
+}
