@@ -1,0 +1,65 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package collective lets the members of a group of actors combine and share data among themselves: all-reduce, broadcast and
+// barrier, for any number of members, without a driver in the path. A group is made by one batch call.
+//
+// The driver makes the group, and the actors find it by its name:
+//
+//	g, err := collective.NewGroup(ctx, "dp", handles)
+//	defer g.Close(ctx)
+//
+//	func (t *Trainer) Step(ctx context.Context, in Step) (Loss, error) {
+//		g, err := collective.FromContext(ctx, "dp")
+//		if err != nil {
+//			return Loss{}, err
+//		}
+//		loss := t.backward(in) // fills t.grad
+//		return loss, collective.AllReduce(ctx, g, t.grad, collective.Avg)
+//	}
+//
+// The members of a group must call the same operations in the same order, with the same element type, length, reduction and
+// root. docs/algorithms.md says what each operation does on the wire.
+//
+// # Results
+//
+//  1. After an all-reduce all members have the same bits.
+//  2. Elements are combined in an order that depends on their number and on the size of the group alone, never on who was
+//     first: the same inputs give the same bits in every run.
+//  3. Avg divides the sum once, where it is complete. Sums are kept in the element type: at most ceil(log2 size) roundings
+//     lie between an element and the result of a long all-reduce, and size-1 in a short one.
+//
+// # Concurrency
+//
+// One operation runs on a member at a time; further ones of the same member wait, and run in the order in which they were
+// called if one goroutine called them. Different groups do not wait for each other, also where they share actors, but two
+// groups must not be used by their common members in different orders: that is a deadlock, which ends with the deadline.
+//
+// # Memory
+//
+// A buffer that is handed to an operation is the operation's until it returns, and is then the caller's again; nothing is kept.
+// After an error its contents are of no use, except at the root of a broadcast. A member that is late holds at most 4 MiB
+// from each member that sends to it, which are about twice the logarithm of the group's size; senders wait beyond that.
+//
+// # Failure
+//
+// An operation succeeds or the group's epoch is over: every pending and later operation of every member returns an [*Error],
+// which matches [ErrAborted], names the failed ranks as far as they are known, and unwraps to the reason. The first reason
+// that reaches a member is the one it reports. An epoch ends
+//
+//   - when a node of a member is lost or the actor of a member ends: [ErrMemberLost]. If the actor is killed in an operation,
+//     the reason may be context.Canceled instead;
+//   - when the context of a member's operation ends before the operation does: context.Canceled or
+//     context.DeadlineExceeded. A context without a deadline gets the group's, 30 s unless [Timeout] says otherwise. So
+//     nothing waits for ever for a member that is silent; which of the members was silent is not found out;
+//   - when members called different operations: [ErrMismatch], with the text of both calls. The members notice as soon as one
+//     hears of the other, at the latest a second after they wait for each other. One that does not wait, such as the root
+//     of a broadcast, may notice in its next operation;
+//   - by [Group.Close] or a [NewGroup] of the same name: [ErrClosed], [ErrReplaced].
+//
+// Nodes drop frames of an epoch that is over. An operation may have succeeded at some members and failed at others. Arguments
+// that are wrong in themselves, such as a root that is no rank, are an error of that call alone, which matches [ErrArgument].
+// To go on after a failure, make a group of the members that are left.
+//
+// Test kit: package core/coretest runs actors on nodes of the test's process or in processes of their own.
+package collective
