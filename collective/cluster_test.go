@@ -5,9 +5,9 @@ package collective
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,14 +32,14 @@ type cluster struct {
 type transport func(t testing.TB) (link.Transport, func(mesh.NodeID) string)
 
 func inMemory(testing.TB) (link.Transport, func(mesh.NodeID) string) {
-	return &link.Memory{}, func(id mesh.NodeID) string { return fmt.Sprint(id) }
+	return &link.Memory{}, func(id mesh.NodeID) string { return strconv.FormatUint(uint64(id), 10) }
 }
 
 func overSockets(t testing.TB) (link.Transport, func(mesh.NodeID) string) {
-	dir, err := os.MkdirTemp("", "tc") // t.TempDir is too long for the address of a socket
+	dir, err := os.MkdirTemp("", "tc") //nolint:usetesting // the address of a socket must be shorter
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	return link.Unix{}, func(id mesh.NodeID) string { return filepath.Join(dir, fmt.Sprint(id)) }
+	return link.Unix{}, func(id mesh.NodeID) string { return filepath.Join(dir, strconv.FormatUint(uint64(id), 10)) }
 }
 
 func newCluster(t testing.TB, nodes int, tr transport) *cluster {
@@ -66,7 +66,7 @@ func newCluster(t testing.TB, nodes int, tr transport) *cluster {
 	}
 	driver.OnLost(func(e *mesh.LostError) {
 		for _, n := range c.nodes {
-			n.Mesh.Lost(e.Node, e.Cause)
+			_ = n.Mesh.Lost(e.Node, e.Cause) // it returns what it was given
 		}
 	})
 	return c
@@ -107,9 +107,13 @@ type direct struct {
 
 func (d direct) owner(ctx context.Context) *hub { return hubOf(ctx, d.c.scope(d.members[0]).Node) }
 
-func (d direct) found(ctx context.Context, ch charter) (ticket, error) { return d.owner(ctx).found(ch) }
-func (d direct) open(ctx context.Context, t ticket) error              { return d.owner(ctx).open(ctx, t) }
-func (d direct) close(ctx context.Context, t ticket) error             { return d.owner(ctx).close(ctx, t) }
+func (d direct) found(ctx context.Context, ch charter) (ticket, error) {
+	return d.owner(ctx).found(ch)
+}
+
+func (d direct) open(ctx context.Context, t ticket) error { return d.owner(ctx).open(ctx, t) }
+
+func (d direct) close(ctx context.Context, t ticket) error { return d.owner(ctx).close(ctx, t) }
 
 func (d direct) join(ctx context.Context, ch charter) error {
 	if d.joining != nil {

@@ -71,9 +71,9 @@ func (e *ending) Unwrap() []error {
 	return errs
 }
 
-// append appends the body of an abort frame to dst and returns it.
-func (e *ending) append(dst []byte) []byte {
-	dst = append(dst, byte(e.code))
+// encode returns the body of an abort frame.
+func (e *ending) encode() []byte {
+	dst := []byte{byte(e.code)}
 	dst = binary.AppendUvarint(dst, uint64(len(e.failed)))
 	for _, r := range e.failed {
 		dst = binary.AppendUvarint(dst, uint64(r))

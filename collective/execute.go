@@ -51,12 +51,12 @@ func (b *buffer) walk(t schedule.Transfer) walk {
 	return w
 }
 
-// next calls use for each piece of memory of the next frame and returns the length of them all.
-func (w *walk) next(use func([]byte)) int {
+// next calls use for each piece of memory of the next frame.
+func (w *walk) next(use func([]byte)) {
 	w.frames--
-	n := min(w.left, segment)
-	w.left -= n
-	for todo := n; todo > 0; {
+	todo := min(w.left, segment)
+	w.left -= todo
+	for todo > 0 {
 		if len(w.rest) == 0 {
 			w.rest = w.buf.block((w.blocks.First + w.done*w.blocks.Stride) % w.buf.blocks)
 			w.done++
@@ -66,7 +66,6 @@ func (w *walk) next(use func([]byte)) int {
 		use(w.rest[:m])
 		w.rest, todo = w.rest[m:], todo-m
 	}
-	return n
 }
 
 // peers is what an execution needs of the world. Messages between two ranks keep their order.

@@ -172,7 +172,7 @@ func FuzzEnding(f *testing.F) {
 		{code: codeDeadline, text: "too late"},
 		{},
 	} {
-		f.Add(e.append(nil))
+		f.Add(e.encode())
 	}
 	f.Add([]byte{})
 	f.Add(binary.AppendUvarint([]byte{byte(codeLost)}, 1<<40))
@@ -186,7 +186,7 @@ func FuzzEnding(f *testing.F) {
 			return
 		}
 		require.LessOrEqual(t, len(e.failed), ranks)
-		again, err := parseEnding(e.append(nil), ranks)
+		again, err := parseEnding(e.encode(), ranks)
 		require.NoError(t, err)
 		require.Equal(t, e, again)
 	})

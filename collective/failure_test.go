@@ -290,7 +290,7 @@ func TestFramesOfAnotherEpochAreDropped(t *testing.T) {
 		hd := wire.Header{Kind: wire.KindBlock, Group: groups[0].m.s.id, Epoch: 2, Seq: 1, From: 0, To: 1, Hash: d.hash()}
 		change(&hd)
 		if hd.Kind == wire.KindAbort {
-			h.onAbort(1, wire.Frame{Header: hd, Body: (&ending{text: "stale"}).append(nil)})
+			h.onAbort(1, wire.Frame{Header: hd, Body: (&ending{text: "stale"}).encode()})
 			continue
 		}
 		h.onBlock(1, wire.Frame{Header: hd, Body: d.append(nil)})

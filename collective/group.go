@@ -109,8 +109,8 @@ func (s *session) close(ctx context.Context, by string) error {
 		if node == s.hub.mesh.Self() {
 			continue
 		}
-		var lost *mesh.LostError
-		if err := s.notice(ctx, node, end); err != nil && !errors.As(err, &lost) {
+		err := s.notice(ctx, node, end)
+		if _, lost := errors.AsType[*mesh.LostError](err); err != nil && !lost {
 			errs = append(errs, fmt.Errorf("collective: close group %q: %w", s.name, err))
 		}
 	}

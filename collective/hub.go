@@ -22,7 +22,7 @@ const tellPatience = 10 * time.Second
 // hub is a node's end of all groups: it hands frames to the members of this node and watches for lost nodes.
 type hub struct {
 	mesh  *mesh.Mesh
-	root  context.Context // lives as long as the node; it owns the epochs
+	root  context.Context //nolint:containedctx // lives as long as the node; it owns the epochs
 	wg    sync.WaitGroup  // notices under way; they end with the mesh at the latest
 	stale atomic.Uint64   // frames dropped because their epoch is over or unknown here
 
@@ -42,7 +42,8 @@ type hubKey struct{}
 
 // hubOf returns the node's hub. The first call makes it and takes over the node's block and abort frames.
 func hubOf(ctx context.Context, n *scope.Node) *hub {
-	return n.Value(hubKey{}, func(n *scope.Node) any { return newHub(context.WithoutCancel(ctx), n.Mesh) }).(*hub)
+	h, _ := n.Value(hubKey{}, func(n *scope.Node) any { return newHub(context.WithoutCancel(ctx), n.Mesh) }).(*hub)
+	return h
 }
 
 func newHub(root context.Context, m *mesh.Mesh) *hub {

@@ -302,9 +302,9 @@ func (m *member) post(ctx context.Context, to int, step uint32, body []byte) err
 	}
 	node := m.s.nodeOf(to)
 	err := m.s.hub.mesh.Send(ctx, node, &h, body)
-	var lost *mesh.LostError
+	_, lost := errors.AsType[*mesh.LostError](err)
 	switch {
-	case err == nil, ctx.Err() != nil, errors.As(err, &lost), errors.Is(err, mesh.ErrClosed):
+	case err == nil, ctx.Err() != nil, lost, errors.Is(err, mesh.ErrClosed):
 		return err
 	default: // it cannot be reached, which is as bad as being lost
 		return &ending{code: codeLost, failed: m.s.ranksOn(node), text: fmt.Sprintf("rank %d cannot reach rank %d: %v", m.rank, to, err), cause: err}

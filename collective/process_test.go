@@ -88,8 +88,7 @@ func (m *member) Loop(ctx context.Context, t Task) (Report, error) {
 		Lost:    errors.Is(err, collective.ErrMemberLost),
 		Late:    errors.Is(err, context.DeadlineExceeded),
 	}
-	var e *collective.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*collective.Error](err); ok {
 		r.Failed, r.Seq = e.Failed, e.Seq
 	}
 	return r, nil

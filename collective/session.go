@@ -56,7 +56,7 @@ type session struct {
 	members []uint64
 	nodes   []mesh.NodeID // of the members, each once
 
-	ctx    context.Context // ends with the epoch, which it stands for; its cause is an *ending
+	ctx    context.Context //nolint:containedctx // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
 	opened chan struct{} // closed when all members have joined
 
@@ -154,7 +154,7 @@ func (s *session) abort(end *ending) {
 // notice sends the end of the epoch to one node.
 func (s *session) notice(ctx context.Context, node mesh.NodeID, end *ending) error {
 	h := wire.Header{Kind: wire.KindAbort, Group: s.id, Epoch: s.epoch}
-	return s.hub.mesh.Send(ctx, node, &h, end.append(nil))
+	return s.hub.mesh.Send(ctx, node, &h, end.encode())
 }
 
 // lost is called when a node is gone.
@@ -164,12 +164,10 @@ func (s *session) lost(e *mesh.LostError) {
 
 // endingOf says what the failure err of a member's operation under ctx means for the group.
 func (s *session) endingOf(ctx context.Context, rank int, err error) *ending {
-	var end *ending
-	if errors.As(err, &end) {
+	if end, ok := errors.AsType[*ending](err); ok {
 		return end
 	}
-	var lost *mesh.LostError
-	if errors.As(err, &lost) {
+	if lost, ok := errors.AsType[*mesh.LostError](err); ok {
 		return &ending{code: codeLost, failed: s.ranksOn(lost.Node), text: err.Error(), cause: err}
 	}
 	switch {
