@@ -109,7 +109,8 @@ func (d *driver) alive() int {
 	n := 0
 	for _, pid := range d.nodes {
 		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
-			if fields := strings.Fields(string(stat)); len(fields) > 2 && fields[2] == "Z" {
+			threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // the last of them closes the files
+			if fields := strings.Fields(string(stat)); len(fields) > 2 && fields[2] == "Z" && len(threads) <= 1 {
 				continue // dead, and nobody has reaped it
 			}
 		}

@@ -122,6 +122,14 @@ func (*probe) Sum(_ context.Context, x []float32) (float64, error) {
 	return sum, nil
 }
 
+// SumKept sums what the configuration held, which is the actor's own: it is also written to.
+func (p *probe) SumKept(ctx context.Context, _ core.Void) (float64, error) {
+	if len(p.kept) > 0 {
+		p.kept[0] = 1
+	}
+	return p.Sum(ctx, p.kept)
+}
+
 // Make returns n bytes.
 func (*probe) Make(_ context.Context, n int) ([]byte, error) {
 	b := make([]byte, n)
@@ -273,7 +281,7 @@ var probes = core.Register("probe", newProbe,
 	core.Method((*probe).Meet), core.Method((*probe).Fail), core.Method((*probe).Relay), core.Method((*probe).Panic),
 	core.Method((*probe).Goexit), core.Method((*probe).Block), core.Method((*probe).Stubborn), core.Method((*probe).Counts),
 	core.Method((*probe).Remaining), core.Method((*probe).Write), core.Method((*probe).TakeAny), core.Method((*probe).TakeChan),
-	core.Method((*probe).TakeFunc), core.Method((*probe).TakeRing), core.Method((*probe).Give), core.Method((*probe).GiveRing))
+	core.Method((*probe).TakeFunc), core.Method((*probe).TakeRing), core.Method((*probe).Give), core.Method((*probe).SumKept), core.Method((*probe).GiveRing))
 
 // pinger is what kinds may have in common.
 type pinger interface {
