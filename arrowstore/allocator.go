@@ -79,9 +79,7 @@ func (a *Allocator) Allocate(size int) []byte {
 
 // allocatePart takes memory for a part, which keeps the store in use until it is freed.
 func (s *Store) allocatePart(size int64) ([]byte, error) {
-	s.mu.Lock()
-	blk, err := s.takeLocked(size)
-	s.mu.Unlock()
+	blk, err := s.take(size)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,10 @@ func openDir(path string) (*dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("store directory: %w", err)
 	}
+	return openExistingDir(path)
+}
+
+func openExistingDir(path string) (*dir, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
 		return nil, fmt.Errorf("store directory %s is a symbolic link or a file: %w", path, ErrUnsafe)

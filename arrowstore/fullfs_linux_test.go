@@ -89,3 +89,31 @@ func TestOpenOnAFullFileSystem(t *testing.T) {
 	require.NoError(t, s.Close())
 	assert.Empty(t, files(t, filepath.Join(mount, "store")))
 }
+
+func TestFullSpillDisk(t *testing.T) {
+	mount := t.TempDir()
+	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=2m,mode=0700"); err != nil {
+		t.Skipf("cannot mount a small tmpfs here: %v", err)
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(mount, 0)) })
+	s := openStore(t, storeDir(t), Limit(2<<20), Spill(filepath.Join(mount, "spill")))
+	kept := map[ID]int{}
+	for i := range 10 {
+		o, err := s.Put(content(i)[:900<<10])
+		if err != nil {
+			require.ErrorIs(t, err, ErrNoSpace)
+			require.ErrorContains(t, err, mount)
+			continue
+		}
+		kept[o.ID()] = i
+		o.Release()
+	}
+	assert.GreaterOrEqual(t, len(kept), 3)
+	assert.Less(t, len(kept), 6)
+	for id, i := range kept {
+		o, err := s.Get(id)
+		require.NoError(t, err)
+		requireBuffers(t, [][]byte{content(i)[:900<<10]}, o)
+		o.Release()
+	}
+}

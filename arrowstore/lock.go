@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,26 +37,48 @@ func claim(d *dir) (uint64, *os.File, error) {
 		if num == 0 {
 			continue
 		}
-		f, err := d.create(lockName(num))
-		if errors.Is(err, os.ErrExist) {
-			continue
-		}
+		f, err := tryClaim(d, num)
 		if err != nil {
 			return 0, nil, fmt.Errorf("claim a store number: %w", err)
 		}
-		ok, err := lockLinked(f)
-		if err != nil {
-			return 0, nil, errors.Join(fmt.Errorf("claim a store number: %w", err), f.Close(), d.remove(lockName(num)))
-		}
-		if ok {
+		if f != nil {
 			return num, f, nil
-		}
-		// A sweep looked at the file before it was locked and takes it for dead: leave it that number.
-		if err := f.Close(); err != nil {
-			return 0, nil, fmt.Errorf("claim a store number: %w", err)
 		}
 	}
 	return 0, nil, errors.New("claim a store number: every attempt met a concurrent sweep")
+}
+
+// claimNumber claims a number that was drawn for another directory. A sweep that gets in between removes the lock file at
+// once, so trying again succeeds.
+func claimNumber(d *dir, num uint64) (*os.File, error) {
+	for range 10_000 {
+		f, err := tryClaim(d, num)
+		if f != nil || err != nil {
+			return f, err
+		}
+		runtime.Gosched()
+	}
+	return nil, fmt.Errorf("claim store number %016x: it is in use", num)
+}
+
+// tryClaim makes and locks the lock file of a number. It returns nil when the number is in use, or when a sweep looked at
+// the file before it was locked and takes it for dead.
+func tryClaim(d *dir, num uint64) (*os.File, error) {
+	f, err := d.create(lockName(num))
+	if errors.Is(err, os.ErrExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, noSpace(err)
+	}
+	ok, err := lockLinked(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), d.remove(lockName(num)))
+	}
+	if !ok {
+		return nil, f.Close()
+	}
+	return f, nil
 }
 
 // lockLinked takes the exclusive lock on f and reports whether it got it while the file was still in its directory.

@@ -4,6 +4,7 @@
 package arrowstore
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -13,16 +14,17 @@ import (
 // Object is a handle on one sealed object: a fixed list of buffers that nobody can change. It pins the object: as long
 // as it is not released, its memory stays, whether the object is deleted, its owner closed or its owner dead.
 type Object struct {
-	closed invariants.CloseChecker
-	leak   leakCheck
-	st     *Store
-	peer   *peer   // nil for the store's own objects
-	rec    *record // of the store's own objects
-	id     ID
-	size   int64
-	refs   atomic.Int64
-	one    [1][]byte // backs bufs of the common object
-	bufs   [][]byte
+	closed  invariants.CloseChecker
+	leak    leakCheck
+	st      *Store
+	peer    *peer   // nil for the store's own objects
+	rec     *record // of the store's own objects
+	id      ID
+	size    int64
+	refs    atomic.Int64
+	one     [1][]byte // backs bufs of the common object
+	bufs    [][]byte
+	spilled []byte // mapping of the object's own, if it was read from a spill file
 }
 
 // newObject starts a handle that its caller holds once.
@@ -67,10 +69,45 @@ func (s *Store) get(id ID) (*Object, error) {
 
 func (s *Store) getOwn(id ID) (*Object, error) {
 	r := s.records.find(id.slot)
-	if r == nil || !r.pin(id.gen) {
+	if r == nil || !s.pinOwn(r, id.gen) {
 		return nil, errGone(id)
 	}
+	r.used.Store(s.clock.Load() + 1) // newer than what was made last
 	o := newObject(&Object{st: s, rec: r, id: id})
+	if r.where == onDisk {
+		s.restore(o)
+	}
+	return o.opened()
+}
+
+// handle pins an object of this store as it is, where it is.
+func (s *Store) handle(id ID) (*Object, error) {
+	r := s.records.find(id.slot)
+	if r == nil || !s.pinOwn(r, id.gen) {
+		return nil, errGone(id)
+	}
+	return newObject(&Object{st: s, rec: r, id: id}).opened()
+}
+
+// pinOwn pins a record, waiting while the object is moved.
+func (s *Store) pinOwn(r *record, gen uint32) bool {
+	for {
+		ok, moving := r.pin(gen)
+		if !moving {
+			return ok
+		}
+		s.waitForMove()
+	}
+}
+
+// waitForMove returns when no object is moving: moves are made under the lock.
+func (s *Store) waitForMove() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+}
+
+// opened finds the buffers of a pinned object of this store, or unpins it.
+func (o *Object) opened() (*Object, error) {
 	if err := o.openOwn(); err != nil {
 		o.leak.stop()
 		o.unpin()
@@ -82,10 +119,14 @@ func (s *Store) getOwn(id ID) (*Object, error) {
 // openOwn finds the buffers by the record of a pinned object.
 func (o *Object) openOwn() error {
 	r := o.rec
-	if r.where == nowhere {
+	switch r.where {
+	case nowhere:
 		o.one[0] = []byte{}
 		o.bufs = o.one[:r.buffers]
 		return nil
+	case onDisk:
+		return o.openSpilled()
+	case inSpan, inParts:
 	}
 	g := o.st.space.find(r.span.seg)
 	if r.buffers == 1 {
@@ -118,12 +159,27 @@ func (p *peer) get(id ID) (*Object, error) {
 		segment: sl.segment.Load(), buffers: sl.buffers.Load(),
 		offset: sl.offset.Load(), size: sl.size.Load(),
 	}
-	if err := o.open(at, p.segment); err != nil {
+	if err := p.open(o, at); err != nil {
 		o.leak.stop()
 		p.unpin(id)
 		return nil, fmt.Errorf("object %v: %w", id, err)
 	}
 	return o, nil
+}
+
+func (p *peer) open(o *Object, at place) error {
+	if at.segment&spillBit == 0 || at.size == 0 {
+		return o.open(at, p.segment)
+	}
+	path, err := p.table.getSpillPath()
+	if err != nil {
+		return err
+	}
+	d, err := openExistingDir(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(o.openMapped(at, d, p.number), d.close())
 }
 
 // ID returns the object's id, by which any process on the same directory can Get it.
@@ -172,6 +228,7 @@ func (o *Object) Release() {
 }
 
 func (o *Object) unpin() {
+	o.unmapSpill()
 	if o.peer != nil {
 		o.peer.unpin(o.id)
 		o.peer.leave()

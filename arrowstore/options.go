@@ -17,6 +17,7 @@ type Option interface{ apply(o *options) }
 type options struct {
 	limit   int64
 	segment int64
+	spill   string
 }
 
 type optionFunc func(*options)
@@ -32,6 +33,12 @@ func Limit(bytes int64) Option { return optionFunc(func(o *options) { o.limit = 
 // need it. The default, and what 0 means, is 256 MiB. An object of more than half a segment gets a segment of its own. Small segments return whole
 // files to the system sooner; large ones need fewer mappings in each reader. Values are rounded up to 256 KiB.
 func SegmentSize(bytes int64) Option { return optionFunc(func(o *options) { o.segment = bytes }) }
+
+// Spill names a directory on disk, made with mode 0700 if it is missing, to which the store moves sealed objects that nobody
+// pins when it reaches its limit, least recently used first. Moved objects stay readable: the owner brings them back when
+// it gets them and there is room, others map the file. Objects below 4 KiB are not moved. Several stores can share the
+// directory. By default nothing is moved, and a full store returns ErrNoSpace.
+func Spill(path string) Option { return optionFunc(func(o *options) { o.spill = path }) }
 
 func (o *options) complete(capacity int64) error {
 	if o.limit < 0 {

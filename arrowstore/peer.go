@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -93,23 +94,46 @@ func (p *peer) pin(id ID) error {
 	if !ok {
 		return errGone(id)
 	}
+	const patience = 1 << 12 // moves last microseconds, unless the owner died in one
+	for tries := 1; ; tries++ {
+		moving, err := p.tryPin(sl, id)
+		if !moving {
+			return err
+		}
+		runtime.Gosched()
+		if tries%patience == 0 {
+			if live, err := alive(p.st.dir, p.number); err != nil || !live {
+				return errors.Join(errGone(id), err)
+			}
+		}
+	}
+}
+
+func (p *peer) tryPin(sl *slot, id ID) (moving bool, err error) {
 	for {
 		w := sl.word.Load()
 		if !readable(w, id.gen) || p.table.header().closed.Load() != 0 {
-			return errGone(id)
+			return false, errGone(id)
+		}
+		if w&flagMoving != 0 {
+			return true, nil
 		}
 		if w&flagShared != 0 || sl.word.CompareAndSwap(w, w|flagShared) {
 			break
 		}
 	}
 	if err := p.ledger.add(id.slot, id.gen); err != nil {
-		return err
+		return false, err
 	}
-	if !readable(sl.word.Load(), id.gen) {
-		p.unpin(id)
-		return errGone(id)
+	w := sl.word.Load()
+	if readable(w, id.gen) && w&flagMoving == 0 {
+		return false, nil
 	}
-	return nil
+	p.unpin(id)
+	if !readable(w, id.gen) {
+		return false, errGone(id)
+	}
+	return true, nil
 }
 
 func (p *peer) unpin(id ID) {

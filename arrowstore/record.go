@@ -15,14 +15,16 @@ const recordsPerPage = slotGrain
 const (
 	recordSealed  = 1 << 31
 	recordDeleted = 1 << 30
-	recordPins    = 1<<30 - 1
+	recordMoving  = 1 << 29 // to disk or back: wait for the store's lock
+	recordPins    = 1<<29 - 1
 )
 
 // record is what the owner knows of one of its objects. It is on the heap, so that what others do to the shared slot
 // cannot make the owner free or hand out the wrong memory.
 type record struct {
-	// ref is generation<<32 | recordSealed | recordDeleted | pins of this process.
+	// ref is generation<<32 | recordSealed | recordDeleted | recordMoving | pins of this process.
 	ref     atomic.Uint64
+	used    atomic.Uint32 // value of Store.clock when this process last got it
 	span    span
 	size    int64 // as in slot
 	buffers uint32
@@ -36,6 +38,7 @@ const (
 	nowhere where = iota // an object without memory
 	inSpan
 	inParts // a span and parts that came from the Allocator
+	onDisk  // a spill file, whose number is in span.seg
 )
 
 func (r *record) gen() uint32 { return uint32(r.ref.Load() >> 32) }
@@ -46,18 +49,29 @@ func (r *record) readable(gen uint32) bool {
 	return uint32(v>>32) == gen && v&(recordSealed|recordDeleted) == recordSealed
 }
 
-// pin adds a pin if generation gen is readable.
-func (r *record) pin(gen uint32) bool {
+// pin adds a pin if generation gen is readable. It reports moving when the caller has to try again.
+func (r *record) pin(gen uint32) (ok, moving bool) {
 	for {
 		v := r.ref.Load()
 		if uint32(v>>32) != gen || v&(recordSealed|recordDeleted) != recordSealed || v&recordPins == recordPins {
-			return false
+			return false, false
+		}
+		if v&recordMoving != 0 {
+			return false, true
 		}
 		if r.ref.CompareAndSwap(v, v+1) {
-			return true
+			return true, false
 		}
 	}
 }
+
+// startMove bars new pins if there is one pin, the caller's, and no deletion.
+func (r *record) startMove() bool {
+	v := r.ref.Load()
+	return v&(recordSealed|recordDeleted|recordPins) == recordSealed|1 && r.ref.CompareAndSwap(v, v|recordMoving)
+}
+
+func (r *record) endMove() { r.ref.And(^uint64(recordMoving)) }
 
 // unpin drops a pin and reports whether it was the last one of a deleted object.
 func (r *record) unpin() bool {

@@ -195,8 +195,10 @@ func (s *space) fail(b block) {
 		s.backed -= chunkSize
 		s.idle -= chunkSize // give counts the chunk as idle
 	}
-	// Where holes cannot be punched the file keeps what was written, and the next to back the range finds it there.
-	_ = punch(b.seg.file, b.coldFrom, b.coldTo-b.coldFrom)
+	if b.coldTo > 0 {
+		// Where holes cannot be punched the file keeps what was written, and the next to back the range finds it there.
+		_ = punch(b.seg.file, b.coldFrom, b.coldTo-b.coldFrom)
+	}
 	s.give(b.span)
 }
 

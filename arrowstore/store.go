@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // Store is one process's door to a directory of shared objects: it owns the objects it creates and reads those of all
@@ -20,7 +21,9 @@ type Store struct {
 	table   *table
 	records records
 	space   *space
-	gate    gate // every operation, and every Object and Writer until released, is a user
+	spill   spiller
+	clock   atomic.Uint32 // counts objects made; the measure of age for spilling
+	gate    gate          // every operation, and every Object and Writer until released, is a user
 
 	mu struct {
 		sync.Mutex
@@ -80,6 +83,9 @@ func (s *Store) setUp(opts []Option) error {
 	}
 	s.mu.zombies = map[uint32]struct{}{}
 	s.space = newSpace(s.dir, s.number, o)
+	if err := s.setUpSpill(o.spill); err != nil {
+		return err
+	}
 	s.space.mapped = func(g *segment) { s.views.add(g.ro) }
 	s.space.unmapped = func(g *segment) { s.views.remove(g.ro) }
 	return nil
@@ -98,7 +104,7 @@ func (s *Store) Close() error {
 	}
 	s.table.header().closed.Store(1)
 	s.mu.Lock()
-	err := errors.Join(s.dir.remove(metaName(s.number)), s.space.removeFiles())
+	err := errors.Join(s.dir.remove(metaName(s.number)), s.space.removeFiles(), s.removeSpilledLocked())
 	s.mu.Unlock()
 	if empty {
 		err = errors.Join(err, s.finish())
@@ -125,6 +131,7 @@ func (s *Store) finish() error {
 	if s.table != nil {
 		errs = append(errs, s.table.close(), s.dir.remove(metaName(s.number)))
 	}
+	errs = append(errs, s.spill.close(s.number))
 	if s.lock != nil {
 		errs = append(errs, s.dir.remove(lockName(s.number)), s.lock.Close())
 	}
@@ -142,14 +149,13 @@ func (s *Store) Delete(id ID) error {
 	if id.store != s.number {
 		return fmt.Errorf("delete object %v from store %016x: %w", id, s.number, ErrNotOwner)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	r := s.records.find(id.slot)
 	if r == nil || !r.markDeleted(id.gen) {
 		return errGone(id)
 	}
-	word := &s.table.slot(id.slot).word
-	old := word.Or(flagDeleted)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	old := s.table.slot(id.slot).word.Or(flagDeleted)
 	s.reclaimLocked()
 	if r.ref.Load()&recordPins == 0 && (old&flagShared == 0 || !s.pinners.hold(s, id.slot, id.gen)) {
 		s.freeLocked(id.slot, r)
@@ -231,13 +237,23 @@ func (s *Store) tryFreeLocked(slot uint32) {
 // freeLocked gives memory and slot of an object back. Nothing may refer to it.
 func (s *Store) freeLocked(slot uint32, r *record) {
 	s.table.slot(slot).word.Store(uint64(r.gen()) << 32)
-	if r.where != nowhere {
-		s.space.give(r.span)
-	}
-	if r.where == inParts {
-		s.mu.parts.detach(s.space, slot)
-	}
+	s.freeMemoryLocked(slot, r)
 	s.records.give(slot, r)
+}
+
+// freeMemoryLocked gives the memory of an object back, or its file.
+func (s *Store) freeMemoryLocked(slot uint32, r *record) {
+	switch r.where {
+	case nowhere:
+	case inParts:
+		s.mu.parts.detach(s.space, slot)
+		s.space.give(r.span)
+	case inSpan:
+		s.space.give(r.span)
+	case onDisk:
+		// A file that cannot be removed now goes when the directory is next swept.
+		_ = s.dropSpilledLocked(r)
+	}
 }
 
 // Reap lets go of what belongs to processes that died: their pins on this store's objects, and the mappings of their
@@ -272,8 +288,10 @@ type Stats struct {
 	Used     int64 // memory of Objects, rounded up to the allocator's sizes
 	Held     int64 // memory taken from the system, at most Limit
 	Limit    int64
-	Segments int // files of this store
-	Peers    int // other stores whose objects this one has read
+	Segments int   // files of this store
+	Spilled  int   // of Objects, those moved to disk
+	OnDisk   int64 // size of their files
+	Peers    int   // other stores whose objects this one has read
 }
 
 // Stats returns current figures; those of a closed store are zero.
@@ -292,6 +310,8 @@ func (s *Store) Stats() Stats {
 		Held:     s.space.backed,
 		Limit:    s.space.limit,
 		Segments: s.space.count,
+		Spilled:  s.spill.objects,
+		OnDisk:   s.spill.bytes,
 		Peers:    s.peers.count(),
 	}
 }

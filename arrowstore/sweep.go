@@ -95,7 +95,7 @@ func parseName(name string) ([]uint64, bool) {
 	switch ext {
 	case "lock", "meta":
 		return []uint64{owner}, !pair
-	case "seg":
+	case "seg", "spill":
 		_, ok := parseHex(second, 8)
 		return []uint64{owner}, pair && ok
 	case "pins":

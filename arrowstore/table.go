@@ -22,6 +22,8 @@ const (
 	wordBits     = 6 * (^uint(0) >> 63)
 	maxSlots     = 1 << (18 + wordBits) // 16 Mi objects per store, 256 Ki on 32-bit systems
 
+	maxPath = 3072 // bytes of the name of a spill directory
+
 	maxBuffers = 1 << 20
 	maxObject  = 1 << 37
 )
@@ -43,6 +45,9 @@ type tableHeader struct {
 
 	released atomic.Uint32 // counts last pins of deleted objects that went, so that the owner looks for memory to reuse
 	_        [60]byte
+
+	spillLen  atomic.Uint32 // length of spillPath, 0 without a spill directory
+	spillPath [maxPath]byte
 }
 
 // State of an object, the low half of a slot's word; the high half is the generation.
@@ -50,6 +55,7 @@ const (
 	flagSealed  = 1 << 0 // readable
 	flagDeleted = 1 << 1 // the owner dropped its reference; no new pins
 	flagShared  = 1 << 2 // another process pinned it at some time: ledgers must be searched before memory is reused
+	flagMoving  = 1 << 3 // the owner is changing where it is: try again
 )
 
 // slot is the shared description of one object. Only word is ever written by others than the owner, and they only add
@@ -138,6 +144,25 @@ func mapTable(f *os.File, store uint64) (*table, error) {
 }
 
 func (t *table) header() *tableHeader { return (*tableHeader)(unsafe.Pointer(&t.mem[0])) }
+
+func (t *table) setSpillPath(path string) error {
+	h := t.header()
+	if len(path) > len(h.spillPath) {
+		return fmt.Errorf("spill directory with a name of %d bytes: %w", len(path), ErrTooLarge)
+	}
+	copy(h.spillPath[:], path)
+	h.spillLen.Store(uint32(len(path)))
+	return nil
+}
+
+func (t *table) getSpillPath() (string, error) {
+	h := t.header()
+	n := h.spillLen.Load()
+	if n == 0 || int(n) > len(h.spillPath) {
+		return "", fmt.Errorf("spill directory with a name of %d bytes: %w", n, ErrCorrupt)
+	}
+	return string(h.spillPath[:n]), nil
+}
 
 // slot returns slot i, which must be below maxSlots and backed.
 func (t *table) slot(i uint32) *slot {

@@ -45,8 +45,8 @@ func (s *Store) put(buffers [][]byte, list []*part) (*Object, error) {
 	if list != nil {
 		s.mu.Lock()
 		s.mu.parts.attach(d.slot, list)
-		s.mu.Unlock()
 		d.rec.where = inParts
+		s.mu.Unlock()
 	}
 	if err := s.copyIn(&d, buffers, list, size); err != nil {
 		s.drop(d)
@@ -97,15 +97,15 @@ func (b *block) write(p []byte, off int64) error {
 
 // begin takes a slot and memory for an object of the given size.
 func (s *Store) begin(size int64) (draft, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var d draft
 	var err error
 	if size > 0 {
-		if d.block, err = s.takeLocked(size); err != nil {
+		if d.block, err = s.take(size); err != nil {
 			return draft{}, err
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if d.slot, d.rec, err = s.records.take(s.table); err != nil {
 		if size > 0 {
 			s.space.fail(d.block)
@@ -155,6 +155,7 @@ func (s *Store) seal(d draft, buffers int, size int64) (*Object, error) {
 	}
 	sl.buffers.Store(r.buffers)
 	sl.size.Store(uint64(r.size))
+	r.used.Store(s.clock.Add(1))
 	gen := r.gen()
 	sl.word.Store(uint64(gen)<<32 | flagSealed)
 	r.ref.Store(uint64(gen)<<32 | recordSealed | 1)
