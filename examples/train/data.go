@@ -45,11 +45,7 @@ var dataset = sync.OnceValues(func() ([]Digit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("digits.csv.gz: %w", err)
 	}
-	digits, err := parseDigits(text, trainLines+testLines)
-	if err != nil {
-		return nil, fmt.Errorf("digits.csv.gz: %w", err)
-	}
-	return digits, nil
+	return parseDigits(text, trainLines+testLines)
 })
 
 // parseDigits reads n lines, and wants no more than n.
@@ -58,14 +54,14 @@ func parseDigits(r io.Reader, n int) ([]Digit, error) {
 	lines := bufio.NewScanner(r) // refuses lines over 64 KiB
 	for i := range digits {
 		if !lines.Scan() {
-			return nil, fmt.Errorf("line %d of %d, column 1: %w", i+1, n, cmp.Or(lines.Err(), io.ErrUnexpectedEOF))
+			return nil, fmt.Errorf("digits: line %d of %d, column 1: %w", i+1, n, cmp.Or(lines.Err(), io.ErrUnexpectedEOF))
 		}
 		if err := digits[i].parse(lines.Text()); err != nil {
-			return nil, fmt.Errorf("line %d, %w", i+1, err)
+			return nil, fmt.Errorf("digits: line %d, %w", i+1, err)
 		}
 	}
 	if lines.Scan() {
-		return nil, fmt.Errorf("line %d, column 1: the file has more than %d lines", n+1, n)
+		return nil, fmt.Errorf("digits: line %d, column 1: the file has more than %d lines", n+1, n)
 	}
 	return digits, lines.Err()
 }

@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	hidden     = 64 // units
-	layer1     = hidden * (pixels + 1)
-	layer2     = classes * (hidden + 1)
-	tinyChance = 1e-30 // what a loss takes for a probability that was rounded to 0
+	hidden = 64 // units
+	layer1 = hidden * (pixels + 1)
+	layer2 = classes * (hidden + 1)
 )
 
 // Params is a number for each weight of the network: the weights themselves, or their gradient. Flat holds them in one
@@ -115,14 +114,14 @@ func addScaled(sum []float32, scale float32, x []float32) {
 	}
 }
 
-// Score is how well a network did on some digits: on how many of them its first choice was right, and the sum of losses.
+// Score is how well a network did on some digits: on how many its first choice was right, and the sum of the losses.
 type Score struct {
 	Digits, Right int
 	Loss          float64
 }
 
 func scoreOf(d *Digit, p [classes]float32) Score {
-	s := Score{Digits: 1, Loss: -math.Log(max(float64(p[d.Label]), tinyChance))}
+	s := Score{Digits: 1, Loss: -math.Log(float64(max(p[d.Label], math.SmallestNonzeroFloat32)))} // finite where p was rounded to 0
 	if p[d.Label] == slices.Max(p[:]) {
 		s.Right = 1
 	}
