@@ -5,13 +5,19 @@ package arrowstore
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -105,7 +111,9 @@ func (c *child) try(format string, args ...any) string {
 
 func (c *child) kill() {
 	c.t.Helper()
-	require.NoError(c.t, c.cmd.Process.Kill())
+	if err := c.cmd.Process.Kill(); !errors.Is(err, os.ErrProcessDone) {
+		require.NoError(c.t, err)
+	}
 	c.stop()
 }
 
@@ -134,10 +142,17 @@ func parseText(s string) (ID, error) {
 
 // runChild is the other process: it executes commands until its input ends.
 func runChild(role, dir string) int {
-	s, err := Open(dir, Limit(256<<20), SegmentSize(8<<20))
+	opts := []Option{Limit(256 << 20), SegmentSize(8 << 20)}
+	if role == "spiller" {
+		opts = []Option{Limit(2 << 20), SegmentSize(1 << 20), Spill(dir + "-spill")}
+	}
+	s, err := Open(dir, opts...)
 	if err != nil {
 		fmt.Println("error", err)
 		return 1
+	}
+	if role == "churner" {
+		return churn(s)
 	}
 	held := map[ID]*Object{}
 	lines := bufio.NewScanner(os.Stdin)
@@ -158,6 +173,58 @@ func runChild(role, dir string) int {
 	return 0
 }
 
+// seeded returns contents that anybody can make again, of one buffer or more.
+func seeded(seed uint64, size int) [][]byte {
+	rng := rand.New(rand.NewPCG(seed, uint64(size)))
+	b := make([]byte, size)
+	for i := 0; i+8 <= size; i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], rng.Uint64())
+	}
+	n := int(seed % 4)
+	buffers := [][]byte{b[:size/(n+1)]}
+	for i := range n {
+		buffers = append(buffers, b[size*(i+1)/(n+1):size*(i+2)/(n+1)])
+	}
+	return buffers
+}
+
+func sameBuffers(want [][]byte, o *Object) bool {
+	if len(want) != o.Len() {
+		return false
+	}
+	for i, b := range want {
+		if !bytes.Equal(b, o.Buffer(i)) {
+			return false
+		}
+	}
+	return true
+}
+
+// churn makes and deletes objects for ever and prints the ids, each with what it needs to be checked.
+func churn(s *Store) int {
+	rng := rand.New(rand.NewPCG(uint64(os.Getpid()), 6))
+	var live []*Object
+	for {
+		seed, size := rng.Uint64(), rng.IntN(1<<(3+rng.IntN(17)))
+		o, err := s.Put(seeded(seed, size)...)
+		if err != nil {
+			return 1
+		}
+		fmt.Println(idText(o.ID()), seed, size)
+		live = append(live, o)
+		for len(live) > 20 {
+			i := rng.IntN(len(live))
+			live[i].Release()
+			if rng.IntN(2) == 0 {
+				if err := s.Delete(live[i].ID()); err != nil {
+					return 1
+				}
+			}
+			live = slices.Delete(live, i, i+1)
+		}
+	}
+}
+
 func childStep(s *Store, held map[ID]*Object, words []string) (string, error) {
 	switch words[0] {
 	case "put": // put text: creates and holds an object
@@ -171,6 +238,16 @@ func childStep(s *Store, held map[ID]*Object, words []string) (string, error) {
 		return fmt.Sprintf("%+v", s.Stats()), nil
 	case "reap":
 		return "ok", s.Reap()
+	case "objects": // objects: how many there are when what can be reaped is
+		return strconv.Itoa(s.Stats().Objects), s.Reap()
+	case "make": // make seed size: creates an object
+		seed, size := seedAndSize(words[1:])
+		o, err := s.Put(seeded(seed, size)...)
+		if err != nil {
+			return "", err
+		}
+		o.Release()
+		return idText(o.ID()), nil
 	}
 	id, err := parseText(words[1])
 	if err != nil {
@@ -187,6 +264,34 @@ func childStep(s *Store, held map[ID]*Object, words []string) (string, error) {
 		}
 		held[id] = o
 		return string(o.Buffer(0)), nil
+	case "hold": // hold id seed size: pins an object once more and checks it
+		o, err := s.Get(id)
+		if err != nil {
+			return "", err
+		}
+		if old := held[id]; old != nil {
+			old.Release()
+		}
+		held[id] = o
+		fallthrough
+	case "check": // check id seed size: checks a held object
+		seed, size := seedAndSize(words[2:])
+		if !sameBuffers(seeded(seed, size), held[id]) {
+			return "", fmt.Errorf("object %v is not what was put", id)
+		}
+		return "ok", nil
+	case "spin": // spin id...: pins and releases objects for ever
+		for {
+			for _, w := range words[1:] {
+				id, err := parseText(w)
+				if err != nil {
+					return "", err
+				}
+				if o, err := s.Get(id); err == nil {
+					o.Release()
+				}
+			}
+		}
 	case "read": // read id: returns the first buffer of a held object
 		return string(held[id].Buffer(0)), nil
 	case "release":
@@ -197,4 +302,10 @@ func childStep(s *Store, held map[ID]*Object, words []string) (string, error) {
 		return "ok", s.Delete(id)
 	}
 	return "", fmt.Errorf("unknown command %q", words[0])
+}
+
+func seedAndSize(words []string) (uint64, int) {
+	seed, _ := strconv.ParseUint(words[0], 10, 64) // the parent wrote them
+	size, _ := strconv.Atoi(words[1])
+	return seed, size
 }

@@ -145,7 +145,7 @@ func (s *Store) spillOne(v victim) (bool, error) {
 	slot, r := v.slot, s.records.find(v.slot)
 	o, err := s.handle(ID{store: s.number, slot: slot, gen: v.gen})
 	if err != nil {
-		return false, nil //nolint:nilerr // deleted meanwhile: not there to be spilled
+		return false, nil // deleted meanwhile, so there is nothing to move
 	}
 	defer func() {
 		o.leak.stop()
