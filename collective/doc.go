@@ -51,9 +51,9 @@
 //     the reason may be context.Canceled instead;
 //   - when the context of a member's operation ends before the operation does: context.Canceled or
 //     context.DeadlineExceeded. A context without a deadline gets the group's, 30 s unless [Timeout] says otherwise. So
-//     nothing waits for ever for a member that is silent; which of the members was silent is not found out;
+//     nothing waits for ever for a member that is silent, and the error names a member that all waited for, if it was found;
 //   - when members called different operations: [ErrMismatch], with the text of both calls. The members notice as soon as one
-//     hears of the other, at the latest a second after they wait for each other. One that does not wait, such as the root
+//     hears of the other, at the latest some tenths of a second after they wait for each other. One that does not wait, such as the root
 //     of a broadcast, may notice in its next operation;
 //   - by [Group.Close] or a [NewGroup] of the same name: [ErrClosed], [ErrReplaced].
 //

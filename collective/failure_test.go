@@ -258,8 +258,9 @@ func TestASilentMemberMeetsTheDeadline(t *testing.T) {
 						return Barrier(ctx, g)
 					})
 					for rank, err := range errs {
-						requireAborted(t, err, rank, context.DeadlineExceeded, nil)
+						requireAborted(t, err, rank, context.DeadlineExceeded, []int{silent})
 						require.ErrorContains(t, err, "waited for rank", "rank %d", rank)
+						require.ErrorContains(t, err, "rank 3 has not called it", "rank %d", rank)
 					}
 					require.Equal(t, tc.want, time.Since(start))
 				})

@@ -26,12 +26,9 @@ const window = 4 << 20
 const (
 	stepCredit = math.MaxUint32 - iota // body: how many bytes the sender of the frame has taken so far from its receiver
 	stepOpen                           // from the owner: all members have joined
-	stepProbe                          // body: the descriptor of an operation in which its sender waits for its receiver
+	stepProbe                          // body: the descriptor of an operation in which the sender waits
+	stepAnswer                         // to a probe; body: the rank that the sender waits for, itself if it has not begun, or nobody
 )
-
-// probeAfter is how long a member waits for another before it says so, and how often. What the two called is compared then,
-// which matters where a mismatch makes all wait and nobody send.
-const probeAfter = time.Second
 
 // remembered is how many of the last operations a member can name, for comparison with what others called.
 const remembered = 16
@@ -62,7 +59,8 @@ type member struct {
 		seq     uint64 // of the operation that began last
 		running bool
 		calls   [remembered]call // by number of the operation, modulo the length
-		awaits  int              // rank that the operation waits for, or -1
+		awaits  int              // rank that the operation waits for, to receive or to send, or -1
+		chase   chase
 	}
 }
 
@@ -147,6 +145,12 @@ func mismatch(format string, args ...any) *ending {
 func (m *member) deliver(from int, local bool, f wire.Frame) *ending {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	switch f.Step {
+	case stepProbe:
+		return m.probedLocked(from, f)
+	case stepAnswer:
+		return m.answeredLocked(from, f)
+	}
 	e := m.edgeLocked(from)
 	switch f.Step {
 	case stepCredit:
@@ -154,8 +158,6 @@ func (m *member) deliver(from int, local bool, f wire.Frame) *ending {
 			return &ending{code: codeOther, text: fmt.Sprintf("rank %d: malformed credit of rank %d", m.rank, from)}
 		}
 		e.granted = min(e.sent, max(e.granted, binary.LittleEndian.Uint64(f.Body)))
-	case stepProbe:
-		return m.checkLocked(from, f)
 	default:
 		if end := m.queueLocked(from, local, e, f); end != nil {
 			return end
@@ -202,7 +204,15 @@ func (m *member) send(ctx context.Context, to, round int, body []byte) error {
 	}); err != nil {
 		return err
 	}
-	return m.post(ctx, to, uint32(round), body)
+	begin := time.Now()
+	err := m.post(ctx, to, m.mark(uint32(round)), body) // may wait for a connection, or room in it
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.awaits = -1
+	if err != nil && time.Since(begin) > probeAfter {
+		m.mu.chase = chase{seq: m.mu.seq, asked: -1, suspect: to} // its node does not read
+	}
+	return err
 }
 
 // recv implements peers.
@@ -216,6 +226,7 @@ func (m *member) recv(ctx context.Context, from, round int) ([]byte, error) {
 		if e.queue[0].Seq > m.mu.seq {
 			return false, true // it has left this operation, or never was in it
 		}
+		m.mu.awaits = -1
 		f = e.queue[0]
 		e.queue[0] = wire.Frame{}
 		e.queue = e.queue[1:]
@@ -233,7 +244,7 @@ func (m *member) recv(ctx context.Context, from, round int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: rank %d is in round %d, want round %d", wire.ErrFrame, from, f.Step, round)
 	}
 	if credit != nil {
-		if err := m.post(ctx, from, stepCredit, credit); err != nil {
+		if err := m.post(ctx, from, m.mark(stepCredit), credit); err != nil {
 			return nil, err
 		}
 	}
@@ -243,45 +254,37 @@ func (m *member) recv(ctx context.Context, from, round int) ([]byte, error) {
 // await calls take, with the edge to a rank locked, whenever something came from that rank, until it is done. A stray frame is
 // a reason to ask at once what the other called.
 func (m *member) await(ctx context.Context, rank, round int, take func(*edge) (done, stray bool)) error {
-	var probe *time.Timer
-	probed := false
+	var timer *time.Timer
+	pause, strays := probeAfter, 0
 	for {
 		m.mu.Lock()
-		done, stray := take(m.edgeLocked(rank))
 		m.mu.awaits = rank
-		if done {
-			m.mu.awaits = -1
-		}
+		done, stray := take(m.edgeLocked(rank))
 		m.mu.Unlock()
 		if done {
 			return nil
 		}
-		if probe == nil {
-			probe = time.NewTimer(probeAfter)
-			defer probe.Stop()
+		if timer == nil {
+			timer = time.NewTimer(pause)
+			defer timer.Stop()
 		}
-		if stray && !probed {
-			probed = true
-			probe.Reset(0)
+		if stray {
+			if strays++; strays == 1 {
+				timer.Reset(0)
+			}
 		}
 		select {
 		case <-m.wake:
-		case <-probe.C:
-			if err := m.post(ctx, rank, stepProbe, m.current().append(nil)); err != nil {
+		case <-timer.C:
+			if err := m.probe(ctx, rank); err != nil {
 				return err
 			}
-			probe.Reset(probeAfter)
+			pause = min(2*pause, probeEvery)
+			timer.Reset(pause)
 		case <-ctx.Done():
 			return fmt.Errorf("waited for rank %d in round %d: %w", rank, round, stopped(ctx))
 		}
 	}
-}
-
-// current returns the operation that runs.
-func (m *member) current() call {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.mu.calls[m.mu.seq%remembered]
 }
 
 // stopped returns why a context is done, in a form that matches the context's error whatever its cause.
@@ -293,11 +296,22 @@ func stopped(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
+// mark is what tells the frames of a member apart.
+type mark struct {
+	step uint32
+	seq  uint64
+	hash uint32
+}
+
+// mark makes the mark of a frame of the operation that runs, which calls it.
+func (m *member) mark(step uint32) mark {
+	return mark{step, m.mu.seq, m.mu.calls[m.mu.seq%remembered].hash} // written by this operation alone, when it began
+}
+
 // post sends one frame to another member.
-func (m *member) post(ctx context.Context, to int, step uint32, body []byte) error {
+func (m *member) post(ctx context.Context, to int, k mark, body []byte) error {
 	h := wire.Header{
-		Kind: wire.KindBlock, Step: step,
-		Seq: m.mu.seq, Hash: m.mu.calls[m.mu.seq%remembered].hash, // written by this operation alone
+		Kind: wire.KindBlock, Step: k.step, Seq: k.seq, Hash: k.hash,
 		Group: m.s.id, Epoch: m.s.epoch, From: uint32(m.rank), To: uint32(to),
 	}
 	node := m.s.nodeOf(to)

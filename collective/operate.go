@@ -114,7 +114,7 @@ func (g *Group) operate(ctx context.Context, d descriptor, do func(context.Conte
 	}
 	if err != nil {
 		// Whatever it was: this member does not take part, and the others would wait for it in vain.
-		s.abort(s.endingOf(ctx, m.rank, err))
+		s.abort(m.endingOf(ctx, err))
 		return s.failure(m.rank, seq, d)
 	}
 	return nil

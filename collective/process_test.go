@@ -274,6 +274,9 @@ func TestAStoppedNodeMeetsTheDeadline(t *testing.T) {
 		r, err := refs.At(rank).Get(t.Context())
 		require.NoError(t, err)
 		assert.True(t, r.Aborted && r.Late, r.Text)
+		if assert.Len(t, r.Failed, 1, r.Text) {
+			assert.Equal(t, uint32(3), actors[r.Failed[0]].Node(), r.Text)
+		}
 	}
 	assert.Less(t, time.Since(stopped), timeout+5*time.Second)
 	refs.Cancel()

@@ -162,8 +162,9 @@ func (s *session) lost(e *mesh.LostError) {
 	s.abort(&ending{code: codeLost, failed: s.ranksOn(e.Node), text: e.Error(), cause: e})
 }
 
-// endingOf says what the failure err of a member's operation under ctx means for the group.
-func (s *session) endingOf(ctx context.Context, rank int, err error) *ending {
+// endingOf says what the failure err of the member's operation under ctx means for the group.
+func (m *member) endingOf(ctx context.Context, err error) *ending {
+	s, rank := m.s, m.rank
 	if end, ok := errors.AsType[*ending](err); ok {
 		return end
 	}
@@ -172,8 +173,8 @@ func (s *session) endingOf(ctx context.Context, rank int, err error) *ending {
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		// Whom the awaited rank itself waits for is not known here, so that nobody is named as failed.
-		return &ending{code: codeDeadline, text: fmt.Sprintf("rank %d: %v", rank, err), cause: err}
+		failed, why := m.blame()
+		return &ending{code: codeDeadline, failed: failed, text: fmt.Sprintf("rank %d: %v%s", rank, err, why), cause: err}
 	case ctx.Err() != nil:
 		return &ending{code: codeCanceled, failed: []int{rank}, text: fmt.Sprintf("rank %d gave up: %v", rank, err), cause: err}
 	case errors.Is(err, mesh.ErrClosed):
