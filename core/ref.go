@@ -41,11 +41,35 @@ type object struct {
 	viewed atomic.Bool // a view was handed out, so only Release may free it
 }
 
-func newObject(sys *System, obj *arrowstore.Object) *object {
-	return &object{sys: sys, obj: obj, hold: newHold(func() {
+// newObject makes the store's object one that ends with the system at the latest.
+func newObject(sys *System, obj *arrowstore.Object) (*object, error) {
+	o := &object{sys: sys, obj: obj}
+	o.hold = newHold(func() {
+		sys.puts.Lock()
+		delete(sys.puts.open, o)
+		sys.puts.Unlock()
 		sys.drop(obj)
 		obj.Release()
-	})}
+	})
+	sys.puts.Lock()
+	closed := sys.puts.closed
+	if !closed {
+		sys.puts.open[o] = struct{}{}
+	}
+	sys.puts.Unlock()
+	if closed {
+		o.hold.release()
+		return nil, ErrClosed
+	}
+	return o, nil
+}
+
+// gone is why the object can be had no longer.
+func (o *object) gone() error {
+	if err := o.sys.err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: the reference was released", ErrObjectLost)
 }
 
 // RefAt returns slot i of a submission as a Ref. T must be the result type of the method; otherwise Get fails with ErrDecode.
@@ -92,7 +116,11 @@ func Put[T any](ctx context.Context, sys *System, v T) (*Ref[T], error) {
 	if err != nil {
 		return nil, fmt.Errorf("put: %w", err)
 	}
-	r := &Ref[T]{put: newObject(sys, obj)}
+	o, err := newObject(sys, obj)
+	if err != nil {
+		return nil, fmt.Errorf("put: %w", err)
+	}
+	r := &Ref[T]{put: o}
 	runtime.AddCleanup(r, func(o *object) {
 		if !o.viewed.Load() {
 			o.hold.release()
@@ -208,9 +236,10 @@ func (r *Ref[T]) unsubscribe(w *waiter) {
 
 func (r *Ref[T]) view() (T, error) {
 	var zero T
-	if r.put.hold.released.Load() {
-		return zero, fmt.Errorf("%w: the reference was released", ErrObjectLost)
+	if !r.put.hold.retain() {
+		return zero, r.put.gone()
 	}
+	defer r.put.hold.done()
 	r.put.viewed.Store(true)
 	v, err := objectValue(r.put.obj)
 	if err != nil {
@@ -234,7 +263,7 @@ func (r *Ref[T]) argument(ctx context.Context, share int) (argument, error) {
 	}
 	if r.put != nil {
 		if !r.put.hold.retain() {
-			return argument{}, fmt.Errorf("%w: the reference was released", ErrObjectLost)
+			return argument{}, r.put.gone()
 		}
 		return argument{payload: objectPayload(r.put.obj), release: r.put.hold.done}, nil
 	}

@@ -45,6 +45,7 @@ func start(ctx context.Context, cfg config) (s *System, err error) {
 	s = &System{table: newTable(), codec: newCodec(), log: cfg.logger}
 	s.calls.open = map[uint64]*Slots{}
 	s.members.byID = map[uint32]*member{}
+	s.puts.open = map[*object]struct{}{}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	// What was opened is closed in reverse order if a later step fails.
 	var opened []func() error

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 
@@ -44,6 +45,11 @@ type System struct {
 	members struct {
 		sync.Mutex
 		byID map[uint32]*member
+	}
+	puts struct {
+		sync.Mutex
+		closed bool
+		open   map[*object]struct{} // not released yet
 	}
 	shutdown struct {
 		sync.Once
@@ -351,5 +357,17 @@ func (s *System) close(ctx context.Context) error {
 	err := s.nodes.stop(ctx)
 	err = errors.Join(err, s.mesh.Close())
 	s.wg.Wait()
+	s.releasePuts()
 	return errors.Join(err, s.store.Close(), s.dir.close())
+}
+
+// releasePuts releases what Put has made and nobody has released. Views of it end here.
+func (s *System) releasePuts() {
+	s.puts.Lock()
+	s.puts.closed = true
+	open := slices.Collect(maps.Keys(s.puts.open))
+	s.puts.Unlock()
+	for _, o := range open {
+		o.hold.release()
+	}
 }
