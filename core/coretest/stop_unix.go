@@ -6,6 +6,7 @@
 package coretest
 
 import (
+	"errors"
 	"syscall"
 	"testing"
 
@@ -17,7 +18,7 @@ import (
 func StopNode(tb testing.TB, sys *core.System, node uint32) {
 	tb.Helper()
 	p := process(tb, sys, node)
-	if err := p.Signal(syscall.SIGSTOP); err != nil {
+	if err := errors.Join(p.Signal(syscall.SIGSTOP), awaitStop(p.Pid)); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
