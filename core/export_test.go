@@ -9,3 +9,20 @@ func Unregister(name string) {
 	defer registry.Unlock()
 	delete(registry.kinds, name)
 }
+
+// WaitingAt counts the nodes in this process at which a submission has not ended.
+func WaitingAt(s *Slots) int {
+	hosts, ok := s.sys.nodes.(*inProcess)
+	if !ok {
+		return 0
+	}
+	n := 0
+	for _, h := range hosts.hosts {
+		h.node.mu.Lock()
+		if c := h.node.mu.inbound[inboundKey{s.sys.mesh.Incarnation(), s.seq}]; c != nil && c.ctx.Err() == nil {
+			n++
+		}
+		h.node.mu.Unlock()
+	}
+	return n
+}

@@ -239,8 +239,6 @@ func TestCallRefPassesResultsOn(t *testing.T) {
 		}
 		nothingIsLeft(t, sys)
 
-		failed := core.Call(t.Context(), actors[0], (*probe).TakeAny, any(1))
-		_ = failed
 		lost := core.Call(t.Context(), actors[0], (*probe).Give, "channel")
 		_, err := core.CallRef(t.Context(), actors[1], (*probe).TakeAny, lost).Get(bounded(t))
 		require.ErrorIs(t, err, core.ErrEncode, "the reason of the argument's failure")
