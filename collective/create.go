@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/scope"
@@ -16,6 +17,9 @@ import (
 // How a group comes to be. The creator asks the node of rank 0 to found an epoch, then all members, in one batch call, to
 // join it; when all have, it asks rank 0 to open it. Operations wait for the notice of that, so that no frame comes to
 // a node that does not know the group yet.
+
+// closePatience bounds the attempt to undo a creation that failed.
+const closePatience = time.Second
 
 // organizer is what creating a group needs of the members: calls of their actors.
 type organizer interface {
@@ -39,8 +43,9 @@ func establish(ctx context.Context, o organizer, c charter) (*Group, error) {
 		err = o.open(ctx, t)
 	}
 	if err != nil {
-		// Members that have joined must not wait for those that have not. Without the owner they do not: it is lost.
-		_ = o.close(context.WithoutCancel(ctx), t)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
+		defer cancel()
+		_ = o.close(end, t) // members that have joined should not wait for the rest; at worst they do so until their deadline
 		return nil, fmt.Errorf("collective: create group %q: %w", c.Name, err)
 	}
 	return &Group{id: t, size: len(c.Members), end: func(ctx context.Context) error { return o.close(ctx, t) }}, nil

@@ -47,8 +47,7 @@
 // which matches [ErrAborted], names the failed ranks as far as they are known, and unwraps to the reason. The first reason
 // that reaches a member is the one it reports. An epoch ends
 //
-//   - when a node of a member is lost or the actor of a member ends: [ErrMemberLost]. If the actor is killed in an operation,
-//     the reason may be context.Canceled instead;
+//   - when a node of a member is lost or the actor of a member ends: [ErrMemberLost];
 //   - when the context of a member's operation ends before the operation does: context.Canceled or
 //     context.DeadlineExceeded. A context without a deadline gets the group's, 30 s unless [Timeout] says otherwise. So
 //     nothing waits for ever for a member that is silent, and the error names a member that all waited for, if it was found;

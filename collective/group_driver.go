@@ -60,6 +60,11 @@ func hubOfCall(ctx context.Context) (*hub, *scope.Scope, error) {
 	return hubOf(ctx, sc.Node), sc, nil
 }
 
+// actorEnded reports whether an operation failed because its actor was killed or its node is shutting down.
+func actorEnded(err error) bool {
+	return errors.Is(err, core.ErrActorDead) || errors.Is(err, core.ErrClosed)
+}
+
 // NewGroup makes a group of actors, whose ranks are their places in handles: actors that share a node should be neighbours, for
 // most data moves between neighbours. All must be of one kind and system, and none may be there twice. The members find the
 // group with [FromContext] under the name given; a group that had this name ends with ErrReplaced.

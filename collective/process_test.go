@@ -250,7 +250,7 @@ func TestAKilledActorIsAnErrorForAllOthers(t *testing.T) {
 					continue
 				}
 				require.NoError(t, r.Err)
-				assert.True(t, r.Value.Aborted, r.Value.Text)
+				assert.True(t, r.Value.Aborted && r.Value.Lost, r.Value.Text)
 				assert.Equal(t, []int{victim}, r.Value.Failed, r.Value.Text)
 			}
 		})

@@ -175,10 +175,10 @@ func (m *member) endingOf(ctx context.Context, err error) *ending {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		failed, why := m.blame()
 		return &ending{code: codeDeadline, failed: failed, text: fmt.Sprintf("rank %d: %v%s", rank, err, why), cause: err}
+	case actorEnded(err), errors.Is(err, mesh.ErrClosed):
+		return &ending{code: codeLost, failed: []int{rank}, text: fmt.Sprintf("rank %d: %v", rank, err), cause: err}
 	case ctx.Err() != nil:
 		return &ending{code: codeCanceled, failed: []int{rank}, text: fmt.Sprintf("rank %d gave up: %v", rank, err), cause: err}
-	case errors.Is(err, mesh.ErrClosed):
-		return &ending{code: codeLost, failed: s.ranksOn(s.hub.mesh.Self()), text: fmt.Sprintf("rank %d: %v", rank, err), cause: err}
 	default:
 		return &ending{code: codeOther, failed: []int{rank}, text: fmt.Sprintf("rank %d: %v", rank, err), cause: err}
 	}
