@@ -1,0 +1,159 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tutti-go/tutti/core"
+)
+
+// item is one call on its way through the pool. It waits in its source, is assigned to a member, is sent by the
+// lane of the member's node, and ends when its answer arrives. Its promise is settled exactly once on that way: with
+// the answer, or before it with the reason why there will be none.
+type item struct {
+	promise  core.Promise
+	call     *core.Prepared
+	deadline time.Time
+	src      *source
+
+	index int         // in the input of a Map
+	held  node[*item] // among those that its Map holds; belongs to the goroutine that iterates
+
+	// place is guarded by the scheduler's lock, and so is what follows up to slots.
+	place    node[*item]
+	admitted chan struct{} // closed when a blocked Submit may return; nil for others
+	stop     func() bool   // unregisters from the context; nil if there is nothing to unregister
+	member   *member       // nil until it is assigned
+	cause    error         // why it was given up, nil if it was not
+
+	slots   atomic.Pointer[core.Slots] // nil until it is sent
+	givenUp atomic.Bool                // cause is set; read by the lane without the lock
+	settled atomic.Bool
+}
+
+func newItem(src *source) *item {
+	it := &item{src: src}
+	it.place.value = it
+	return it
+}
+
+// resolve settles the item with its answer.
+func (it *item) resolve(s *core.Slots) {
+	if it.promise.Resolve(s, 0) {
+		it.finish()
+		return
+	}
+	s.Release() // it was given up: nobody will ask for the answer
+}
+
+// fail settles the item with an error, unless it is settled.
+func (it *item) fail(err error) {
+	if it.promise.Fail(err) {
+		it.finish()
+	}
+}
+
+func (it *item) finish() {
+	if it.stop != nil {
+		it.stop()
+	}
+	it.settled.Store(true)
+	if it.src.finished != nil {
+		it.src.finished(it)
+	}
+}
+
+// source is where items come from: all Submits of a pool together, or one Map. Sources take turns, so that a long Map does not hold
+// up anybody else.
+type source struct {
+	turn     node[*source] // in the scheduler's ring while items wait
+	waiting  list[*item]
+	flight   list[*item] // assigned and not answered
+	bound    int         // items that may wait; 0: the source bounds itself
+	cause    error       // why it takes no more items; nil while it does
+	blocked  list[*item] // items of Submits that block, beyond bound
+	finished func(*item) // called without a lock once an item is settled; may be nil
+}
+
+func newSource(bound int) *source {
+	src := &source{bound: bound}
+	src.turn.value = src
+	return src
+}
+
+// pushLocked adds an item, as a blocked one if there is no room.
+func (src *source) pushLocked(it *item) {
+	if src.bound > 0 && src.waiting.len >= src.bound {
+		it.admitted = make(chan struct{})
+		src.blocked.pushBack(&it.place)
+		return
+	}
+	src.waiting.pushBack(&it.place)
+}
+
+// admitLocked lets blocked items move up into room that has appeared.
+func (src *source) admitLocked() {
+	for src.blocked.len > 0 && src.waiting.len < src.bound {
+		it := src.blocked.popFront()
+		close(it.admitted)
+		it.admitted = nil
+		src.waiting.pushBack(&it.place)
+	}
+}
+
+// waitingLocked returns all items that are not assigned.
+func (src *source) waitingLocked() []*item { return append(src.waiting.all(), src.blocked.all()...) }
+
+// leaveLocked takes an item that waits out of its source.
+func (it *item) leaveLocked() {
+	it.place.leave()
+	if it.admitted != nil {
+		close(it.admitted)
+		it.admitted = nil
+	}
+	it.src.admitLocked()
+	if it.src.waiting.len == 0 {
+		it.src.turn.leave()
+	}
+}
+
+// completions are items whose answers have arrived. They are added by the goroutines that read answers, which must not
+// be held up, and taken by the collector.
+type completions struct {
+	wake chan struct{} // holds a token while there are some
+	mu   struct {
+		sync.Mutex
+		items []*item
+	}
+}
+
+func (c *completions) add(it *item) {
+	c.mu.Lock()
+	c.mu.items = append(c.mu.items, it)
+	first := len(c.mu.items) == 1
+	c.mu.Unlock()
+	if first {
+		signal(c.wake)
+	}
+}
+
+// take returns what has come together, in exchange for an empty slice to fill.
+func (c *completions) take(empty []*item) []*item {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	items := c.mu.items
+	c.mu.items = empty
+	return items
+}
+
+// signal puts a token into a channel of size 1 unless it holds one.
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}

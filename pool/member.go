@@ -1,0 +1,91 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"slices"
+
+	"github.com/tutti-go/tutti/core"
+)
+
+// member is an actor of the pool. Its fields are guarded by the scheduler's lock, unless they never change.
+type member struct {
+	targets *core.Targets // the actor alone; never changes
+	id      core.ActorID  // never changes
+	lane    *lane         // never changes
+
+	place    node[*member] // among the members with room
+	inFlight int           // items assigned and not answered, whether or not their callers gave up
+	done     uint64
+	failed   uint64
+	gone     bool
+}
+
+// roster are the members with room for another call, by how many they have. The one with the fewest is next, and of
+// those the one that has waited longest: an actor that fails at once does not get all the work.
+type roster struct {
+	byLoad []list[*member] // index: calls in flight
+	low    int             // no list before this one has members
+}
+
+func newRoster(inFlight int) roster { return roster{byLoad: make([]list[*member], inFlight)} }
+
+// update puts a member where its load says, behind its equals.
+func (r *roster) update(m *member) {
+	m.place.leave()
+	if m.gone || m.inFlight >= len(r.byLoad) {
+		return
+	}
+	r.byLoad[m.inFlight].pushBack(&m.place)
+	r.low = min(r.low, m.inFlight)
+}
+
+// next returns the member that is to get the next item, or nil if none has room.
+func (r *roster) next() *member {
+	for ; r.low < len(r.byLoad); r.low++ {
+		if n := r.byLoad[r.low].front; n != nil {
+			return n.value
+		}
+	}
+	return nil
+}
+
+// lane sends the items that are assigned to members on one node. Each node has one, so that a link that is congested
+// holds up nobody else.
+type lane struct {
+	node    uint32
+	wake    chan struct{} // holds a token while items are pending
+	pending []*item       // guarded by the scheduler's lock
+}
+
+// evictLocked takes a member out, and if its node is lost all others there. It returns the items that cannot be served because no
+// member is left, for which the caller must call fail with noActors.
+func (s *scheduler) evictLocked(m *member, reason error) []*item {
+	if m.gone {
+		return nil
+	}
+	node := m.id.Node()
+	lost := nodeIsLost(reason)
+	s.mu.members = slices.DeleteFunc(s.mu.members, func(x *member) bool {
+		if x != m && (!lost || x.id.Node() != node) {
+			return false
+		}
+		x.gone = true
+		s.mu.roster.update(x)
+		return true
+	})
+	s.resizeLocked()
+	if len(s.mu.members) > 0 {
+		return nil
+	}
+	s.mu.last = reason
+	var items []*item
+	for src := range s.mu.sources {
+		items = append(items, src.waitingLocked()...)
+	}
+	for _, it := range items {
+		it.leaveLocked()
+	}
+	return items
+}

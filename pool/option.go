@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+
+	"github.com/tutti-go/tutti/core"
+)
+
+// maxInFlight bounds InFlight. More than an actor's mailbox holds is never useful.
+const maxInFlight = 1 << 16
+
+// maxQueue bounds Queue.
+const maxQueue = 1 << 30
+
+// Option configures a pool; see New.
+type Option interface{ apply(*options) }
+
+type options struct {
+	inFlight int
+	queue    int // 0: as many as may be in flight
+}
+
+type optionFunc func(*options)
+
+func (f optionFunc) apply(o *options) { f(o) }
+
+// InFlight lets each actor have up to k calls of the pool at a time, 1 by default: one that runs, if the actor runs one at a time, and the rest in its
+// mailbox, so that it need not wait for the next. No actor gets a second call before every other has its first. k
+// must be between 1 and 65536 and should not exceed the actors' mailbox, or calls fail with core.ErrMailboxFull.
+func InFlight(k int) Option { return optionFunc(func(o *options) { o.inFlight = k }) }
+
+// Queue bounds the calls that wait for an actor: Submit blocks while n wait. A Map keeps up to n results and inputs beyond what may
+// be in flight, so a larger n lets it run further ahead of a slow actor, and costs memory for n inputs or results. The default is the number of calls that
+// may be in flight, InFlight times the actors given to New. n must be between 1 and 2^30.
+func Queue(n int) Option {
+	return optionFunc(func(o *options) {
+		o.queue = n
+		if n == 0 {
+			o.queue = -1 // asked for, and out of range
+		}
+	})
+}
+
+func newOptions(opts []Option) (options, error) {
+	o := options{inFlight: 1}
+	for _, opt := range opts {
+		if opt == nil {
+			return o, fmt.Errorf("pool: %w: nil option", core.ErrInvalid)
+		}
+		opt.apply(&o)
+	}
+	switch {
+	case o.inFlight < 1 || o.inFlight > maxInFlight:
+		return o, fmt.Errorf("pool: %w: InFlight(%d), must be between 1 and %d", core.ErrInvalid, o.inFlight, maxInFlight)
+	case o.queue < 0 || o.queue > maxQueue:
+		return o, fmt.Errorf("pool: %w: Queue must be between 1 and %d", core.ErrInvalid, maxQueue)
+	}
+	return o, nil
+}

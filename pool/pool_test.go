@@ -1,0 +1,187 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/core"
+	"github.com/tutti-go/tutti/core/coretest"
+	"github.com/tutti-go/tutti/internal/scope"
+	"github.com/tutti-go/tutti/pool"
+)
+
+func TestMain(m *testing.M) { coretest.Main(m) }
+
+// worker is the actor of the tests.
+type worker struct {
+	self    core.ActorID
+	running bool
+}
+
+func newWorker(ctx context.Context, _ core.Void) (*worker, error) {
+	s, ok := scope.From(ctx)
+	if !ok {
+		return nil, errors.New("no scope")
+	}
+	return &worker{self: core.ActorID(s.Actor)}, nil
+}
+
+// gates are what Hold waits for. They are shared with workers in the test's process only.
+var gates sync.Map
+
+// gate stops calls of Hold until it is opened.
+type gate struct {
+	entered chan core.ActorID // size: calls expected
+	open    chan struct{}
+}
+
+// newGate makes a gate that n calls may enter, with the key to give to Hold.
+func newGate(tb testing.TB, n int) (*gate, string) {
+	g := &gate{entered: make(chan core.ActorID, n), open: make(chan struct{})}
+	gates.Store(tb.Name(), g)
+	tb.Cleanup(func() { gates.Delete(tb.Name()) })
+	return g, tb.Name()
+}
+
+// await waits until n calls have entered, and returns where they run.
+func (g *gate) await(n int) []core.ActorID {
+	ids := make([]core.ActorID, n)
+	for i := range ids {
+		ids[i] = <-g.entered
+	}
+	return ids
+}
+
+// Hold waits until the gate is opened, whatever its context says.
+func (w *worker) Hold(_ context.Context, key string) (core.ActorID, error) {
+	v, ok := gates.Load(key)
+	if !ok {
+		return 0, errors.New("no gate")
+	}
+	g := v.(*gate)
+	g.entered <- w.self
+	<-g.open
+	return w.self, nil
+}
+
+// Self returns the actor's identity.
+func (w *worker) Self(context.Context, core.Void) (core.ActorID, error) { return w.self, nil }
+
+var errOdd = errors.New("odd")
+
+func (*worker) Nop(context.Context, core.Void) (core.Void, error) { return core.Void{}, nil }
+func (*worker) Echo(_ context.Context, x int) (int, error)        { return x, nil }
+func (*worker) Len(_ context.Context, x []byte) (int, error)      { return len(x), nil }
+func (*worker) Grow(_ context.Context, n int) ([]byte, error)     { return make([]byte, n), nil }
+
+func (*worker) Mirror(_ context.Context, x []byte) ([]byte, error) {
+	return append([]byte(nil), x...), nil
+}
+
+// Late runs until it is cancelled, with an argument.
+func (*worker) Late(ctx context.Context, _ []byte) (int, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// Block runs until it is cancelled.
+func (*worker) Block(ctx context.Context, x int) (int, error) {
+	<-ctx.Done()
+	return x, ctx.Err()
+}
+
+// BlockAfterFirst is Block but for 0.
+func (w *worker) BlockAfterFirst(ctx context.Context, x int) (int, error) {
+	if x == 0 {
+		return 0, nil
+	}
+	return w.Block(ctx, x)
+}
+
+// Fail fails for odd numbers, with a panic for multiples of 5.
+func (*worker) Fail(_ context.Context, x int) (int, error) {
+	if x%2 == 1 {
+		if x%5 == 0 {
+			panic("odd and a multiple of 5")
+		}
+		return 0, errOdd
+	}
+	return x, nil
+}
+
+// Exclusive fails if another call runs on the actor.
+func (w *worker) Exclusive(_ context.Context, x int) (int, error) {
+	if w.running {
+		return 0, errors.New("two calls at once")
+	}
+	w.running = true
+	defer func() { w.running = false }()
+	return x, nil
+}
+
+// Downstream fails as a call to another actor does that is dead.
+func (*worker) Downstream(context.Context, int) (int, error) { return 0, core.ErrActorDead }
+
+// Unregistered is not registered.
+func (*worker) Unregistered(context.Context, int) (int, error) { return 0, nil }
+
+// Unencodable takes what cannot be encoded.
+func (*worker) Unencodable(context.Context, any) (int, error) { return 0, nil }
+
+var workers = core.Register("worker", newWorker,
+	core.Method((*worker).Nop), core.Method((*worker).Echo), core.Method((*worker).Len), core.Method((*worker).Grow),
+	core.Method((*worker).Block), core.Method((*worker).Fail), core.Method((*worker).Exclusive),
+	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Play),
+	core.Method((*worker).Mirror), core.Method((*worker).Late), core.Method((*worker).BlockAfterFirst), core.Method((*worker).Unencodable))
+
+func spawn(tb testing.TB, sys *core.System, n int) []*core.Handle[*worker] {
+	tb.Helper()
+	handles, err := workers.Spawn(tb.Context(), sys, n, core.Void{})
+	require.NoError(tb, err)
+	return handles
+}
+
+// newPool is a pool of n actors on two nodes of this process.
+func newPool(tb testing.TB, n int, opts ...pool.Option) (*pool.Pool[*worker], []*core.Handle[*worker]) {
+	tb.Helper()
+	return poolOn(tb, coretest.Start(tb, core.InProcess(2)), n, opts...)
+}
+
+func poolOn(tb testing.TB, sys *core.System, n int, opts ...pool.Option) (*pool.Pool[*worker], []*core.Handle[*worker]) {
+	tb.Helper()
+	handles := spawn(tb, sys, n)
+	p, err := pool.New(handles, opts...)
+	require.NoError(tb, err)
+	tb.Cleanup(p.Close)
+	return p, handles
+}
+
+// count yields 0 to n-1.
+func count(n int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range n {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// repeat yields v n times.
+func repeat[T any](v T, n int) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for range n {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,409 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tutti-go/tutti/core"
+)
+
+// scheduler hands items to members. It knows nothing of types: items are encoded when they come.
+//
+// One lock guards who waits and who is busy; under it nothing blocks and nothing of package core is called. Goroutines: a lane for
+// every node, which sends, and the collector, which takes in what was answered.
+type scheduler struct {
+	life   lifetime
+	done   completions
+	wg     sync.WaitGroup // lanes and the collector
+	close  sync.Once
+	window atomic.Int64 // items that a Map may hold
+	calls  *source      // of Submit
+
+	inFlight, bound int
+
+	mu struct {
+		sync.Mutex
+		closed  bool
+		members []*member // present, in the order given
+		roster  roster
+		sources map[*source]struct{}
+		ring    list[*source] // sources with waiting items, in turn
+		last    error         // what became of the last member
+		done    uint64
+		failed  uint64
+	}
+}
+
+func newScheduler(o options, members []*member) *scheduler {
+	if o.queue == 0 {
+		o.queue = min(o.inFlight*len(members), maxQueue)
+	}
+	s := &scheduler{inFlight: o.inFlight, bound: o.queue, calls: newSource(o.queue)}
+	s.life.done = make(chan struct{})
+	s.done.wake = make(chan struct{}, 1)
+	s.mu.members = members
+	s.mu.roster = newRoster(o.inFlight)
+	s.mu.sources = map[*source]struct{}{s.calls: {}}
+	s.resizeLocked()
+	lanes := map[uint32]*lane{}
+	for _, m := range members {
+		m.place.value = m
+		l := lanes[m.id.Node()]
+		if l == nil {
+			l = &lane{node: m.id.Node(), wake: make(chan struct{}, 1)}
+			lanes[l.node] = l
+			s.wg.Go(func() { s.send(l) })
+		}
+		m.lane = l
+		s.mu.roster.update(m)
+	}
+	s.wg.Go(s.collect)
+	return s
+}
+
+func (s *scheduler) resizeLocked() {
+	s.window.Store(int64(s.bound) + int64(len(s.mu.members))*int64(s.inFlight))
+}
+
+// open registers a source.
+func (s *scheduler) open(src *source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.sources[src] = struct{}{}
+}
+
+// enqueue takes an item in, or settles it with the error that is returned. stop unregisters it from its context and may
+// be nil. If the item is beyond the bound of its source, the channel is not nil; it is closed when there is room, or the item is settled.
+func (s *scheduler) enqueue(it *item, stop func() bool) (admitted <-chan struct{}, err error) {
+	s.mu.Lock()
+	it.stop = stop
+	switch {
+	case it.cause != nil:
+		err = it.cause
+	case it.src.cause != nil:
+		err = it.src.cause
+	case s.mu.closed:
+		err = fmt.Errorf("pool: %w", ErrClosed)
+	case len(s.mu.members) == 0:
+		err = s.noActorsLocked()
+	default:
+		it.src.pushLocked(it)
+		if it.src.turn.in == nil {
+			s.mu.ring.pushBack(&it.src.turn)
+		}
+		s.dispatchLocked()
+	}
+	if it.admitted != nil {
+		admitted = it.admitted
+	}
+	s.mu.Unlock()
+	if err != nil {
+		it.call.Release()
+		it.fail(err)
+	}
+	return admitted, err
+}
+
+// dispatchLocked assigns waiting items to members with room, the sources taking turns.
+func (s *scheduler) dispatchLocked() {
+	for s.mu.ring.len > 0 {
+		m := s.mu.roster.next()
+		if m == nil {
+			return
+		}
+		src := s.mu.ring.popFront()
+		it := src.waiting.popFront()
+		src.admitLocked()
+		if src.waiting.len > 0 {
+			s.mu.ring.pushBack(&src.turn)
+		}
+		src.flight.pushBack(&it.place)
+		it.member = m
+		m.inFlight++
+		s.mu.roster.update(m)
+		m.lane.pending = append(m.lane.pending, it)
+		if len(m.lane.pending) == 1 {
+			signal(m.lane.wake)
+		}
+	}
+}
+
+// releaseLocked gives an item's member back.
+func (s *scheduler) releaseLocked(it *item) *member {
+	m := it.member
+	it.member = nil
+	it.place.leave()
+	m.inFlight--
+	s.mu.roster.update(m)
+	return m
+}
+
+// giveUp settles an item early. A member that is busy with it is asked to stop, and stays busy until it has.
+func (s *scheduler) giveUp(it *item, cause error) {
+	s.mu.Lock()
+	if it.cause != nil {
+		s.mu.Unlock()
+		return
+	}
+	it.cause = cause
+	it.givenUp.Store(true)
+	waits := it.place.in != nil && it.member == nil
+	flies := it.member != nil
+	if waits {
+		it.leaveLocked()
+	}
+	s.mu.Unlock()
+	if waits {
+		it.call.Release()
+	}
+	if waits || flies {
+		it.fail(cause) // else enqueue does so, or it is settled
+	}
+	if slots := it.slots.Load(); flies && slots != nil {
+		slots.Interrupt()
+	}
+}
+
+// abandon ends a source: all its items are given up, and later ones refused.
+func (s *scheduler) abandon(src *source, cause error) {
+	s.mu.Lock()
+	if src.cause == nil {
+		src.cause = cause
+	}
+	items := append(src.waitingLocked(), src.flight.all()...)
+	s.mu.Unlock()
+	for _, it := range items {
+		s.giveUp(it, cause)
+	}
+}
+
+// forget ends a source for good.
+func (s *scheduler) forget(src *source, cause error) {
+	s.abandon(src, cause)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mu.sources, src)
+}
+
+// send is the goroutine of a lane.
+func (s *scheduler) send(l *lane) {
+	var batch []*item
+	for {
+		select {
+		case <-l.wake:
+		case <-s.life.done:
+			for _, it := range s.takePending(l, nil) {
+				s.start(it) // it was given up
+			}
+			return
+		}
+		batch = s.takePending(l, batch)
+		for _, it := range batch {
+			s.start(it)
+		}
+		clear(batch)
+		batch = batch[:0]
+	}
+}
+
+// takePending returns what is to be sent, in exchange for an empty slice to fill.
+func (s *scheduler) takePending(l *lane, empty []*item) []*item {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	items := l.pending
+	l.pending = empty
+	return items
+}
+
+// start sends an item to its member. If the member is known to be gone the item goes to another: nothing was sent.
+func (s *scheduler) start(it *item) {
+	if it.givenUp.Load() {
+		it.call.Release()
+		s.withdraw(it)
+		return
+	}
+	m := it.member // set until the answer is in
+	slots, err := it.call.Start(&s.life, m.targets, it.deadline)
+	switch {
+	case slots != nil:
+		it.call.Release()
+		it.slots.Store(slots)
+		if it.givenUp.Load() {
+			slots.Interrupt()
+		}
+		slots.OnDone(func() { s.done.add(it) })
+	case core.Gone(err):
+		s.reassign(it, err)
+	default:
+		it.call.Release()
+		s.withdraw(it)
+		it.fail(fmt.Errorf("pool: %w", err))
+	}
+}
+
+// withdraw takes an item back that was assigned and not sent.
+func (s *scheduler) withdraw(it *item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.releaseLocked(it)
+	s.dispatchLocked()
+}
+
+// reassign takes an item's member out and puts the item to the front of its source.
+func (s *scheduler) reassign(it *item, reason error) {
+	s.mu.Lock()
+	m := s.releaseLocked(it)
+	dropped := it.cause != nil
+	if !dropped {
+		it.src.waiting.pushFront(&it.place)
+		if it.src.turn.in == nil {
+			s.mu.ring.pushBack(&it.src.turn)
+		}
+	}
+	stranded := s.evictLocked(m, reason)
+	if len(s.mu.members) == 0 && it.place.in != nil { // m was out already
+		it.leaveLocked()
+		stranded = append(stranded, it)
+	}
+	s.dispatchLocked()
+	err := s.noActorsLocked()
+	s.mu.Unlock()
+	if dropped {
+		it.call.Release()
+	}
+	failAll(stranded, err)
+}
+
+// collect is the goroutine that takes answers in: it frees members, gives them the next items, and settles those
+// that were answered.
+func (s *scheduler) collect() {
+	var items []*item
+	for {
+		select {
+		case <-s.done.wake:
+		case <-s.life.done:
+			return
+		}
+		clear(items)
+		items = s.done.take(items[:0])
+		s.complete(items)
+	}
+}
+
+func (s *scheduler) complete(items []*item) {
+	errs := make([]error, len(items))
+	for i, it := range items {
+		errs[i] = it.slots.Load().Err(0)
+	}
+	var stranded []*item
+	s.mu.Lock()
+	for i, it := range items {
+		m := s.releaseLocked(it)
+		s.countLocked(m, errs[i])
+		if core.Gone(errs[i]) {
+			stranded = append(stranded, s.evictLocked(m, errs[i])...)
+		}
+	}
+	s.dispatchLocked()
+	err := s.noActorsLocked()
+	s.mu.Unlock()
+	for _, it := range items {
+		it.resolve(it.slots.Load())
+	}
+	failAll(stranded, err)
+}
+
+func (s *scheduler) countLocked(m *member, err error) {
+	if err == nil {
+		m.done++
+		s.mu.done++
+		return
+	}
+	m.failed++
+	s.mu.failed++
+}
+
+// refresh takes members out that are known to be gone, though no call has found out yet.
+func (s *scheduler) refresh() []*member {
+	s.mu.Lock()
+	members := append([]*member(nil), s.mu.members...)
+	s.mu.Unlock()
+	alive := members[:0]
+	for _, m := range members {
+		err := m.targets.Check()
+		if err == nil {
+			alive = append(alive, m)
+			continue
+		}
+		s.mu.Lock()
+		stranded := s.evictLocked(m, err)
+		reason := s.noActorsLocked()
+		s.mu.Unlock()
+		failAll(stranded, reason)
+	}
+	return alive
+}
+
+// shut gives everything up and ends the goroutines.
+func (s *scheduler) shut() {
+	s.close.Do(func() {
+		s.mu.Lock()
+		s.mu.closed = true
+		sources := make([]*source, 0, len(s.mu.sources))
+		for src := range s.mu.sources {
+			sources = append(sources, src)
+		}
+		s.mu.Unlock()
+		for _, src := range sources {
+			s.abandon(src, fmt.Errorf("pool: %w", ErrClosed))
+		}
+		close(s.life.done)
+		s.wg.Wait()
+	})
+}
+
+// noActorsLocked says that nobody is left, and what became of the last.
+func (s *scheduler) noActorsLocked() error {
+	if len(s.mu.members) > 0 {
+		return nil
+	}
+	return fmt.Errorf("pool: %w: the last one is gone: %v", core.ErrNoActors, s.mu.last) //nolint:errorlint // it is not this item that it happened to
+}
+
+func failAll(items []*item, err error) {
+	for _, it := range items {
+		it.call.Release()
+		it.fail(err)
+	}
+}
+
+func nodeIsLost(err error) bool { return errors.Is(err, core.ErrNodeLost) }
+
+// lifetime is the context of whatever the pool does on its own behalf. It ends when the pool is closed.
+type lifetime struct{ done chan struct{} }
+
+// Deadline implements context.Context.
+func (l *lifetime) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+
+// Done implements context.Context.
+func (l *lifetime) Done() <-chan struct{} { return l.done }
+
+// Err implements context.Context.
+func (l *lifetime) Err() error {
+	select {
+	case <-l.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// Value implements context.Context.
+func (l *lifetime) Value(any) any { return nil }
