@@ -26,6 +26,10 @@ func Main(m interface{ Run() int }) {
 	if err == nil {
 		err = os.Setenv(core.EnvRunDir, dir)
 	}
+	if err == nil && os.Getenv("GORACE") == "" {
+		// A process under the race detector otherwise sleeps for a second before it ends, and with it every Shutdown.
+		err = os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "coretest:", err)
 		os.Exit(1)
