@@ -210,6 +210,34 @@ func TestADifferentCallIsNamedByBothSides(t *testing.T) {
 	}
 }
 
+// A root may be many operations ahead of a member that asks it, whose data is still on its way.
+func TestAQuestionAboutALongFinishedOperationIsHarmless(t *testing.T) {
+	const ahead = 3 * remembered
+	c := newCluster(t, 3, inMemory)
+	_, groups := c.group("g", 2)
+	for range ahead {
+		require.NoError(t, Broadcast(t.Context(), groups[0], []int{1}, 0))
+	}
+	m := groups[0].m
+	same := descriptor{op: opBroadcast, kind: kindOf[int](), count: 1}
+	other := descriptor{op: opBarrier}
+	probe := func(d descriptor, seq uint64) *ending {
+		h := wire.Header{Kind: wire.KindBlock, Step: stepProbe, Seq: seq, Hash: d.hash()}
+		return m.deliver(1, false, wire.Frame{Header: h, Body: d.append(nil)})
+	}
+	require.Nil(t, probe(same, 1))
+	require.Nil(t, probe(other, 1), "forgotten")
+	require.Nil(t, probe(same, ahead-1))
+	require.Nil(t, probe(other, ahead+1), "not yet called here")
+	end := probe(other, ahead-1)
+	require.NotNil(t, end)
+	require.ErrorIs(t, end, ErrMismatch)
+	for range ahead {
+		require.NoError(t, Broadcast(t.Context(), groups[1], []int{1}, 0))
+	}
+	requireAll(t, each(t.Context(), groups, Barrier))
+}
+
 // Both are roots, so that none waits for the other.
 func TestTwoRootsAreNoticedAfterTheFact(t *testing.T) {
 	c := newCluster(t, 3, inMemory)

@@ -119,11 +119,14 @@ func (m *member) checkHeadsLocked() error {
 
 // checkLocked compares a frame with what this member called.
 func (m *member) checkLocked(from int, f wire.Frame) *ending {
-	over := f.Seq < m.mu.seq || f.Seq == m.mu.seq && !m.mu.running
+	if f.Seq > m.mu.seq {
+		return nil // not begun here
+	}
+	over := f.Seq < m.mu.seq || !m.mu.running
 	known := f.Seq+remembered > m.mu.seq
 	ours := m.mu.calls[f.Seq%remembered]
 	switch {
-	case f.Seq > m.mu.seq, known && ours.hash == f.Hash && (!over || f.Step == stepProbe):
+	case f.Step == stepProbe && (!known || ours.hash == f.Hash), !over && ours.hash == f.Hash:
 		return nil
 	}
 	theirs, err := parseDescriptor(f.Body)

@@ -60,9 +60,10 @@ func (m *member) probedLocked(from int, f wire.Frame) *ending {
 	}
 	answer := uint32(nobody)
 	switch {
+	case f.Seq < m.mu.seq: // this member has done its part
 	case m.mu.running && m.mu.awaits >= 0:
 		answer = uint32(m.mu.awaits)
-	case !m.mu.running && f.Seq > m.mu.seq:
+	case f.Seq > m.mu.seq && !m.mu.running:
 		answer = uint32(m.rank)
 	}
 	m.background(from, mark{stepAnswer, f.Seq, 0}, binary.LittleEndian.AppendUint32(nil, answer))
