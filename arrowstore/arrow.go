@@ -32,30 +32,37 @@ func (s *Store) putArrow(v any) (*Object, error) {
 
 // Record returns the record that an object holds. Its columns lie in the object's memory: nothing is copied, and the
 // record pins the object until it is released itself. It returns ErrType when the object holds no record.
-func (s *Store) Record(o *Object) (arrow.Record, error) { return arrowOf[arrow.Record](o) }
+func (s *Store) Record(o *Object) (arrow.Record, error) { return pinned[arrow.Record](o) }
 
 // Array returns the array that an object holds, as Record does.
-func (s *Store) Array(o *Object) (arrow.Array, error) { return arrowOf[arrow.Array](o) }
+func (s *Store) Array(o *Object) (arrow.Array, error) { return pinned[arrow.Array](o) }
 
 // Tensor returns the tensor that an object holds, as Record does.
-func (s *Store) Tensor(o *Object) (tensor.Interface, error) { return arrowOf[tensor.Interface](o) }
+func (s *Store) Tensor(o *Object) (tensor.Interface, error) { return pinned[tensor.Interface](o) }
 
-func arrowOf[T interface{ Release() }](o *Object) (T, error) {
+// pinned returns the value in an object, which pins the object until it is released.
+func pinned[T interface{ Release() }](o *Object) (T, error) {
+	o.Retain()
+	v, err := arrowOf[T](o, o.Release)
+	if err != nil {
+		o.Release()
+	}
+	return v, err
+}
+
+// arrowOf returns the value in an object, and calls release when the last part of it goes, but not when it fails.
+func arrowOf[T interface{ Release() }](o *Object, release func()) (T, error) {
 	var none T
 	if o.Len() == 0 {
 		return none, fmt.Errorf("object %v has no buffers: %w", o.ID(), ErrType)
 	}
-	o.Retain()
-	v, err := Unflatten(o.Buffer(0), o.bufs[1:], o.Release)
+	v, err := Unflatten(o.Buffer(0), o.bufs[1:], release)
 	if err != nil {
-		o.Release()
 		return none, fmt.Errorf("object %v: %w", o.ID(), err)
 	}
 	t, ok := v.(T)
 	if !ok {
-		if r, ok := v.(interface{ Release() }); ok {
-			r.Release()
-		}
+		// The other kind of value is left to the garbage collector, so that release is not called.
 		return none, fmt.Errorf("object %v holds a %T: %w", o.ID(), v, ErrType)
 	}
 	return t, nil

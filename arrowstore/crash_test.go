@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -118,7 +119,7 @@ func (m *model) finish() {
 				want++
 			}
 		}
-		assert.Equal(m.t, fmt.Sprint(want), c.ask("objects"))
+		assert.Equal(m.t, strconv.Itoa(want), c.ask("objects"))
 	}
 }
 

@@ -291,14 +291,14 @@ func (u *unflattener) check(dt arrow.DataType, length, offset int, buffers []*me
 }
 
 // layoutOf returns which buffers an array of type dt has, and whether more may follow. Arrow's own answer leaves out the
-// missing bitmap of unions, which is there as no buffer, and has one for run ends, which is not.
+// missing bitmap of unions, which is there as no buffer, and has one for run ends and nulls, which need not be.
 func layoutOf(dt arrow.DataType) ([]arrow.BufferSpec, bool) {
 	layout := dt.Layout()
 	switch dt.ID() {
 	case arrow.SPARSE_UNION, arrow.DENSE_UNION:
 		return append([]arrow.BufferSpec{arrow.SpecAlwaysNull()}, layout.Buffers...), false
-	case arrow.RUN_END_ENCODED:
-		return nil, true
+	case arrow.RUN_END_ENCODED, arrow.NULL:
+		return nil, true // one that is never there may be listed
 	default:
 		return layout.Buffers, layout.VariadicSpec != nil
 	}
