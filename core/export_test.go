@@ -26,3 +26,6 @@ func WaitingAt(s *Slots) int {
 	}
 	return n
 }
+
+// TableHash is what the nodes of a system compare.
+func TableHash(s *System) uint64 { return s.table.hash }

@@ -27,8 +27,8 @@ func Main(m interface{ Run() int }) {
 		err = os.Setenv(core.EnvRunDir, dir)
 	}
 	if err == nil && os.Getenv("GORACE") == "" {
-		// A process under the race detector otherwise sleeps for a second before it ends, and with it every Shutdown.
-		err = os.Setenv("GORACE", "atexit_sleep_ms=0")
+		// Under the race detector nodes otherwise sleep for a second before they end, and only print the races that they see.
+		err = os.Setenv("GORACE", "atexit_sleep_ms=0 halt_on_error=1")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "coretest:", err)

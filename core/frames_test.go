@@ -1,0 +1,192 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package core_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/core"
+	"github.com/tutti-go/tutti/core/coretest"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// intruder is a connection to the socket of a live node.
+type intruder struct {
+	t    *testing.T
+	conn net.Conn
+}
+
+func intrude(t *testing.T, socket string) *intruder {
+	t.Helper()
+	dirs := sessionDirs(t)
+	require.Len(t, dirs, 1)
+	conn, err := net.Dial("unix", filepath.Join(dirs[0], socket))
+	require.NoError(t, err)
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	t.Cleanup(func() { _ = conn.Close() })
+	return &intruder{t, conn}
+}
+
+func (i *intruder) send(b []byte) {
+	i.t.Helper()
+	_, err := i.conn.Write(b)
+	require.NoError(i.t, err)
+}
+
+// answer reads one frame.
+func (i *intruder) answer() wire.Frame {
+	i.t.Helper()
+	b := make([]byte, wire.HeaderSize)
+	_, err := io.ReadFull(i.conn, b)
+	require.NoError(i.t, err)
+	h, err := wire.ParseHeader(b, 1<<20)
+	require.NoError(i.t, err)
+	body := make([]byte, h.Length)
+	_, err = io.ReadFull(i.conn, body)
+	require.NoError(i.t, err)
+	return wire.Frame{Header: h, Body: body}
+}
+
+// closed waits for the other end to close the connection.
+func (i *intruder) closed() {
+	i.t.Helper()
+	_, err := io.Copy(io.Discard, i.conn)
+	if err != nil {
+		require.NotErrorIs(i.t, err, os.ErrDeadlineExceeded)
+	}
+}
+
+func frame(kind wire.Kind, body []byte) []byte {
+	h := wire.Header{Kind: kind, Length: uint32(len(body))}
+	return append(h.Append(nil), body...)
+}
+
+// secretOf reads a session's secret where the same user can: in the environment of a node.
+func secretOf(t *testing.T, sys *core.System) []byte {
+	t.Helper()
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", sys.Nodes()[0].PID))
+	require.NoError(t, err)
+	for _, v := range strings.Split(string(env), "\x00") {
+		if secret, ok := strings.CutPrefix(v, "TUTTI_SECRET="); ok {
+			return []byte(secret)
+		}
+	}
+	t.Fatal("a node without a secret")
+	return nil
+}
+
+func TestBadBytesOnALiveSocketHarmNobodyElse(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(2))
+	actors := spawn(t, sys, 4)
+	secret := secretOf(t, sys)
+	hello := wire.Hello{Node: 77, Incarnation: 1, Secret: secret}
+	wrongSecret := wire.Hello{Node: 77, Incarnation: 1, Secret: []byte("wrong")}
+	otherVersion := frame(wire.KindHello, hello.Append(nil))
+	otherVersion[2]++
+	tooLong := frame(wire.KindHello, nil)
+	binary.LittleEndian.PutUint32(tooLong[8:], wire.MaxBody+1)
+	truncated := frame(wire.KindHello, hello.Append(nil))
+
+	for _, socket := range []string{"n0.sock", "n1.sock", "n2.sock"} { // the driver's, and the nodes'
+		for name, tt := range map[string]struct {
+			bytes []byte
+			fault wire.FaultCode
+			say   string // in a fault that comes before the end; empty if none does
+			half  bool   // send no more after this
+		}{
+			"no frame":           {bytes: []byte(strings.Repeat("GET / HTTP/1.1\r\n", 10))},
+			"another version":    {bytes: otherVersion, fault: wire.FaultBuild, say: "version 2, this build speaks 1"},
+			"too long":           {bytes: tooLong},
+			"truncated body":     {bytes: truncated[:len(truncated)-3], half: true},
+			"truncated header":   {bytes: truncated[:30], half: true},
+			"not a hello":        {bytes: frame(wire.KindCall, []byte{1, 2, 3})},
+			"a hello cut short":  {bytes: frame(wire.KindHello, []byte{1, 2, 3})},
+			"wrong secret":       {bytes: frame(wire.KindHello, wrongSecret.Append(nil)), fault: wire.FaultUnauthorized, say: "wrong cluster secret"},
+			"another build":      {bytes: frame(wire.KindHello, hello.Append(nil)), fault: wire.FaultBuild, say: "different builds"},
+			"nothing at all":     {half: true},
+			"a frame of no kind": {bytes: frame(200, nil)},
+		} {
+			t.Run(socket+"/"+name, func(t *testing.T) {
+				i := intrude(t, socket)
+				i.send(tt.bytes)
+				if tt.say != "" {
+					f := i.answer()
+					require.Equal(t, wire.KindAccept, f.Kind)
+					fault, err := wire.ParseFault(f.Body)
+					require.NoError(t, err)
+					require.Equal(t, tt.fault, fault.Code)
+					require.Contains(t, fault.Message, tt.say)
+				}
+				if tt.half || tt.say != "" { // the other end waits for more, or for our end
+					require.NoError(t, i.conn.(*net.UnixConn).CloseWrite())
+				}
+				i.closed()
+				s := submit(t.Context(), t, actors, (*probe).Ping, core.Void{})
+				require.NoError(t, s.Wait(bounded(t), s.Len()))
+				for slot := range s.Len() {
+					require.NoError(t, s.Err(slot), "the nodes serve on")
+				}
+			})
+		}
+	}
+	require.Equal(t, 2, sys.Stats().Nodes)
+}
+
+func TestAPeerThatProvesItselfAndThenSendsNonsenseIsLostAlone(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(2))
+	actors := spawn(t, sys, 4)
+	table := core.TableHash(sys)
+	for n, bad := range map[uint32][]byte{
+		71: frame(wire.KindCall, []byte{0xff}),
+		72: frame(wire.KindRelease, []byte{0xff, 0xff}),
+		73: []byte(strings.Repeat("nonsense", 20)),
+		74: frame(wire.KindReply, []byte{0xff}),
+	} {
+		hello := wire.Hello{Node: n, Incarnation: uint64(n), Secret: secretOf(t, sys), Table: table}
+		i := intrude(t, "n1.sock")
+		i.send(frame(wire.KindHello, hello.Append(nil)))
+		require.Empty(t, i.answer().Body, "accepted")
+		i.send(bad)
+		require.NoError(t, i.conn.(*net.UnixConn).CloseWrite())
+		i.closed()
+		for _, a := range actors {
+			get(t, core.Call(t.Context(), a, (*probe).Ping, core.Void{}))
+		}
+	}
+	// A call for a method, an actor and an object that there are not.
+	hello := wire.Hello{Node: 75, Incarnation: 75, Secret: secretOf(t, sys), Table: table}
+	i := intrude(t, "n1.sock")
+	i.send(frame(wire.KindHello, hello.Append(nil)))
+	require.Empty(t, i.answer().Body)
+	for _, call := range []wire.Call{
+		{Method: 1 << 20, Runs: []wire.Run{{Count: 2}}},
+		{Method: 0, Runs: []wire.Run{{Actor: 1 << 20, Count: 2}}, Payload: wire.Payload{Kind: wire.PayloadObject, Data: []byte("short")}},
+		{Method: 0, Runs: []wire.Run{{Actor: 1 << 20, Count: 2}}, Payload: wire.Payload{Data: []byte("not a value")}},
+	} {
+		i.send(frame(wire.KindCall, call.Append(nil)))
+		answered := 0
+		for answered < 2 {
+			f := i.answer()
+			require.Equal(t, wire.KindReply, f.Kind)
+			require.NoError(t, wire.ParseReply(f.Body, func(r wire.Result) bool {
+				require.Equal(t, wire.StatusFault, r.Status)
+				answered++
+				return true
+			}))
+		}
+	}
+	require.Equal(t, 2, sys.Stats().Nodes)
+}
