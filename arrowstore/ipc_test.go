@@ -199,7 +199,6 @@ func TestImportBoundsWhatIsClaimed(t *testing.T) {
 func FuzzImport(f *testing.F) {
 	f.Add(ipcSeed(f))
 	f.Add([]byte(ipcFileMagic))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		checkImport(t, openStore(t, storeDir(t), Limit(1<<20)), b)
-	})
+	s := openStore(f, storeDir(f), Limit(1<<20))
+	f.Fuzz(func(t *testing.T, b []byte) { checkImport(t, s, b) })
 }
