@@ -1,0 +1,91 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package core runs actors on nodes, in this process or in processes of this machine, and calls them. An actor is
+// a Go value with a mailbox; a single call is a batch of one, so that package batch and this one share one way to submit, one way to
+// answer and one way to fail.
+//
+//	var workers = core.Register("worker", NewWorker, core.Method((*Worker).Compute))
+//
+//	func main() { core.Main(run, core.LocalNodes(8)) }
+//
+//	func run(ctx context.Context, sys *core.System) error {
+//		actors, err := workers.Spawn(ctx, sys, 400, Config{Scale: 2})
+//		if err != nil {
+//			return err
+//		}
+//		sum, err := core.Call(ctx, actors[0], (*Worker).Compute, []float32{1, 2}).Get(ctx)
+//		fmt.Println(sum)
+//		return err
+//	}
+//
+// # Processes
+//
+// The process that calls Main or Start is the driver. With InProcess, the default, its nodes are inside it. With LocalNodes it
+// starts its own executable again, once for every node, with the same arguments; there Main, or ServeNode, serves as a node and does
+// not return. A program that calls neither before Start gets ErrNodeRole in its nodes, and the driver hears that they did
+// not join. Kinds are registered at package level, so that all processes of one binary agree on them: a node whose kinds,
+// methods or types differ is refused with ErrBuild.
+//
+// These environment variables are the whole protocol between a driver and the nodes it starts:
+//
+//	TUTTI_RUNDIR       set by the user: where sockets and shared memory go, by default below /dev/shm
+//	TUTTI_ROLE         "node" in a node process; the others are set beside it
+//	TUTTI_NODE         the node's number, from 1; the driver is 0
+//	TUTTI_DIR          the directory of the system
+//	TUTTI_SECRET       drawn at random by every system; who does not know it is not served
+//	TUTTI_STORE_LIMIT  what StoreLimit was given, in bytes
+//
+// A directory that a killed driver and its nodes left behind is removed by the next Start of the same user, if not by the last of the
+// nodes.
+//
+// # Concurrency
+//
+// A System, its Handles, Refs and Slots are safe for concurrent use. Calls from one program to one actor run in the order in
+// which they were submitted, single calls and batches alike; calls that are submitted at the same time by several goroutines have no
+// order. An actor runs one call at a time unless it was spawned with Concurrency(n): calls then still start in order, and the actor
+// guards its own state. Calls to different actors run side by side. At most Mailbox(n) calls wait at an actor; a call that runs
+// does not count.
+//
+// A call's context ends when the caller's does, with the deadline, when the actor is killed, and when the method returns.
+//
+// # Memory
+//
+// An argument may be changed as soon as the function that submitted it returns. Up to InlineMax bytes travel in the
+// message, and every call gets a copy of its own. What is larger is put once into the object store of the host, and all calls see the
+// same read-only view, valid until the method returns; so do the arguments of CallRef whatever their size. A method
+// that writes to a view fails with ErrReadOnly and harms nobody, unless it does so on a goroutine that it has started
+// itself: that ends its process. A method that wants to keep such an argument copies it. A configuration is always a copy.
+//
+// A result belongs to whoever gets it: it is decoded anew for every Get. Results of more than InlineMax bytes stay in the store of the
+// actor's node until Release, or until nothing refers to them. What Put has made lasts until Release, the end of the
+// system or, if no view of it was handed out, until nothing refers to it; Get returns a view that must not be used
+// afterwards. Using memory whose time is over can end the process.
+//
+// # Failure
+//
+// No call waits for ever: it is answered, or fails when its node is gone, its context ends, or the system is shut down.
+//
+//	the method returns an error or panics           *ActorError, with the stack of a panic
+//	its error is a context error                    *ActorError that matches it
+//	it writes to a shared argument                  *ActorError that matches ErrReadOnly
+//	a constructor fails or panics                   *SpawnError; no actor of the Spawn is kept
+//	the actor was killed                            ErrActorDead
+//	more calls wait than the mailbox holds          ErrMailboxFull; the call did not run
+//	a node's process ends                           ErrNodeLost, at once; whether the call ran is unknown
+//	a node is stopped or starved                    ErrNodeLost after the timeout of Heartbeat; it is then killed
+//	a node cannot be reached while submitting       ErrNodeLost, and ErrNotSubmitted for the rest under FailFast
+//	the context ends                                the context's error, and its cause
+//	the system is shut down                         ErrClosed
+//	an argument or result cannot be encoded         ErrEncode; an argument fails before anything is sent
+//	the object store is full                        ErrNoSpace
+//	an object was released                          ErrObjectLost
+//	a method, a kind, an option, a batch is wrong   ErrNoMethod, ErrNoKind, ErrInvalid, ErrNoActors, ErrMixed
+//	Register is given what cannot work              it panics with a *RegisterError
+//	the driver is killed                            its nodes end by themselves
+//
+// Failures on the way arrive as *CallError, which names actor and method and matches one of the above. An actor's own
+// error never matches a sentinel other than the context errors and ErrReadOnly, even if it tells of a call that the actor made.
+//
+// Tests use InProcess, or package coretest for nodes in processes of their own, which it can kill and stop.
+package core
