@@ -20,7 +20,7 @@ import (
 )
 
 // member is an actor that runs collective operations.
-type member struct{ sum []float32 }
+type member struct{}
 
 func newMember(context.Context, core.Void) (*member, error) { return &member{}, nil }
 
@@ -30,8 +30,7 @@ type Task struct {
 	Op     string
 	Length int
 	Root   int
-	Odd    int           // the rank that does something else; -1 for none
-	Pause  time.Duration // before the odd one does it
+	Odd    int // the rank that does something else; -1 for none
 }
 
 func (m *member) Run(ctx context.Context, t Task) ([]float32, error) {
@@ -46,18 +45,20 @@ func (m *member) Run(ctx context.Context, t Task) ([]float32, error) {
 	for i := range buf {
 		buf[i] = float32(i*8 + g.Rank())
 	}
+	return buf, operate(ctx, g, t, buf)
+}
+
+func operate(ctx context.Context, g *collective.Group, t Task, buf []float32) error {
 	switch t.Op {
 	case "sum":
-		err = collective.AllReduce(ctx, g, buf, collective.Sum)
+		return collective.AllReduce(ctx, g, buf, collective.Sum)
 	case "avg":
-		err = collective.AllReduce(ctx, g, buf, collective.Avg)
+		return collective.AllReduce(ctx, g, buf, collective.Avg)
 	case "broadcast":
-		err = collective.Broadcast(ctx, g, buf, t.Root)
-	case "barrier":
-		err = collective.Barrier(ctx, g)
+		return collective.Broadcast(ctx, g, buf, t.Root)
+	default:
+		return collective.Barrier(ctx, g)
 	}
-	m.sum = buf
-	return buf, err
 }
 
 // Report is how an operation ended for a member, in a form that crosses the link between nodes.
@@ -72,7 +73,7 @@ type Report struct {
 	Text    string
 }
 
-// Loop runs barriers and reductions until one fails.
+// Loop runs an operation until it fails.
 func (m *member) Loop(ctx context.Context, t Task) (Report, error) {
 	g, err := collective.FromContext(ctx, t.Group)
 	if err != nil {
@@ -80,7 +81,7 @@ func (m *member) Loop(ctx context.Context, t Task) (Report, error) {
 	}
 	start := time.Now()
 	for err == nil {
-		err = collective.AllReduce(ctx, g, make([]float32, t.Length), collective.Sum)
+		err = operate(ctx, g, t, make([]float32, t.Length))
 	}
 	r := Report{
 		Rank: g.Rank(), Took: time.Since(start), Text: err.Error(),
@@ -183,9 +184,10 @@ func TestAMismatchReachesTheCallersOfAllActors(t *testing.T) {
 }
 
 // lossReports makes all actors loop, calls harm amid that, and returns how it ended for each actor.
-func lossReports(t *testing.T, actors []*core.Handle[*member], harm func()) []core.Result[Report] {
+func lossReports(t *testing.T, actors []*core.Handle[*member], op string, harm func()) []core.Result[Report] {
 	t.Helper()
-	refs, err := batch.Call(t.Context(), batch.New(actors, batch.BestEffort), (*member).Loop, Task{Group: "g", Length: 20000})
+	task := Task{Group: "g", Op: op, Length: 20000}
+	refs, err := batch.Call(t.Context(), batch.New(actors, batch.BestEffort), (*member).Loop, task)
 	require.NoError(t, err)
 	timer := time.NewTimer(50 * time.Millisecond) // amid the loops, at whatever step
 	<-timer.C
@@ -199,7 +201,14 @@ func lossReports(t *testing.T, actors []*core.Handle[*member], harm func()) []co
 }
 
 func TestAKilledNodeIsAnErrorForAllSurvivors(t *testing.T) {
-	const victim = 2
+	for _, op := range []string{"sum", "broadcast", "barrier"} {
+		for _, victim := range []uint32{1, 3} { // rank 0, which is the root of the broadcast, lives on node 1
+			t.Run(fmt.Sprintf("%s/node=%d", op, victim), func(t *testing.T) { killNode(t, op, victim) })
+		}
+	}
+}
+
+func killNode(t *testing.T, op string, victim uint32) {
 	sys := coretest.Start(t, core.LocalNodes(4))
 	actors := spawn(t, sys, 16)
 	_, err := collective.NewGroup(t.Context(), "g", actors)
@@ -211,7 +220,7 @@ func TestAKilledNodeIsAnErrorForAllSurvivors(t *testing.T) {
 		}
 	}
 	var killed time.Time
-	reports := lossReports(t, actors, func() {
+	reports := lossReports(t, actors, op, func() {
 		killed = time.Now()
 		coretest.KillNode(t, sys, victim)
 	})
@@ -244,7 +253,7 @@ func TestAKilledActorIsAnErrorForAllOthers(t *testing.T) {
 			actors := spawn(t, sys, 9)
 			_, err := collective.NewGroup(t.Context(), "g", actors)
 			require.NoError(t, err)
-			reports := lossReports(t, actors, func() { require.NoError(t, actors[victim].Kill(t.Context())) })
+			reports := lossReports(t, actors, "sum", func() { require.NoError(t, actors[victim].Kill(t.Context())) })
 			for rank, r := range reports {
 				if rank == victim {
 					continue
@@ -263,7 +272,7 @@ func TestAStoppedNodeMeetsTheDeadline(t *testing.T) {
 	actors := spawn(t, sys, 6)
 	_, err := collective.NewGroup(t.Context(), "g", actors, collective.Timeout(timeout))
 	require.NoError(t, err)
-	refs, err := batch.Call(t.Context(), batch.New(actors), (*member).Loop, Task{Group: "g", Length: 100})
+	refs, err := batch.Call(t.Context(), batch.New(actors), (*member).Loop, Task{Group: "g", Op: "sum", Length: 100})
 	require.NoError(t, err)
 	coretest.StopNode(t, sys, 3)
 	stopped := time.Now()
