@@ -21,7 +21,7 @@
 // The argument may be changed as soon as Call returns. At the actors it must not be written to: a small one is a copy of each
 // actor's own, a larger one a read-only view that all actors of the host share, valid until the method returns. A write
 // to a view fails the call with core.ErrReadOnly and harms nobody. The step lies where the argument's size times the number of
-// actors on the fullest node exceeds core.InlineMax. Results belong to whoever gets them. Large results wait in the object
+// actors on the fullest node exceeds core.InlineMax; the object of CallRef is a view whatever its size. Results belong to whoever gets them. Large results wait in the object
 // store of the actor's node until Refs are released or collected.
 //
 // # Failure

@@ -51,11 +51,12 @@
 //
 // # Memory
 //
-// An argument may be changed as soon as the function that submitted it returns. Up to InlineMax bytes travel in the
-// message, and every call gets a copy of its own. What is larger is put once into the object store of the host, and all calls see the
-// same read-only view, valid until the method returns; so do the arguments of CallRef whatever their size. A method
-// that writes to a view fails with ErrReadOnly and harms nobody, unless it does so on a goroutine that it has started
-// itself: that ends its process. A method that wants to keep such an argument copies it. A configuration is always a copy.
+// An argument may be changed as soon as the function that submitted it returns. Up to InlineMax bytes, counted once for
+// every actor that a batch has on the fullest node, travel in the message, and every call gets a copy of its own. What is larger is put
+// once into the object store of the host, and all calls see the same read-only view, valid until the method returns; so is the
+// object of CallRef whatever its size. A method must therefore not write to its argument, and copies what it wants to keep. A write to
+// a view fails the call with ErrReadOnly and harms nobody, unless it comes from a goroutine that the method has
+// started itself: that ends its process. A configuration is always a copy.
 //
 // A result belongs to whoever gets it: it is decoded anew for every Get. Results of more than InlineMax bytes stay in the store of the
 // actor's node until Release, or until nothing refers to them. What Put has made lasts until Release, the end of the
