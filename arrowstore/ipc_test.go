@@ -1,8 +1,6 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build arrowipc
-
 package arrowstore
 
 import (
