@@ -42,27 +42,21 @@ func (s *Store) Tensor(o *Object) (tensor.Interface, error) { return pinned[tens
 
 // pinned returns the value in an object, which pins the object until it is released.
 func pinned[T interface{ Release() }](o *Object) (T, error) {
-	o.Retain()
-	v, err := arrowOf[T](o, o.Release)
-	if err != nil {
-		o.Release()
-	}
-	return v, err
-}
-
-// arrowOf returns the value in an object, and calls release when the last part of it goes, but not when it fails.
-func arrowOf[T interface{ Release() }](o *Object, release func()) (T, error) {
 	var none T
 	if o.Len() == 0 {
 		return none, fmt.Errorf("object %v has no buffers: %w", o.ID(), ErrType)
 	}
-	v, err := Unflatten(o.Buffer(0), o.bufs[1:], release)
+	o.Retain()
+	v, err := Unflatten(o.Buffer(0), o.bufs[1:], o.Release)
 	if err != nil {
+		o.Release()
 		return none, fmt.Errorf("object %v: %w", o.ID(), err)
 	}
 	t, ok := v.(T)
 	if !ok {
-		// The other kind of value is left to the garbage collector, so that release is not called.
+		if r, ok := v.(interface{ Release() }); ok {
+			r.Release()
+		}
 		return none, fmt.Errorf("object %v holds a %T: %w", o.ID(), v, ErrType)
 	}
 	return t, nil

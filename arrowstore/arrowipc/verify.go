@@ -1,12 +1,17 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package arrowstore
+package arrowipc
 
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/tutti-go/tutti/arrowstore"
 )
+
+// maxNesting bounds how deep fields may be nested.
+const maxNesting = 64
 
 // flatBuffer verifies what Arrow's IPC reader believes without looking: it makes slices of the lengths that vectors claim,
 // which ends the process when memory runs out, and recurses as deep as fields are nested. Fields are numbered as in
@@ -45,7 +50,7 @@ func verifyMessage(b []byte) (int64, error) {
 		}
 	}
 	if f.bad || body < 0 {
-		return 0, fmt.Errorf("message metadata: %w", ErrCorrupt)
+		return 0, fmt.Errorf("message metadata: %w", arrowstore.ErrCorrupt)
 	}
 	return body, nil
 }

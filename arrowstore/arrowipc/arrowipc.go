@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package arrowstore
+package arrowipc
 
 import (
 	"bufio"
@@ -9,28 +9,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unsafe"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/ipc"
+
+	"github.com/tutti-go/tutti/arrowstore"
 )
 
 const (
-	ipcFileMagic    = "ARROW1\x00\x00"
-	ipcContinuation = 0xffffffff
-	ipcMaxMetadata  = 64 << 20 // bytes of one message without its body
+	fileMagic    = "ARROW1\x00\x00"
+	continuation = 0xffffffff
+	maxMetadata  = 64 << 20 // bytes of one message without its body
 )
 
-// Export writes the records that objects hold as one Arrow IPC stream, which every Arrow implementation reads. All must
-// have the same schema. It returns ErrType when an object holds no record or the schemas differ.
-func (s *Store) Export(w io.Writer, objs ...*Object) error {
-	return s.export(objs, func(schema *arrow.Schema) (recordWriter, error) {
+// Write writes the records that objects hold as one Arrow IPC stream, which every Arrow implementation reads. All must
+// have the same schema. The caller holds the objects meanwhile. It returns arrowstore.ErrType when an object holds no
+// record or the schemas differ.
+func Write(w io.Writer, objs ...*arrowstore.Object) error {
+	return write(objs, func(schema *arrow.Schema) (recordWriter, error) {
 		return ipc.NewWriter(w, ipc.WithSchema(schema)), nil
 	})
 }
 
-// ExportFile writes the records that objects hold as an Arrow IPC file, as Export does for a stream.
-func (s *Store) ExportFile(w io.WriteSeeker, objs ...*Object) error {
-	return s.export(objs, func(schema *arrow.Schema) (recordWriter, error) {
+// WriteFile writes the records that objects hold as an Arrow IPC file, as Write does for a stream.
+func WriteFile(w io.WriteSeeker, objs ...*arrowstore.Object) error {
+	return write(objs, func(schema *arrow.Schema) (recordWriter, error) {
 		return ipc.NewFileWriter(w, ipc.WithSchema(schema))
 	})
 }
@@ -40,17 +44,16 @@ type recordWriter interface {
 	Close() error
 }
 
-func (s *Store) export(objs []*Object, open func(*arrow.Schema) (recordWriter, error)) error {
+func write(objs []*arrowstore.Object, open func(*arrow.Schema) (recordWriter, error)) error {
 	if len(objs) == 0 {
-		return fmt.Errorf("export no object: %w", ErrType)
+		return fmt.Errorf("write no object as IPC: %w", arrowstore.ErrType)
 	}
 	var w recordWriter
 	var schema *arrow.Schema
 	for _, o := range objs {
-		// The record does not pin the object, which the caller holds: Arrow's file writer keeps a dictionary for ever.
-		rec, err := arrowOf[arrow.Record](o, nil)
+		rec, err := record(o)
 		if err != nil {
-			return fmt.Errorf("export: %w", err)
+			return fmt.Errorf("write object %v as IPC: %w", o.ID(), err)
 		}
 		if w == nil {
 			schema = rec.Schema()
@@ -59,47 +62,69 @@ func (s *Store) export(objs []*Object, open func(*arrow.Schema) (recordWriter, e
 		switch {
 		case err != nil:
 		case !rec.Schema().Equal(schema):
-			err = fmt.Errorf("object %v has another schema: %w", o.ID(), ErrType)
+			err = fmt.Errorf("another schema than that of the first: %w", arrowstore.ErrType)
 		default:
 			err = w.Write(rec)
 		}
 		rec.Release()
 		if err != nil {
-			return fmt.Errorf("export: %w", err)
+			return fmt.Errorf("write object %v as IPC: %w", o.ID(), err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		return fmt.Errorf("export: %w", err)
+		return fmt.Errorf("end of IPC: %w", err)
 	}
 	return nil
 }
 
-// Import reads an Arrow IPC stream or file and stores each record batch as an object, in their order. The caller releases
-// the Objects. Sizes that r claims are bounded by the limit of the store before anything is allocated. On an error what
-// was stored is deleted; ErrCorrupt says that r is no well-formed stream, ErrTooLarge that it claims too much.
-func (s *Store) Import(r io.Reader) ([]*Object, error) {
-	if !s.gate.enter() {
-		return nil, ErrClosed
+// record returns the record in an object without pinning the object, which the caller holds: Arrow's file writer keeps
+// dictionaries for ever.
+func record(o *arrowstore.Object) (arrow.Record, error) {
+	if o.Len() == 0 {
+		return nil, arrowstore.ErrType
 	}
-	defer s.leave()
-	mem := &boundedAllocator{from: s.Allocator(), left: s.space.limit, live: map[uintptr][]byte{}}
+	buffers := make([][]byte, o.Len())
+	for i := range buffers {
+		buffers[i] = o.Buffer(i)
+	}
+	v, err := arrowstore.Unflatten(buffers[0], buffers[1:], nil)
+	if err != nil {
+		return nil, err
+	}
+	rec, ok := v.(arrow.Record)
+	if !ok {
+		return nil, fmt.Errorf("it holds a %T: %w", v, arrowstore.ErrType)
+	}
+	return rec, nil
+}
+
+// Read reads an Arrow IPC stream or file and stores each record batch as an object of st, in their order. The caller
+// releases the Objects. Sizes that r claims are bounded by the limit of the store before anything is allocated. On an
+// error what was stored is deleted; arrowstore.ErrCorrupt says that r is no well-formed stream, arrowstore.ErrTooLarge
+// that it claims too much.
+func Read(r io.Reader, st *arrowstore.Store) ([]*arrowstore.Object, error) {
+	limit := st.Stats().Limit
+	if limit == 0 {
+		return nil, arrowstore.ErrClosed
+	}
+	mem := &boundedAllocator{from: st.Allocator(), left: limit, live: map[*byte][]byte{}}
 	defer mem.freeAll()
-	objs, err := s.importAll(r, mem)
+	objs, err := readAll(r, st, mem)
 	if err == nil {
 		return objs, nil
 	}
 	for _, o := range objs {
 		o.Release()
-		err = errors.Join(err, s.Delete(o.ID()))
+		err = errors.Join(err, st.Delete(o.ID()))
 	}
-	return nil, fmt.Errorf("import: %w", err)
+	return nil, fmt.Errorf("read Arrow IPC: %w", err)
 }
 
-func (s *Store) importAll(r io.Reader, mem *boundedAllocator) ([]*Object, error) {
-	f := &frames{src: bufio.NewReader(r), limit: s.space.limit}
-	if magic, err := f.src.Peek(len(ipcFileMagic)); err == nil && string(magic) == ipcFileMagic {
+func readAll(r io.Reader, st *arrowstore.Store, mem *boundedAllocator) ([]*arrowstore.Object, error) {
+	f := &frames{src: bufio.NewReader(r), limit: mem.left}
+	if magic, err := f.src.Peek(len(fileMagic)); err == nil && string(magic) == fileMagic {
 		f.file = true
-		if _, err := f.src.Discard(len(ipcFileMagic)); err != nil {
+		if _, err := f.src.Discard(len(fileMagic)); err != nil {
 			return nil, err
 		}
 	}
@@ -108,9 +133,9 @@ func (s *Store) importAll(r io.Reader, mem *boundedAllocator) ([]*Object, error)
 		return nil, f.explain(err, mem)
 	}
 	defer rd.Release()
-	var objs []*Object
+	var objs []*arrowstore.Object
 	for rd.Next() {
-		o, err := s.PutRecord(rd.Record())
+		o, err := st.PutRecord(rd.Record())
 		if err != nil {
 			return objs, err
 		}
@@ -139,9 +164,9 @@ func (f *frames) explain(err error, mem *boundedAllocator) error {
 	case f.err != nil:
 		return f.err
 	case mem.exceeded:
-		return fmt.Errorf("more than %d bytes: %w", f.limit, ErrTooLarge)
+		return fmt.Errorf("more than %d bytes: %w", f.limit, arrowstore.ErrTooLarge)
 	}
-	return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	return fmt.Errorf("%w: %w", arrowstore.ErrCorrupt, err)
 }
 
 // Read implements io.Reader.
@@ -171,28 +196,28 @@ func (f *frames) next() error {
 		if n == 0 && errors.Is(err, io.EOF) {
 			return io.EOF
 		}
-		return fmt.Errorf("length of a message: %w: %w", ErrCorrupt, err)
+		return fmt.Errorf("length of a message: %w: %w", arrowstore.ErrCorrupt, err)
 	}
 	mark, n := binary.LittleEndian.Uint32(prefix[:]), binary.LittleEndian.Uint32(prefix[4:])
-	if mark == ipcContinuation && n == 0 || f.file && mark != ipcContinuation {
+	if mark == continuation && n == 0 || f.file && mark != continuation {
 		return io.EOF
 	}
-	if mark != ipcContinuation {
-		return fmt.Errorf("message without a continuation mark: %w", ErrCorrupt)
+	if mark != continuation {
+		return fmt.Errorf("message without a continuation mark: %w", arrowstore.ErrCorrupt)
 	}
-	if n > ipcMaxMetadata {
-		return fmt.Errorf("message of %d bytes of metadata: %w", n, ErrTooLarge)
+	if n > maxMetadata {
+		return fmt.Errorf("message of %d bytes of metadata: %w", n, arrowstore.ErrTooLarge)
 	}
 	meta, err := io.ReadAll(io.LimitReader(f.src, int64(n))) // grows with what arrives, not with what is claimed
 	if err != nil || len(meta) < int(n) {
-		return fmt.Errorf("message ends after %d of %d bytes of metadata: %w", len(meta), n, errors.Join(ErrCorrupt, err))
+		return fmt.Errorf("message ends after %d of %d bytes of metadata: %w", len(meta), n, errors.Join(arrowstore.ErrCorrupt, err))
 	}
 	body, err := verifyMessage(meta)
 	if err != nil {
 		return err
 	}
 	if body > f.limit {
-		return fmt.Errorf("message body of %d bytes: %w", body, ErrTooLarge)
+		return fmt.Errorf("message body of %d bytes: %w", body, arrowstore.ErrTooLarge)
 	}
 	f.head, f.body = append(prefix[:], meta...), body
 	return nil
@@ -201,22 +226,22 @@ func (f *frames) next() error {
 // boundedAllocator allocates no more than a number of bytes at a time, and knows what was not freed: Arrow's reader takes
 // sizes from the stream, and leaves buffers behind when it fails. It is not safe for concurrent use.
 type boundedAllocator struct {
-	from     *Allocator
+	from     *arrowstore.Allocator
 	left     int64
 	exceeded bool
-	live     map[uintptr][]byte
+	live     map[*byte][]byte
 }
 
 // Allocate panics when the bound is exceeded; Arrow's reader turns that into an error.
 func (a *boundedAllocator) Allocate(size int) []byte {
 	if int64(size) > a.left || size < 0 {
 		a.exceeded = true
-		panic(ErrTooLarge)
+		panic(arrowstore.ErrTooLarge)
 	}
 	b := a.from.Allocate(size)
 	a.left -= int64(size)
 	if size > 0 {
-		a.live[address(b)] = b
+		a.live[unsafe.SliceData(b)] = b
 	}
 	return b
 }
@@ -231,11 +256,11 @@ func (a *boundedAllocator) Reallocate(size int, b []byte) []byte {
 
 // Free implements memory.Allocator.
 func (a *boundedAllocator) Free(b []byte) {
-	if _, ok := a.live[address(b)]; !ok {
+	if _, ok := a.live[unsafe.SliceData(b)]; !ok {
 		return
 	}
-	a.left += int64(len(a.live[address(b)]))
-	delete(a.live, address(b))
+	a.left += int64(len(a.live[unsafe.SliceData(b)]))
+	delete(a.live, unsafe.SliceData(b))
 	a.from.Free(b)
 }
 
