@@ -151,6 +151,22 @@ func TestAStoppedNodeIsLostAfterTheHeartbeatTimeout(t *testing.T) {
 	require.Less(t, time.Since(began), 4*time.Second)
 }
 
+func TestAStoppedNodeIsLostAlsoWhenItsControlStreamIsFull(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(2), core.Heartbeat(20*time.Millisecond, 400*time.Millisecond))
+	coretest.StopNode(t, sys, 1)
+	failed := make(chan error, 2)
+	for range cap(failed) {
+		go func() {
+			_, err := probes.Spawn(t.Context(), sys, 2, setup{Padding: ones(20 << 10)})
+			failed <- err
+		}()
+	}
+	for range cap(failed) {
+		require.ErrorIs(t, <-failed, core.ErrNodeLost)
+	}
+	spawn(t, sys, 2)
+}
+
 func TestRequestsToAStoppedNodeEndWithTheirContext(t *testing.T) {
 	sys := coretest.Start(t, core.LocalNodes(2), core.Heartbeat(20*time.Millisecond, 2*time.Second))
 	actors := spawn(t, sys, 2)

@@ -127,6 +127,7 @@ func (r remote) do(ctx context.Context, req *controlpb.Request) (*controlpb.Repl
 		if r.sys.ctx.Err() != nil {
 			return nil, fmt.Errorf("%w: %w", ErrClosed, err)
 		}
+		r.sys.mesh.Lost(r.session.Node, err) // who tries again finds the node lost
 		return nil, fmt.Errorf("%w: %w", ErrNodeLost, err)
 	}
 	return reply, err

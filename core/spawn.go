@@ -83,7 +83,7 @@ type part struct {
 func (s *System) place(n int) ([]part, error) {
 	var alive []uint32
 	for _, info := range s.Nodes() {
-		if info.Alive {
+		if info.Alive && s.mesh.IsLost(info.ID) == nil { // the news may be on its way to members
 			alive = append(alive, info.ID)
 		}
 	}
@@ -183,7 +183,7 @@ func constructError(fault []byte, id ActorID, kind string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDecode, err)
 	}
-	return &ActorError{Actor: id, Kind: kind, Message: f.Message, Stack: f.Stack, cause: sentinelOf(f.Code)}
+	return &ActorError{Actor: id, Kind: kind, Message: f.Message, Stack: f.Stack, is: sentinelsOf(f)}
 }
 
 // replyError returns the failure of a request as a whole.
@@ -195,5 +195,5 @@ func replyError(r *controlpb.Reply) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDecode, err)
 	}
-	return &remoteError{f.Message, sentinelOf(f.Code)}
+	return &remoteError{f.Message, sentinelsOf(f)}
 }

@@ -60,6 +60,7 @@ func newSession(ctx context.Context, join *controlpb.Join, stream grpc.BidiStrea
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.mu.waiting = map[uint64]chan *controlpb.Reply{}
+	s.mu.heard = true // the request to join
 	return s
 }
 
@@ -75,10 +76,12 @@ func (s *Session) Err() error {
 }
 
 // run lasts as long as the session, on the goroutine of the stream's handler. Only the handler's return
-// interrupts the stream's Recv, so the receiver is left to whoever waits for the server.
-func (s *Session) run(receivers *sync.WaitGroup) {
-	receivers.Go(func() { s.cancel(s.receive()) })
-	s.watch()
+// interrupts the stream's Recv and Send, so those who call them are left to whoever waits for the server.
+func (s *Session) run(rest *sync.WaitGroup) {
+	pings := make(chan uint64, 1)
+	rest.Go(func() { s.cancel(s.receive()) })
+	rest.Go(func() { s.ping(pings) })
+	s.watch(pings)
 }
 
 func (s *Session) receive() error {
@@ -101,8 +104,9 @@ func (s *Session) receive() error {
 	}
 }
 
-// watch asks for signs of life and ends the session when they fail to come.
-func (s *Session) watch() {
+// watch asks for signs of life and ends the session when they fail to come. It never sends itself: to a node that does not read,
+// Send may block for ever.
+func (s *Session) watch(pings chan<- uint64) {
 	t := time.NewTicker(s.beat.Interval)
 	defer t.Stop()
 	for n := uint64(1); ; n++ {
@@ -115,14 +119,24 @@ func (s *Session) watch() {
 			s.cancel(fmt.Errorf("%w: node %d is silent for %v", ErrSessionEnded, s.Node, silent))
 			return
 		}
-		// A send under way may be stuck on a node that does not read, and is a sign of life as good as a ping if not.
-		if s.sendMu.TryLock() {
-			err := s.stream.Send(&controlpb.ToNode{Kind: &controlpb.ToNode_Ping{Ping: &controlpb.Ping{Number: n}}})
-			s.sendMu.Unlock()
-			if err != nil {
-				s.cancel(fmt.Errorf("%w: node %d: %w", ErrSessionEnded, s.Node, err))
+		select {
+		case pings <- n:
+		default: // the last one is still on its way
+		}
+	}
+}
+
+// ping sends the pings that watch wants.
+func (s *Session) ping(pings <-chan uint64) {
+	for {
+		select {
+		case n := <-pings:
+			if err := s.send(&controlpb.ToNode{Kind: &controlpb.ToNode_Ping{Ping: &controlpb.Ping{Number: n}}}); err != nil {
+				s.cancel(err)
 				return
 			}
+		case <-s.ctx.Done():
+			return
 		}
 	}
 }
