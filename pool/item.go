@@ -11,23 +11,29 @@ import (
 	"github.com/tutti-go/tutti/core"
 )
 
+// maxAttempts is how many actors an idempotent call may take down with it before it fails.
+const maxAttempts = 3
+
 // item is one call on its way through the pool. It waits in its source, is assigned to a member, is sent by the
 // lane of the member's node, and ends when its answer arrives. Its promise is settled exactly once on that way: with
 // the answer, or before it with the reason why there will be none.
 type item struct {
-	promise  core.Promise
-	call     *core.Prepared
-	deadline time.Time
-	src      *source
+	promise    core.Promise
+	call       *core.Prepared // nil once it is let go; belongs to whoever moves the item on
+	deadline   time.Time
+	idempotent bool
+	src        *source
+	finished   func(*item) // called without a lock once the item is settled; may be nil
 
-	index int         // in the input of a Map
-	held  node[*item] // among those that its Map holds; belongs to the goroutine that iterates
+	index int         // in the input of a Map, or of Tasks
+	held  node[*item] // among those that its Map or Tasks hold, and guarded by what guards them
 
 	// place is guarded by the scheduler's lock, and so is what follows up to slots.
 	place    node[*item]
 	admitted chan struct{} // closed when a blocked Submit may return; nil for others
 	stop     func() bool   // unregisters from the context; nil if there is nothing to unregister
-	member   *member       // nil until it is assigned
+	member   *member       // nil unless it is assigned
+	attempts int           // how often it was sent
 	cause    error         // why it was given up, nil if it was not
 
 	slots   atomic.Pointer[core.Slots] // nil until it is sent
@@ -38,7 +44,16 @@ type item struct {
 func newItem(src *source) *item {
 	it := &item{src: src}
 	it.place.value = it
+	it.held.value = it
 	return it
+}
+
+// release lets the argument go.
+func (it *item) release() {
+	if it.call != nil {
+		it.call.Release()
+		it.call = nil
+	}
 }
 
 // resolve settles the item with its answer.
@@ -62,21 +77,20 @@ func (it *item) finish() {
 		it.stop()
 	}
 	it.settled.Store(true)
-	if it.src.finished != nil {
-		it.src.finished(it)
+	if it.finished != nil {
+		it.finished(it)
 	}
 }
 
 // source is where items come from: all Submits of a pool together, or one Map. Sources take turns, so that a long Map does not hold
 // up anybody else.
 type source struct {
-	turn     node[*source] // in the scheduler's ring while items wait
-	waiting  list[*item]
-	flight   list[*item] // assigned and not answered
-	bound    int         // items that may wait; 0: the source bounds itself
-	cause    error       // why it takes no more items; nil while it does
-	blocked  list[*item] // items of Submits that block, beyond bound
-	finished func(*item) // called without a lock once an item is settled; may be nil
+	turn    node[*source] // in the scheduler's ring while items wait
+	waiting list[*item]
+	flight  list[*item] // assigned and not answered
+	bound   int         // items that may wait; 0: the source bounds itself
+	blocked list[*item] // items of Submits that block, beyond bound
+	cause   error       // why it takes no more items; nil while it does
 }
 
 func newSource(bound int) *source {

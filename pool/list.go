@@ -28,14 +28,21 @@ func (l *list[T]) pushBack(n *node[T]) {
 	l.len++
 }
 
-func (l *list[T]) pushFront(n *node[T]) {
-	n.in, n.prev, n.next = l, nil, l.front
-	if l.front != nil {
-		l.front.prev = n
-	} else {
-		l.back = n
+func (l *list[T]) pushFront(n *node[T]) { l.insertBefore(n, l.front) }
+
+// insertBefore puts n before an element of the list, or at its back if that is nil.
+func (l *list[T]) insertBefore(n, next *node[T]) {
+	if next == nil {
+		l.pushBack(n)
+		return
 	}
-	l.front = n
+	n.in, n.prev, n.next = l, next.prev, next
+	if n.prev != nil {
+		n.prev.next = n
+	} else {
+		l.front = n
+	}
+	next.prev = n
 	l.len++
 }
 

@@ -34,7 +34,7 @@ type Indexed[T any] struct {
 // error, and the map ends early, the last pair being an error. The same happens when the pool or the system is closed. If the last actor
 // is gone, every value yields core.ErrNoActors. The other errors are those of Submit.
 func Map[A, In, Out any](
-	ctx context.Context, p *Pool[A], m func(A, context.Context, In) (Out, error), seq iter.Seq[In],
+	ctx context.Context, p *Pool[A], m func(A, context.Context, In) (Out, error), seq iter.Seq[In], opts ...CallOption,
 ) iter.Seq2[Out, error] {
 	return func(yield func(Out, error) bool) {
 		if p == nil || seq == nil {
@@ -44,7 +44,7 @@ func Map[A, In, Out any](
 		}
 		st := newStream(ctx, p.sched)
 		defer st.end()
-		run(ctx, p, st, m, seq, func(wait bool) bool {
+		run(ctx, p, st, m, seq, opts, func(wait bool) bool {
 			for n := st.held.front; n != nil && (wait || n.value.settled.Load()); n = st.held.front {
 				st.held.popFront()
 				st.count--
@@ -60,7 +60,7 @@ func Map[A, In, Out any](
 
 // MapUnordered is Map with the results in the order in which they become ready, each with the position of its input.
 func MapUnordered[A, In, Out any](
-	ctx context.Context, p *Pool[A], m func(A, context.Context, In) (Out, error), seq iter.Seq[In],
+	ctx context.Context, p *Pool[A], m func(A, context.Context, In) (Out, error), seq iter.Seq[In], opts ...CallOption,
 ) iter.Seq2[Indexed[Out], error] {
 	return func(yield func(Indexed[Out], error) bool) {
 		if p == nil || seq == nil {
@@ -69,8 +69,8 @@ func MapUnordered[A, In, Out any](
 		}
 		st := newStream(ctx, p.sched)
 		defer st.end()
-		st.src.finished = st.add
-		run(ctx, p, st, m, seq, func(wait bool) bool {
+		st.finished = st.add
+		run(ctx, p, st, m, seq, opts, func(wait bool) bool {
 			for _, it := range st.take(wait) {
 				it.held.leave()
 				st.count--
@@ -87,11 +87,12 @@ func MapUnordered[A, In, Out any](
 // run takes values from seq and calls deliver after each, which yields results that are ready, and waits for at least one if it
 // is told to; it returns false if the iteration is to stop.
 func run[A, In, Out any](
-	ctx context.Context, p *Pool[A], st *stream, m func(A, context.Context, In) (Out, error), seq iter.Seq[In], deliver func(wait bool) bool,
+	ctx context.Context, p *Pool[A], st *stream, m func(A, context.Context, In) (Out, error), seq iter.Seq[In],
+	opts []CallOption, deliver func(wait bool) bool,
 ) {
 	for in := range seq {
 		it := st.item()
-		err := prepare(ctx, p, it, m, in)
+		err := prepare(ctx, p, it, m, in, opts)
 		if err == nil {
 			_, err = st.sched.enqueue(it, nil)
 		}
@@ -125,6 +126,8 @@ type stream struct {
 	count   int         // inputs that were taken and whose results were not yielded
 	held    list[*item] // those, in order
 
+	finished func(*item) // of the items; nil if only the order counts
+
 	ready struct {
 		sync.Mutex
 		items []*item
@@ -152,9 +155,9 @@ func (st *stream) end() {
 func (st *stream) item() *item {
 	it := newItem(st.src)
 	it.index = st.next
+	it.finished = st.finished
 	st.next++
 	st.count++
-	it.held.value = it
 	st.held.pushBack(&it.held)
 	return it
 }

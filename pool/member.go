@@ -4,6 +4,7 @@
 package pool
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/tutti-go/tutti/core"
@@ -13,6 +14,7 @@ import (
 type member struct {
 	targets *core.Targets // the actor alone; never changes
 	id      core.ActorID  // never changes
+	handle  any           // *core.Handle of the pool's type; never changes
 	lane    *lane         // never changes
 
 	place    node[*member] // among the members with room
@@ -54,7 +56,6 @@ func (r *roster) next() *member {
 // lane sends the items that are assigned to members on one node. Each node has one, so that a link that is congested
 // holds up nobody else.
 type lane struct {
-	node    uint32
 	wake    chan struct{} // holds a token while items are pending
 	pending []*item       // guarded by the scheduler's lock
 }
@@ -65,21 +66,41 @@ func (s *scheduler) evictLocked(m *member, reason error) []*item {
 	if m.gone {
 		return nil
 	}
-	node := m.id.Node()
-	lost := nodeIsLost(reason)
-	s.mu.members = slices.DeleteFunc(s.mu.members, func(x *member) bool {
-		if x != m && (!lost || x.id.Node() != node) {
+	lost := errors.Is(reason, core.ErrNodeLost)
+	gone := s.removeLocked(func(x *member) bool { return x == m || lost && x.id.Node() == m.id.Node() })
+	s.mu.last = reason
+	if s.vacant != nil && !s.mu.closed {
+		s.mu.gone = append(s.mu.gone, gone...)
+		s.mu.replacing = true
+		signal(s.vacant)
+	}
+	if !s.isEmptyLocked() {
+		return nil
+	}
+	return s.strandLocked()
+}
+
+// removeLocked takes members out.
+func (s *scheduler) removeLocked(which func(*member) bool) (removed []*member) {
+	s.mu.members = slices.DeleteFunc(s.mu.members, func(m *member) bool {
+		if !which(m) {
 			return false
 		}
-		x.gone = true
-		s.mu.roster.update(x)
+		m.gone = true
+		delete(s.mu.ids, m.id)
+		s.mu.roster.update(m)
+		removed = append(removed, m)
 		return true
 	})
 	s.resizeLocked()
-	if len(s.mu.members) > 0 {
-		return nil
-	}
-	s.mu.last = reason
+	return removed
+}
+
+// isEmptyLocked reports whether no member is left to serve calls, nor about to come.
+func (s *scheduler) isEmptyLocked() bool { return len(s.mu.members) == 0 && !s.mu.replacing }
+
+// strandLocked takes out all items that wait.
+func (s *scheduler) strandLocked() []*item {
 	var items []*item
 	for src := range s.mu.sources {
 		items = append(items, src.waitingLocked()...)

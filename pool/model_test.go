@@ -24,6 +24,15 @@ type Scene struct {
 	Run int64 // of the test
 	ID  int
 	Do  string // "answer", "fail", "panic", "slow" or "block"
+
+	Again bool // may be played more than once
+}
+
+func (s Scene) options() []pool.CallOption {
+	if s.Again {
+		return []pool.CallOption{pool.Idempotent}
+	}
+	return nil
 }
 
 // stages count how often each scene of a run was played, in this process.
@@ -75,13 +84,17 @@ func (m *model) check(t *testing.T) {
 	for i, s := range m.scenes {
 		o, played := m.outcomes[i], m.played[i].Load()
 		what := fmt.Sprintf("scene %d %q played %d times: %v", i, s.Do, played, o.err)
-		require.LessOrEqual(t, played, int64(1), what)
+		most := int64(1)
+		if s.Again && m.killed {
+			most = 3
+		}
+		require.LessOrEqual(t, played, most, what)
 		var e *core.ActorError
 		switch {
 		case o.err == nil:
 			require.Contains(t, []string{"answer", "slow"}, s.Do, what)
 			require.Equal(t, i, o.value, what)
-			require.Equal(t, int64(1), played, what)
+			require.Positive(t, played, what)
 		case errors.Is(o.err, pool.ErrClosed):
 			require.True(t, m.closed, what)
 		case errors.Is(o.err, context.Canceled):
@@ -94,7 +107,7 @@ func (m *model) check(t *testing.T) {
 		case errors.As(o.err, &e):
 			require.Contains(t, []string{"fail", "panic"}, s.Do, what)
 			require.Equal(t, s.Do == "panic", e.Stack != "", what)
-			require.Equal(t, int64(1), played, what)
+			require.Positive(t, played, what)
 		default:
 			require.NoError(t, o.err, what)
 		}
@@ -132,6 +145,7 @@ func play(t *testing.T, seed uint64) {
 	defer stages.Delete(run)
 	for i := range m.scenes {
 		m.scenes[i] = Scene{Run: run, ID: i, Do: []string{"answer", "answer", "answer", "fail", "panic", "slow", "block"}[rng.IntN(7)]}
+		m.scenes[i].Again = rng.IntN(3) == 0
 	}
 	var wg sync.WaitGroup
 	for u := range users {
@@ -178,7 +192,7 @@ func submitAll(t *testing.T, p *pool.Pool[*worker], rng *rand.Rand, scenes []Sce
 				cancel()
 			})
 		}
-		ref := pool.Submit(ctx, p, (*worker).Play, s)
+		ref := pool.Submit(ctx, p, (*worker).Play, s, s.options()...)
 		wg.Go(func() {
 			defer cancel()
 			out[i].value, out[i].err = ref.Get(t.Context())
@@ -228,17 +242,21 @@ func mapSome(t *testing.T, p *pool.Pool[*worker], rng *rand.Rand, scenes []Scene
 		yielded++
 		return yielded != leaveAt
 	}
+	opts := scenes[0].options()
+	for i := range scenes {
+		scenes[i].Again = scenes[0].Again
+	}
 	ordered := rng.IntN(2) == 0
 	if ordered {
 		i := 0
-		for v, err := range pool.Map(ctx, p, (*worker).Play, seq) {
+		for v, err := range pool.Map(ctx, p, (*worker).Play, seq, opts...) {
 			if !take(i, v, err) {
 				break
 			}
 			i++
 		}
 	} else {
-		for r, err := range pool.MapUnordered(ctx, p, (*worker).Play, seq) {
+		for r, err := range pool.MapUnordered(ctx, p, (*worker).Play, seq, opts...) {
 			if !take(r.Index, r.Value, err) {
 				break
 			}

@@ -21,6 +21,7 @@ type Option interface{ apply(*options) }
 type options struct {
 	inFlight int
 	queue    int // 0: as many as may be in flight
+	replace  any // a ReplaceFunc, or nil
 }
 
 type optionFunc func(*options)
@@ -43,6 +44,17 @@ func Queue(n int) Option {
 		}
 	})
 }
+
+// CallOption configures one call, or all calls of a Map.
+type CallOption interface{ applyCall(*item) }
+
+type callFlag uint8
+
+func (f callFlag) applyCall(it *item) { it.idempotent = f == Idempotent }
+
+// Idempotent says that running the call more than once does no harm. If its actor is killed or its node lost while it runs, it is sent to
+// another, up to three times in all: a call that takes its actors down with it does not go through the whole pool.
+const Idempotent = callFlag(1)
 
 func newOptions(opts []Option) (options, error) {
 	o := options{inFlight: 1}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tutti-go/tutti/batch"
 	"github.com/tutti-go/tutti/core"
@@ -15,9 +16,9 @@ import (
 // Pool spreads calls over a set of actors of one kind: each call goes to the actor that has the least to do. It is safe for
 // concurrent use.
 type Pool[A any] struct {
-	proto   *core.Targets // to prepare calls with
-	handles map[core.ActorID]*core.Handle[A]
-	sched   *scheduler
+	proto *core.Targets   // to prepare calls with
+	first *core.Handle[A] // to compare others with
+	sched *scheduler
 }
 
 // New makes a pool of actors, which must be of one kind and system, and starts its goroutines: one for each node and one more, which end
@@ -32,31 +33,47 @@ func New[A any](handles []*core.Handle[A], opts ...Option) (*Pool[A], error) {
 	if err != nil {
 		return nil, fmt.Errorf("pool: %w", err)
 	}
-	p := &Pool[A]{proto: proto, handles: make(map[core.ActorID]*core.Handle[A], len(handles))}
-	members := make([]*member, len(handles))
-	for i, h := range handles {
-		if p.handles[h.ID()] != nil {
-			return nil, fmt.Errorf("pool: %w: actor %v is there twice", core.ErrInvalid, h.ID())
-		}
-		p.handles[h.ID()] = h
-		targets, err := core.NewTargets([]*core.Handle[A]{h})
-		if err != nil {
-			return nil, fmt.Errorf("pool: %w", err)
-		}
-		members[i] = &member{targets: targets, id: h.ID()}
+	if o.queue == 0 {
+		o.queue = min(o.inFlight*len(handles), maxQueue)
 	}
-	p.sched = newScheduler(o, members)
+	p := &Pool[A]{proto: proto, first: handles[0], sched: newScheduler(o)}
+	if err := p.fill(handles, o.replace); err != nil {
+		p.Close()
+		return nil, err
+	}
 	return p, nil
 }
 
-// BatchRemote returns the actors that are in the pool and alive at this moment, in the order given to New, to be called all at once. What
+// fill takes in the first actors.
+func (p *Pool[A]) fill(handles []*core.Handle[A], replace any) error {
+	if replace != nil {
+		fn, err := p.replacer(replace)
+		if err != nil {
+			return err
+		}
+		p.sched.vacant = make(chan struct{}, 1)
+		p.sched.wg.Go(func() { p.sched.replaceLost(fn) })
+	}
+	for _, h := range handles {
+		m, err := p.newMember(h)
+		if err == nil {
+			err = p.sched.push(m)
+		}
+		if err != nil {
+			return fmt.Errorf("pool: %w", err)
+		}
+	}
+	return nil
+}
+
+// BatchRemote returns the actors that are in the pool and alive at this moment, in the order in which they came, to be called all at once. What
 // happens to the pool later does not change it. The calls do not count as work of the pool: they go to the actors'
 // mailboxes like anybody else's. If no actor is left, calls on it fail with core.ErrNoActors.
 func (p *Pool[A]) BatchRemote(opts ...batch.Option) *batch.Remote[A] {
 	members := p.sched.refresh()
 	handles := make([]*core.Handle[A], len(members))
 	for i, m := range members {
-		handles[i] = p.handles[m.id]
+		handles[i] = m.handle.(*core.Handle[A])
 	}
 	return batch.New(handles, opts...)
 }
@@ -75,16 +92,23 @@ func (p *Pool[A]) Close() { p.sched.shut() }
 // The end of ctx ends the wait and gives the call up wherever it is, with the context's error. Other errors, all reported by the Ref:
 // those of core.Call, core.ErrNoActors if the last actor is gone, and ErrClosed. A call fails with core.ErrActorDead or core.ErrNodeLost only if its
 // actor was lost after the call was sent to it; whether it ran is then unknown.
-func Submit[A, In, Out any](ctx context.Context, p *Pool[A], m func(A, context.Context, In) (Out, error), in In) *core.Ref[Out] {
-	if p == nil {
-		it := newItem(newSource(0))
-		it.promise.Fail(fmt.Errorf("pool: %w: nil Pool", core.ErrInvalid))
-		return core.RefOf[Out](&it.promise)
+func Submit[A, In, Out any](ctx context.Context, p *Pool[A], m func(A, context.Context, In) (Out, error), in In, opts ...CallOption) *core.Ref[Out] {
+	it := newItem(nil)
+	if p != nil {
+		it.src = p.sched.calls
 	}
-	it := newItem(p.sched.calls)
-	ref := core.RefOf[Out](&it.promise)
-	if prepare(ctx, p, it, m, in) != nil {
-		return ref
+	submit(ctx, p, it, m, in, opts)
+	return core.RefOf[Out](&it.promise)
+}
+
+// submit submits an item. Whatever goes wrong is the item's error.
+func submit[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A, context.Context, In) (Out, error), in In, opts []CallOption) {
+	if p == nil {
+		it.fail(fmt.Errorf("pool: %w: nil Pool", core.ErrInvalid))
+		return
+	}
+	if prepare(ctx, p, it, m, in, opts) != nil {
+		return
 	}
 	var stop func() bool
 	if ctx.Done() != nil {
@@ -93,20 +117,25 @@ func Submit[A, In, Out any](ctx context.Context, p *Pool[A], m func(A, context.C
 	if admitted, _ := p.sched.enqueue(it, stop); admitted != nil { // the error is the item's
 		<-admitted // closed at the latest when ctx or the pool ends, because the item is given up then
 	}
-	return ref
 }
 
 // prepare checks and encodes a call. If that fails, so does the item.
-func prepare[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A, context.Context, In) (Out, error), in In) error {
+func prepare[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A, context.Context, In) (Out, error), in In, opts []CallOption) error {
 	var err error
-	if ctx.Err() != nil {
+	switch {
+	case slices.Contains(opts, nil):
+		err = fmt.Errorf("pool: %w: nil option", core.ErrInvalid)
+	case ctx.Err() != nil:
 		err = gaveUp(ctx)
-	} else {
+	default:
 		it.call, err = core.Prepare(p.proto, m, in)
 	}
 	if err != nil {
 		it.fail(err)
 		return err
+	}
+	for _, o := range opts {
+		o.applyCall(it)
 	}
 	if d, ok := ctx.Deadline(); ok {
 		it.deadline = d

@@ -72,6 +72,22 @@ func (w *worker) Hold(_ context.Context, key string) (core.ActorID, error) {
 	return w.self, nil
 }
 
+// Enter says that it runs and waits until the gate is opened or it is cancelled.
+func (w *worker) Enter(ctx context.Context, key string) (core.ActorID, error) {
+	v, ok := gates.Load(key)
+	if !ok {
+		return 0, errors.New("no gate")
+	}
+	g := v.(*gate)
+	g.entered <- w.self
+	select {
+	case <-g.open:
+		return w.self, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
 // Self returns the actor's identity.
 func (w *worker) Self(context.Context, core.Void) (core.ActorID, error) { return w.self, nil }
 
@@ -139,7 +155,7 @@ func (*worker) Unencodable(context.Context, any) (int, error) { return 0, nil }
 var workers = core.Register("worker", newWorker,
 	core.Method((*worker).Nop), core.Method((*worker).Echo), core.Method((*worker).Len), core.Method((*worker).Grow),
 	core.Method((*worker).Block), core.Method((*worker).Fail), core.Method((*worker).Exclusive),
-	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Play),
+	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Enter), core.Method((*worker).Play),
 	core.Method((*worker).Mirror), core.Method((*worker).Late), core.Method((*worker).BlockAfterFirst), core.Method((*worker).Unencodable))
 
 func spawn(tb testing.TB, sys *core.System, n int) []*core.Handle[*worker] {

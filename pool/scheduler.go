@@ -5,7 +5,6 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -23,47 +22,40 @@ type scheduler struct {
 	done   completions
 	wg     sync.WaitGroup // lanes and the collector
 	close  sync.Once
-	window atomic.Int64 // items that a Map may hold
-	calls  *source      // of Submit
+	window atomic.Int64  // items that a Map may hold
+	calls  *source       // of Submit and Tasks
+	vacant chan struct{} // holds a token while lost members want replacement; nil if nobody replaces them
 
 	inFlight, bound int
 
 	mu struct {
 		sync.Mutex
 		closed  bool
-		members []*member // present, in the order given
+		members []*member // present, in the order in which they came
+		ids     map[core.ActorID]struct{}
 		roster  roster
 		sources map[*source]struct{}
 		ring    list[*source] // sources with waiting items, in turn
-		last    error         // what became of the last member
-		done    uint64
-		failed  uint64
+		lanes   map[uint32]*lane
+		last    error // what became of the member that went last
+
+		gone       []*member // to be replaced
+		replacing  bool      // some of gone are not, yet
+		replaceErr error     // of the last attempt
+
+		done, failed uint64
 	}
 }
 
-func newScheduler(o options, members []*member) *scheduler {
-	if o.queue == 0 {
-		o.queue = min(o.inFlight*len(members), maxQueue)
-	}
+func newScheduler(o options) *scheduler {
 	s := &scheduler{inFlight: o.inFlight, bound: o.queue, calls: newSource(o.queue)}
 	s.life.done = make(chan struct{})
 	s.done.wake = make(chan struct{}, 1)
-	s.mu.members = members
 	s.mu.roster = newRoster(o.inFlight)
 	s.mu.sources = map[*source]struct{}{s.calls: {}}
+	s.mu.lanes = map[uint32]*lane{}
+	s.mu.ids = map[core.ActorID]struct{}{}
 	s.resizeLocked()
-	lanes := map[uint32]*lane{}
-	for _, m := range members {
-		m.place.value = m
-		l := lanes[m.id.Node()]
-		if l == nil {
-			l = &lane{node: m.id.Node(), wake: make(chan struct{}, 1)}
-			lanes[l.node] = l
-			s.wg.Go(func() { s.send(l) })
-		}
-		m.lane = l
-		s.mu.roster.update(m)
-	}
 	s.wg.Go(s.collect)
 	return s
 }
@@ -91,7 +83,7 @@ func (s *scheduler) enqueue(it *item, stop func() bool) (admitted <-chan struct{
 		err = it.src.cause
 	case s.mu.closed:
 		err = fmt.Errorf("pool: %w", ErrClosed)
-	case len(s.mu.members) == 0:
+	case s.isEmptyLocked():
 		err = s.noActorsLocked()
 	default:
 		it.src.pushLocked(it)
@@ -105,7 +97,7 @@ func (s *scheduler) enqueue(it *item, stop func() bool) (admitted <-chan struct{
 	}
 	s.mu.Unlock()
 	if err != nil {
-		it.call.Release()
+		it.release()
 		it.fail(err)
 	}
 	return admitted, err
@@ -161,7 +153,7 @@ func (s *scheduler) giveUp(it *item, cause error) {
 	}
 	s.mu.Unlock()
 	if waits {
-		it.call.Release()
+		it.release()
 	}
 	if waits || flies {
 		it.fail(cause) // else enqueue does so, or it is settled
@@ -225,7 +217,7 @@ func (s *scheduler) takePending(l *lane, empty []*item) []*item {
 // start sends an item to its member. If the member is known to be gone the item goes to another: nothing was sent.
 func (s *scheduler) start(it *item) {
 	if it.givenUp.Load() {
-		it.call.Release()
+		it.release()
 		s.withdraw(it)
 		return
 	}
@@ -233,7 +225,9 @@ func (s *scheduler) start(it *item) {
 	slots, err := it.call.Start(&s.life, m.targets, it.deadline)
 	switch {
 	case slots != nil:
-		it.call.Release()
+		if !it.idempotent {
+			it.release()
+		}
 		it.slots.Store(slots)
 		if it.givenUp.Load() {
 			slots.Interrupt()
@@ -242,7 +236,7 @@ func (s *scheduler) start(it *item) {
 	case core.Gone(err):
 		s.reassign(it, err)
 	default:
-		it.call.Release()
+		it.release()
 		s.withdraw(it)
 		it.fail(fmt.Errorf("pool: %w", err))
 	}
@@ -262,13 +256,10 @@ func (s *scheduler) reassign(it *item, reason error) {
 	m := s.releaseLocked(it)
 	dropped := it.cause != nil
 	if !dropped {
-		it.src.waiting.pushFront(&it.place)
-		if it.src.turn.in == nil {
-			s.mu.ring.pushBack(&it.src.turn)
-		}
+		s.returnLocked(it)
 	}
 	stranded := s.evictLocked(m, reason)
-	if len(s.mu.members) == 0 && it.place.in != nil { // m was out already
+	if s.isEmptyLocked() && it.place.in != nil { // m was out already
 		it.leaveLocked()
 		stranded = append(stranded, it)
 	}
@@ -276,7 +267,7 @@ func (s *scheduler) reassign(it *item, reason error) {
 	err := s.noActorsLocked()
 	s.mu.Unlock()
 	if dropped {
-		it.call.Release()
+		it.release()
 	}
 	failAll(stranded, err)
 }
@@ -302,6 +293,7 @@ func (s *scheduler) complete(items []*item) {
 	for i, it := range items {
 		errs[i] = it.slots.Load().Err(0)
 	}
+	final := items[:0]
 	var stranded []*item
 	s.mu.Lock()
 	for i, it := range items {
@@ -309,15 +301,38 @@ func (s *scheduler) complete(items []*item) {
 		s.countLocked(m, errs[i])
 		if core.Gone(errs[i]) {
 			stranded = append(stranded, s.evictLocked(m, errs[i])...)
+			if s.retryLocked(it) {
+				continue
+			}
 		}
+		final = append(final, it)
 	}
 	s.dispatchLocked()
 	err := s.noActorsLocked()
 	s.mu.Unlock()
-	for _, it := range items {
+	for _, it := range final {
+		it.release()
 		it.resolve(it.slots.Load())
 	}
 	failAll(stranded, err)
+}
+
+// retryLocked puts an item whose actor is gone back to the front of its source if it may run again.
+func (s *scheduler) retryLocked(it *item) bool {
+	if it.attempts++; !it.idempotent || it.attempts >= maxAttempts || it.cause != nil || s.isEmptyLocked() {
+		return false
+	}
+	it.slots.Store(nil)
+	s.returnLocked(it)
+	return true
+}
+
+// returnLocked puts an item that is not assigned any more to the front of its source.
+func (s *scheduler) returnLocked(it *item) {
+	it.src.waiting.pushFront(&it.place)
+	if it.src.turn.in == nil {
+		s.mu.ring.pushBack(&it.src.turn)
+	}
 }
 
 func (s *scheduler) countLocked(m *member, err error) {
@@ -371,20 +386,22 @@ func (s *scheduler) shut() {
 
 // noActorsLocked says that nobody is left, and what became of the last.
 func (s *scheduler) noActorsLocked() error {
-	if len(s.mu.members) > 0 {
+	if !s.isEmptyLocked() {
 		return nil
 	}
-	return fmt.Errorf("pool: %w: the last one is gone: %v", core.ErrNoActors, s.mu.last) //nolint:errorlint // it is not this item that it happened to
+	err := fmt.Errorf("pool: %w: the last one is gone: %v", core.ErrNoActors, s.mu.last) //nolint:errorlint // it is not this item that it happened to
+	if s.mu.replaceErr != nil {
+		err = fmt.Errorf("%w; it was not replaced: %w", err, s.mu.replaceErr)
+	}
+	return err
 }
 
 func failAll(items []*item, err error) {
 	for _, it := range items {
-		it.call.Release()
+		it.release()
 		it.fail(err)
 	}
 }
-
-func nodeIsLost(err error) bool { return errors.Is(err, core.ErrNodeLost) }
 
 // lifetime is the context of whatever the pool does on its own behalf. It ends when the pool is closed.
 type lifetime struct{ done chan struct{} }

@@ -1,0 +1,170 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tutti-go/tutti/core"
+)
+
+// ReplaceFunc makes actors in place of those that are gone. It may return fewer or more. ctx ends when the pool is closed.
+type ReplaceFunc[A any] func(ctx context.Context, gone []*core.Handle[A]) ([]*core.Handle[A], error)
+
+// Replace makes the pool call fn when actors were lost, with all that were lost since it was last called, so that one Spawn can replace them, and
+// take in what it returns. Calls of fn do not overlap. While it runs, calls wait even if no actor is left; if it fails, they
+// fail with core.ErrNoActors, and the error is in Stats until fn succeeds. It is not called again before
+// another actor is lost. Type A must be that of the pool.
+func Replace[A any](fn ReplaceFunc[A]) Option {
+	return optionFunc(func(o *options) { o.replace = fn })
+}
+
+// newMember makes a member of an actor that fits the pool.
+func (p *Pool[A]) newMember(h *core.Handle[A]) (*member, error) {
+	if _, err := core.NewTargets([]*core.Handle[A]{p.first, h}); err != nil {
+		return nil, err
+	}
+	targets, err := core.NewTargets([]*core.Handle[A]{h})
+	if err != nil {
+		return nil, err
+	}
+	return &member{targets: targets, id: h.ID(), handle: h}, nil
+}
+
+// replacer gives a ReplaceFunc the form that the scheduler needs.
+func (p *Pool[A]) replacer(fn any) (func([]*member) ([]*member, error), error) {
+	replace, ok := fn.(ReplaceFunc[A])
+	if !ok || replace == nil {
+		return nil, fmt.Errorf("pool: %w: Replace(%T) in a pool that takes a %T", core.ErrInvalid, fn, replace)
+	}
+	return func(gone []*member) ([]*member, error) {
+		handles := make([]*core.Handle[A], len(gone))
+		for i, m := range gone {
+			handles[i] = m.handle.(*core.Handle[A])
+		}
+		handles, err := replace(&p.sched.life, handles)
+		var members []*member
+		for _, h := range handles {
+			m, e := p.newMember(h)
+			if e == nil {
+				members = append(members, m)
+			}
+			err = errors.Join(err, e)
+		}
+		return members, err
+	}, nil
+}
+
+// Push adds an actor, which gets work at once. Errors: core.ErrInvalid if it is nil or in the pool, core.ErrMixed, ErrClosed, and
+// core.ErrActorDead or core.ErrNodeLost if it is known to be gone.
+func (p *Pool[A]) Push(h *core.Handle[A]) error {
+	m, err := p.newMember(h)
+	if err == nil {
+		err = m.targets.Check()
+	}
+	if err == nil {
+		err = p.sched.push(m)
+	}
+	if err != nil {
+		return fmt.Errorf("pool: push: %w", err)
+	}
+	return nil
+}
+
+// PopIdle takes out the actor that has been idle for longest and returns it, or nil if every actor has a call of the pool. Replace does
+// not make up for it. When no actor is left in the pool, calls fail with core.ErrNoActors until one is pushed.
+func (p *Pool[A]) PopIdle() *core.Handle[A] {
+	m := p.sched.popIdle()
+	if m == nil {
+		return nil
+	}
+	return m.handle.(*core.Handle[A])
+}
+
+// HasFree reports whether a call that is submitted now would be sent at once.
+func (p *Pool[A]) HasFree() bool {
+	s := p.sched
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.mu.closed && s.mu.roster.next() != nil
+}
+
+func (s *scheduler) push(m *member) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.addLocked(m)
+	s.dispatchLocked()
+	return err
+}
+
+// addLocked takes a member in.
+func (s *scheduler) addLocked(m *member) error {
+	if s.mu.closed {
+		return ErrClosed
+	}
+	if _, there := s.mu.ids[m.id]; there {
+		return fmt.Errorf("%w: actor %v is in the pool", core.ErrInvalid, m.id)
+	}
+	s.mu.ids[m.id] = struct{}{}
+	m.place.value = m
+	node := m.id.Node()
+	if m.lane = s.mu.lanes[node]; m.lane == nil {
+		l := &lane{wake: make(chan struct{}, 1)}
+		m.lane, s.mu.lanes[node] = l, l
+		s.wg.Go(func() { s.send(l) })
+	}
+	s.mu.members = append(s.mu.members, m)
+	s.mu.roster.update(m)
+	s.resizeLocked()
+	return nil
+}
+
+func (s *scheduler) popIdle() *member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.mu.roster.next()
+	if m == nil || m.inFlight > 0 {
+		return nil
+	}
+	s.removeLocked(func(x *member) bool { return x == m })
+	if len(s.mu.members) == 0 {
+		s.mu.last = errPopped
+	}
+	return m
+}
+
+// errPopped is what became of an actor that was taken out.
+var errPopped = errors.New("it was taken out with PopIdle")
+
+// replaceLost is the goroutine that replaces members that are gone.
+func (s *scheduler) replaceLost(replace func([]*member) ([]*member, error)) {
+	for {
+		select {
+		case <-s.vacant:
+		case <-s.life.done:
+			return
+		}
+		s.mu.Lock()
+		gone := s.mu.gone
+		s.mu.gone = nil
+		s.mu.Unlock()
+		members, err := replace(gone)
+		s.mu.Lock()
+		for _, m := range members {
+			err = errors.Join(err, s.addLocked(m))
+		}
+		s.mu.replaceErr = err
+		s.mu.replacing = len(s.mu.gone) > 0
+		var stranded []*item
+		if s.isEmptyLocked() {
+			stranded = s.strandLocked()
+		}
+		s.dispatchLocked()
+		reason := s.noActorsLocked()
+		s.mu.Unlock()
+		failAll(stranded, reason)
+	}
+}
