@@ -4,33 +4,36 @@
 package collective
 
 import (
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/tutti-go/tutti/core"
 )
 
+// These cross between processes as themselves: a driver's errors.Is finds them in the *core.ActorError of a method that
+// returned one.
 var (
 	// ErrAborted is matched by every *Error: the group's epoch is over, no operation on it will succeed again.
-	ErrAborted = errors.New("collective: group aborted")
+	ErrAborted = core.NewError("collective: group aborted")
 	// ErrMemberLost is the reason when a member's node was lost or its actor ended.
-	ErrMemberLost = errors.New("collective: member lost")
+	ErrMemberLost = core.NewError("collective: member lost")
 	// ErrMismatch is the reason when members called different operations, or one with different element types, counts,
 	// reductions or roots.
-	ErrMismatch = errors.New("collective: members called different operations")
+	ErrMismatch = core.NewError("collective: members called different operations")
 	// ErrReplaced is the reason when NewGroup made a group of the same name.
-	ErrReplaced = errors.New("collective: group replaced by a newer one of its name")
+	ErrReplaced = core.NewError("collective: group replaced by a newer one of its name")
 	// ErrClosed is the reason when Close was called, by a member or by the creator. FromContext returns it too.
-	ErrClosed = errors.New("collective: group closed")
+	ErrClosed = core.NewError("collective: group closed")
 	// ErrNoGroup says that the actor was never put into a group of that name.
-	ErrNoGroup = errors.New("collective: no such group")
+	ErrNoGroup = core.NewError("collective: no such group")
 	// ErrOutside says that FromContext was called with a context that is not one of an actor's call.
-	ErrOutside = errors.New("collective: not in an actor's call")
+	ErrOutside = core.NewError("collective: not in an actor's call")
 	// ErrNotMember says that an operation was called on a group that the caller holds but is not a member of: by its creator, or
 	// by an actor that got hold of another's group.
-	ErrNotMember = errors.New("collective: not a member of the group")
+	ErrNotMember = core.NewError("collective: not a member of the group")
 	// ErrArgument is matched by errors about arguments: a root that is no rank, an unknown reduction, an empty or repeated
 	// set of members. Nothing was sent and the group is as before.
-	ErrArgument = errors.New("collective: bad argument")
+	ErrArgument = core.NewError("collective: bad argument")
 )
 
 // Error says that an operation failed because the group's epoch is over. All members get the same Reason and Failed: those of

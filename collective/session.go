@@ -175,7 +175,9 @@ func (m *member) endingOf(ctx context.Context, err error) *ending {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		failed, why := m.blame()
 		return &ending{code: codeDeadline, failed: failed, text: fmt.Sprintf("rank %d: %v%s", rank, err, why), cause: err}
-	case actorEnded(err), errors.Is(err, mesh.ErrClosed):
+	case errors.Is(err, mesh.ErrClosed): // the node ends, and with it all its members
+		return &ending{code: codeLost, failed: s.ranksOn(s.nodeOf(rank)), text: fmt.Sprintf("rank %d: %v", rank, err), cause: err}
+	case actorEnded(err):
 		return &ending{code: codeLost, failed: []int{rank}, text: fmt.Sprintf("rank %d: %v", rank, err), cause: err}
 	case ctx.Err() != nil:
 		return &ending{code: codeCanceled, failed: []int{rank}, text: fmt.Sprintf("rank %d gave up: %v", rank, err), cause: err}
