@@ -53,27 +53,47 @@ var (
 	ErrNodeRole = errors.New("this process was started as a node")
 )
 
+// NewError returns a sentinel error that crosses between processes as itself: if a method returns an error that matches it, so does
+// the *ActorError at the caller. It is called at package level, like Register, so that all processes agree:
+//
+//	var ErrStale = core.NewError("worker: model is stale")
+//
+// The text is the identity of the error. NewError panics with a *RegisterError if it is empty or taken.
+func NewError(text string) error {
+	registry.Lock()
+	defer registry.Unlock()
+	if text == "" || registry.errors[text] != nil {
+		panic(&RegisterError{text, "an error made with NewError needs a text of its own"})
+	}
+	if registry.errors == nil {
+		registry.errors = map[string]error{}
+	}
+	err := errors.New(text)
+	registry.errors[text] = err
+	return err
+}
+
 // RegisterError is what Register panics with. It says how to mend the registration.
 type RegisterError struct {
-	Kind   string
+	Kind   string // or the text of an error
 	Reason string
 }
 
 // Error implements error.
 func (e *RegisterError) Error() string {
-	return fmt.Sprintf("core: register kind %q: %s", e.Kind, e.Reason)
+	return fmt.Sprintf("core: register %q: %s", e.Kind, e.Reason)
 }
 
 // ActorError is an actor's own error: its method or constructor returned it, or panicked. It is told apart
 // from failures on the way by errors.As; everything else that a call can fail with matches one of the
-// package's sentinels. If the method failed with a context error, so does the ActorError.
+// package's sentinels. If the method failed with a context error or a sentinel made with NewError, the ActorError matches it too.
 type ActorError struct {
 	Actor   ActorID
 	Kind    string
 	Method  string // empty if the constructor failed
 	Message string
-	Stack   string // of the panic; empty if the method returned an error
-	cause   error  // sentinel or context error, or nil
+	Stack   string  // of the panic; empty if the method returned an error
+	is      []error // what it matches
 }
 
 // Error implements error. The stack is not part of the text.
@@ -90,9 +110,9 @@ func (e *ActorError) Error() string {
 	return b.String() + ": " + e.Message
 }
 
-// Unwrap returns context.Canceled or context.DeadlineExceeded if the method failed with one of them,
-// ErrReadOnly if it wrote to a read-only view, else nil.
-func (e *ActorError) Unwrap() error { return e.cause }
+// Unwrap returns what the error matched where it came from: context.Canceled or context.DeadlineExceeded, sentinels made with
+// NewError, and ErrReadOnly if the method wrote to a read-only view.
+func (e *ActorError) Unwrap() []error { return e.is }
 
 // CallError says which call failed on the way to an actor or back. It wraps the reason, which matches one of the
 // package's sentinels or a context error.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/tutti-go/tutti/internal/link"
@@ -64,8 +65,9 @@ func faultOf(err error) wire.Fault {
 		f.Code, f.Stack = wire.FaultPanic, clip(p.stack)
 		return f
 	}
-	_, own := errors.AsType[*methodError](err)
-	f.Own = own
+	if own, ok := errors.AsType[*methodError](err); ok {
+		f.Own, f.Is = true, registeredIn(own.err)
+	}
 	for _, c := range faultCodes {
 		if errors.Is(err, c.err) {
 			f.Code = c.code
@@ -73,6 +75,38 @@ func faultOf(err error) wire.Fault {
 		}
 	}
 	return f
+}
+
+// registeredIn returns the texts of the errors made by NewError that err matches.
+func registeredIn(err error) []string {
+	registry.Lock()
+	defer registry.Unlock()
+	var texts []string
+	for text, sentinel := range registry.errors {
+		if errors.Is(err, sentinel) {
+			texts = append(texts, text)
+		}
+	}
+	slices.Sort(texts)
+	return texts
+}
+
+// sentinelsOf returns what an error that came over a link matches.
+func sentinelsOf(f wire.Fault) []error {
+	var is []error
+	for _, c := range faultCodes {
+		if c.code == f.Code {
+			is = append(is, c.err)
+		}
+	}
+	registry.Lock()
+	defer registry.Unlock()
+	for _, text := range f.Is {
+		if err := registry.errors[text]; err != nil {
+			is = append(is, err)
+		}
+	}
+	return is
 }
 
 // ended returns why ctx has ended, or nil while it has not: its error, and its cause if that is another.
@@ -84,31 +118,22 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-func sentinelOf(code wire.FaultCode) error {
-	for _, c := range faultCodes {
-		if c.code == code {
-			return c.err
-		}
-	}
-	return nil
-}
-
-// remoteError is an error that came over a link: its text, and the sentinel that it matches.
+// remoteError is an error that came over a link: its text, and what it matches.
 type remoteError struct {
 	message string
-	is      error
+	is      []error
 }
 
-func (e *remoteError) Error() string { return e.message }
-func (e *remoteError) Unwrap() error { return e.is }
+func (e *remoteError) Error() string   { return e.message }
+func (e *remoteError) Unwrap() []error { return e.is }
 
 // faultError is the error of a slot whose call failed at its node.
 func faultError(f wire.Fault, actor ActorID, kind, method string) error {
-	cause := sentinelOf(f.Code)
+	is := sentinelsOf(f)
 	if f.Own || f.Code == wire.FaultPanic || f.Code == wire.FaultReadOnly {
-		return &ActorError{Actor: actor, Kind: kind, Method: method, Message: f.Message, Stack: f.Stack, cause: cause}
+		return &ActorError{Actor: actor, Kind: kind, Method: method, Message: f.Message, Stack: f.Stack, is: is}
 	}
-	return &CallError{Actor: actor, Kind: kind, Method: method, Err: &remoteError{f.Message, cause}}
+	return &CallError{Actor: actor, Kind: kind, Method: method, Err: &remoteError{f.Message, is}}
 }
 
 // sendError gives the failure to send to a node the package's sentinel.

@@ -100,8 +100,8 @@ func NamedMethod[A, In, Out any](name string, f func(A, context.Context, In) (Ou
 	return spec
 }
 
-// methodError marks an error as the method's own. Of what it wraps only a context error is seen, so that the failure of a call
-// which the method made itself is not taken for a failure to call the method.
+// methodError marks an error as the method's own. Of what it wraps only context errors and those made with NewError are seen
+// elsewhere, so that the failure of a call which the method made itself is not taken for a failure to call the method.
 type methodError struct{ err error }
 
 func (e *methodError) Error() string { return e.err.Error() }
@@ -168,6 +168,7 @@ var registry struct {
 	sync.Mutex
 	kinds  map[string]*kind
 	common []*method
+	errors map[string]error // made by NewError, by text
 }
 
 // Register makes a kind of actors known under a name, with the constructor that nodes run and the

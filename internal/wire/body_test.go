@@ -263,10 +263,14 @@ func TestReleaseComesBackAsItWas(t *testing.T) {
 }
 
 func randomFault(rng *rand.Rand) wire.Fault {
-	return wire.Fault{
+	fault := wire.Fault{
 		Code: wire.FaultCode(rng.IntN(int(wire.FaultNoKind) + 1)), Own: rng.IntN(2) == 0,
 		Message: string(randomBytes(rng, 300)), Stack: string(randomBytes(rng, 20)),
 	}
+	for range rng.IntN(3) {
+		fault.Is = append(fault.Is, string(randomBytes(rng, 10)))
+	}
+	return fault
 }
 
 func TestFaultComesBackAsItWas(t *testing.T) {

@@ -3,7 +3,10 @@
 
 package wire
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // FaultCode classifies an error that crosses a link, so that it comes out as the same
 // sentinel or context error on the other side.
@@ -36,7 +39,8 @@ type Fault struct {
 	Code    FaultCode
 	Own     bool // the actor's own method or constructor returned the error
 	Message string
-	Stack   string // of the goroutine that panicked, if the code is FaultPanic
+	Stack   string   // of the goroutine that panicked, if the code is FaultPanic
+	Is      []string // texts of the sentinels that the error matches beside that of its code
 }
 
 // Append appends the fault to dst and returns it.
@@ -47,7 +51,12 @@ func (f *Fault) Append(dst []byte) []byte {
 	}
 	dst = append(dst, byte(f.Code), own)
 	dst = appendBytes(dst, f.Message)
-	return appendBytes(dst, f.Stack)
+	dst = appendBytes(dst, f.Stack)
+	dst = binary.AppendUvarint(dst, uint64(len(f.Is)))
+	for _, text := range f.Is {
+		dst = appendBytes(dst, text)
+	}
+	return dst
 }
 
 // ParseFault reads a fault.
@@ -66,6 +75,9 @@ func ParseFault(b []byte) (Fault, error) {
 	}
 	f.Message = string(cur.bytes("message"))
 	f.Stack = string(cur.bytes("stack"))
+	for range cur.uint("number of sentinels", uint64(len(cur.b))) { // each takes a byte at least
+		f.Is = append(f.Is, string(cur.bytes("sentinel")))
+	}
 	return f, cur.end()
 }
 
