@@ -46,7 +46,9 @@ func (s *Summer) Sum(_ context.Context, q Query) (float64, error) {
 }
 
 // Copy returns a column, to show that Arrow data comes back as well.
-func (s *Summer) Copy(_ context.Context, q Query) (arrow.Array, error) { return q.Rows.Column(q.Column), nil }
+func (s *Summer) Copy(_ context.Context, q Query) (arrow.Array, error) {
+	return q.Rows.Column(q.Column), nil
+}
 
 var summers = core.Register("summer", NewSummer, core.Method((*Summer).Sum), core.Method((*Summer).Copy))
 
