@@ -264,7 +264,7 @@ func TestErrorsSayWhatAndWhere(t *testing.T) {
 		&core.ActorError{Actor: 1<<32 | 7, Kind: "k", Message: "why"}:                                             "k on actor 1/7: why",
 		&core.CallError{Actor: 2 << 32, Kind: "k", Method: "M", Err: core.ErrMailboxFull}:                         "call k.M on actor 2/0: mailbox is full",
 		&core.SpawnError{Kind: "k", Count: 9, Failed: map[int]error{4: errors.New("four"), 2: errors.New("two")}}: `spawn 9 actors of kind "k": 2 failed, the first is number 2: two`,
-		&core.RegisterError{Kind: "k", Reason: "mend it"}:                                                         `core: register kind "k": mend it`,
+		&core.RegisterError{Kind: "k", Reason: "mend it"}:                                                         `core: register "k": mend it`,
 	} {
 		assert.EqualError(t, err, want)
 	}
