@@ -4,8 +4,12 @@
 package pool_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/tutti-go/tutti/core"
 	"github.com/tutti-go/tutti/core/coretest"
@@ -33,5 +37,33 @@ func BenchmarkMap(b *testing.B) {
 				p.Close()
 			})
 		}
+	}
+}
+
+// BenchmarkMapOfSlowItems maps items of 10 ms over 400 actors and reports the rate as a part of what the actors could do if they were
+// never idle. In the second case one actor takes 20 times as long. One iteration is one item.
+func BenchmarkMapOfSlowItems(b *testing.B) {
+	const actors, nap = 400, 10 * time.Millisecond
+	for _, c := range []struct {
+		name     string
+		method   func(*worker, context.Context, time.Duration) (core.Void, error)
+		capacity float64
+	}{{"even", (*worker).Nap, actors}, {"straggler", (*worker).NapUnlessFirst, actors - 1 + 1./20}} {
+		b.Run(fmt.Sprintf("actors=%d/process=8/inflight=2/%s", actors, c.name), func(b *testing.B) {
+			p, _ := poolOn(b, coretest.Start(b, core.LocalNodes(8)), actors, pool.InFlight(2))
+			for _, err := range pool.MapUnordered(b.Context(), p, c.method, repeat(time.Nanosecond, actors)) {
+				require.NoError(b, err) // connected
+			}
+			b.ResetTimer()
+			for _, err := range pool.MapUnordered(b.Context(), p, c.method, repeat(nap, b.N)) {
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.StopTimer()
+			ideal := float64(b.N) / c.capacity * nap.Seconds()
+			b.ReportMetric(ideal/b.Elapsed().Seconds(), "of-ideal")
+			p.Close()
+		})
 	}
 }

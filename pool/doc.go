@@ -15,12 +15,14 @@
 //	ref := pool.Submit(ctx, p, (*Worker).Render, another)         // one call, by whoever is free first
 //	refs, err := batch.Call(ctx, p.BatchRemote(), (*Worker).Load, model) // one call to all
 //
+// Those who know Ray's ActorPool find its calls in Tasks, Push, PopIdle and HasFree, and a comparison in docs/pool.md.
+//
 // # Scheduling
 //
 // Work starts when it can, in the background: nobody has to ask for a result. The next call goes to the actor with the fewest calls of this pool in
 // flight, and among equals to the one that got its last call first, so no actor has a second call before every other has one, and one
 // that fails quickly does not attract the work. Calls wait in order of submission; the Submits of a pool and every Map take
-// turns. A call is run at most once: it is sent to one actor and never sent again.
+// turns. A call is sent to one actor, once, unless it is marked Idempotent and loses its actor.
 //
 // An actor whose call was given up stays busy until it has really stopped, and gets no other call before that beyond InFlight.
 // A method that ignores its context therefore blocks its actor and nothing else.
@@ -28,7 +30,8 @@
 // # Concurrency
 //
 // A Pool may be used by any number of goroutines. The sequence given to a Map is read in the goroutine that iterates. A pool
-// runs one goroutine for each node and one more, whatever the number of calls and actors; Close ends them and waits for them.
+// runs one goroutine for each node and one more, and one for Replace, whatever the number of calls and actors; Close ends
+// them and waits for them.
 //
 // # Memory
 //
@@ -44,8 +47,10 @@
 //   - What its actor's method returns or panics with is a *core.ActorError. The actor stays in the pool.
 //   - A call whose actor was killed, or whose node was lost, fails with core.ErrActorDead or core.ErrNodeLost at once if it had been
 //     sent. The actor is taken out, and with a lost node all actors on it. Calls that had not been sent go to
-//     others, so an actor whose death is known costs no call.
-//   - When the last actor is gone, everything that waits, and everything that comes, fails with core.ErrNoActors.
+//     others, so an actor whose death is known costs no call. So do those marked Idempotent, until three actors were lost
+//     over the same call. Replace puts others in the places of those that are gone.
+//   - When the last actor is gone, and not about to be replaced, everything that waits, and everything that comes, fails with
+//     core.ErrNoActors.
 //   - The end of a call's context gives it up wherever it is, with the context's error; the actor is asked to stop.
 //   - Close does the same to all calls, with ErrClosed, and the end of the system with core.ErrClosed.
 //   - A call that cannot be made fails as it does with core.Call: core.ErrNoMethod, core.ErrEncode, core.ErrNoSpace.

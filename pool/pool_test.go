@@ -9,6 +9,7 @@ import (
 	"iter"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -88,6 +89,20 @@ func (w *worker) Enter(ctx context.Context, key string) (core.ActorID, error) {
 	}
 }
 
+// Nap takes as long as it is told to.
+func (*worker) Nap(_ context.Context, d time.Duration) (core.Void, error) {
+	time.Sleep(d)
+	return core.Void{}, nil
+}
+
+// NapUnlessFirst is Nap, and 20 times as long on the first actor of its node 1.
+func (w *worker) NapUnlessFirst(ctx context.Context, d time.Duration) (core.Void, error) {
+	if w.self.Node() == 1 && w.self.Serial() == 0 {
+		d *= 20
+	}
+	return w.Nap(ctx, d)
+}
+
 // Self returns the actor's identity.
 func (w *worker) Self(context.Context, core.Void) (core.ActorID, error) { return w.self, nil }
 
@@ -155,7 +170,7 @@ func (*worker) Unencodable(context.Context, any) (int, error) { return 0, nil }
 var workers = core.Register("worker", newWorker,
 	core.Method((*worker).Nop), core.Method((*worker).Echo), core.Method((*worker).Len), core.Method((*worker).Grow),
 	core.Method((*worker).Block), core.Method((*worker).Fail), core.Method((*worker).Exclusive),
-	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Enter), core.Method((*worker).Play),
+	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Nap), core.Method((*worker).NapUnlessFirst), core.Method((*worker).Enter), core.Method((*worker).Play),
 	core.Method((*worker).Mirror), core.Method((*worker).Late), core.Method((*worker).BlockAfterFirst), core.Method((*worker).Unencodable))
 
 func spawn(tb testing.TB, sys *core.System, n int) []*core.Handle[*worker] {
