@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -89,7 +90,8 @@ func (m *member) serve(client controlpb.ControlClient) error {
 		return fmt.Errorf("join: %w", err)
 	}
 	m.stream = stream
-	if err := m.send(&controlpb.FromNode{Kind: &controlpb.FromNode_Join{Join: m.cfg.Join}}); err != nil {
+	// io.EOF says that the driver has ended the stream already; why is for Recv to say.
+	if err := m.send(&controlpb.FromNode{Kind: &controlpb.FromNode_Join{Join: m.cfg.Join}}); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("join: %w", err)
 	}
 	first, err := stream.Recv()
@@ -125,6 +127,9 @@ func (m *member) take(msg *controlpb.ToNode) {
 	case *controlpb.ToNode_Request:
 		m.wg.Go(func() {
 			reply := m.cfg.Handle(m.ctx, k.Request)
+			if m.ctx.Err() != nil {
+				return // an answer that only says so is none
+			}
 			reply.Id = k.Request.GetId()
 			_ = m.send(&controlpb.FromNode{Kind: &controlpb.FromNode_Reply{Reply: reply}})
 		})

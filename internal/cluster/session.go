@@ -42,7 +42,7 @@ type Session struct {
 	beat   Heartbeat
 	ctx    context.Context // ends with the session
 	cancel context.CancelCauseFunc
-	sendMu sync.Mutex // a stream takes one Send at a time
+	turn   chan struct{} // holds a token while somebody sends: a stream takes one Send at a time, which may last
 
 	mu struct {
 		sync.Mutex
@@ -59,6 +59,7 @@ func newSession(ctx context.Context, join *controlpb.Join, stream grpc.BidiStrea
 		stream: stream, beat: beat.withDefaults(),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.turn = make(chan struct{}, 1)
 	s.mu.waiting = map[uint64]chan *controlpb.Reply{}
 	s.mu.heard = true // the request to join
 	return s
@@ -155,8 +156,12 @@ func (s *Session) silence() time.Duration {
 }
 
 func (s *Session) send(m *controlpb.ToNode) error {
-	s.sendMu.Lock()
-	defer s.sendMu.Unlock()
+	select {
+	case s.turn <- struct{}{}:
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+	defer func() { <-s.turn }()
 	if err := s.stream.Send(m); err != nil {
 		return fmt.Errorf("%w: node %d: %w", ErrSessionEnded, s.Node, err)
 	}

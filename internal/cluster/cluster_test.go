@@ -1,0 +1,477 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/tutti-go/tutti/internal/cluster"
+	"github.com/tutti-go/tutti/internal/leakcheck"
+	"github.com/tutti-go/tutti/internal/wire"
+	"github.com/tutti-go/tutti/internal/wire/controlpb"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(cluster.EnvRole) == cluster.RoleNode {
+		os.Exit(beNode())
+	}
+	os.Exit(leakcheck.Run(m))
+}
+
+// pipes is a listener in memory, which may be used in a bubble.
+type pipes struct {
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case p.conns <- there:
+		return here, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+const secret = "let me in"
+
+var errBuild = errors.New("another build")
+
+// fixture is a server with nodes that join it, all in one bubble.
+type fixture struct {
+	t      *testing.T
+	pipes  *pipes
+	server *cluster.Server
+}
+
+func newFixture(t *testing.T, beat cluster.Heartbeat) *fixture {
+	t.Helper()
+	f := &fixture{t: t, pipes: newPipes()}
+	f.server = cluster.Serve(t.Context(), cluster.ServerConfig{
+		Listener: f.pipes, Secret: []byte(secret), Heartbeat: beat,
+		Admit: func(j *controlpb.Join) error {
+			if j.GetBuild() == "other" {
+				return errBuild
+			}
+			return nil
+		},
+	})
+	t.Cleanup(f.server.Close)
+	return f
+}
+
+// node is one that has tried to join.
+type node struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error // of Join, valid when ended
+
+	lost chan uint32
+}
+
+func (f *fixture) join(number uint32, change func(*cluster.JoinConfig), handle func(context.Context, *controlpb.Request) *controlpb.Reply) *node {
+	f.t.Helper()
+	ctx, cancel := context.WithCancel(f.t.Context())
+	n := &node{cancel: cancel, ended: make(chan struct{}), lost: make(chan uint32, 8)} // room for all that a test tells
+	cfg := cluster.JoinConfig{
+		Dial: f.pipes.dial, Secret: []byte(secret), Grace: time.Second,
+		Join:   &controlpb.Join{Node: number, WireVersion: wire.Version, Build: "this", Pid: int64(number) + 1000, Incarnation: 9},
+		Handle: handle,
+		Lost:   func(node uint32, _ string) { n.lost <- node },
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	go func() {
+		defer close(n.ended)
+		n.err = cluster.Join(ctx, cfg)
+	}()
+	f.t.Cleanup(func() {
+		cancel()
+		<-n.ended
+	})
+	return n
+}
+
+func echo(_ context.Context, req *controlpb.Request) *controlpb.Reply {
+	return &controlpb.Reply{Fault: []byte{byte(len(req.GetKill().GetSerials()))}}
+}
+
+func kill(n int) *controlpb.Request {
+	return &controlpb.Request{Kind: &controlpb.Request_Kill{Kill: &controlpb.Kill{Serials: make([]uint32, n)}}}
+}
+
+// hold lasts until its context ends.
+func hold(ctx context.Context, _ *controlpb.Request) *controlpb.Reply {
+	<-ctx.Done()
+	return &controlpb.Reply{}
+}
+
+// bubble runs a test in virtual time.
+func bubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+}
+
+func TestNodesJoinAndAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		n := f.join(3, nil, echo)
+		s, err := f.server.Wait(t.Context(), 3)
+		require.NoError(t, err)
+		require.Equal(t, uint32(3), s.Node)
+		require.Equal(t, uint64(9), s.Incarnation)
+		require.Equal(t, 1003, s.PID)
+		require.NoError(t, s.Err())
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				reply, err := s.Do(t.Context(), kill(i))
+				if assert.NoError(t, err) {
+					assert.Equal(t, []byte{byte(i)}, reply.GetFault(), "each gets its own answer")
+				}
+			})
+		}
+		wg.Wait()
+		require.NoError(t, s.Tell(&controlpb.ToNode{Kind: &controlpb.ToNode_NodeLost{NodeLost: &controlpb.NodeLost{Node: 8}}}))
+		require.Equal(t, uint32(8), <-n.lost)
+		n.cancel()
+		<-n.ended
+		require.NoError(t, n.err, "it was asked to end")
+		<-s.Done()
+		require.ErrorIs(t, s.Err(), cluster.ErrSessionEnded)
+	})
+}
+
+func TestAnsweringNodesLiveForEver(t *testing.T) {
+	for _, beat := range []cluster.Heartbeat{{}, {Interval: time.Second, Timeout: time.Second}, {Interval: time.Minute, Timeout: time.Hour}} {
+		bubble(t, func(t *testing.T) {
+			f := newFixture(t, beat)
+			f.join(1, nil, echo)
+			s, err := f.server.Wait(t.Context(), 1)
+			require.NoError(t, err)
+			time.Sleep(20 * time.Minute)
+			require.NoError(t, s.Err())
+		})
+	}
+}
+
+// stream opens a session by hand.
+func (f *fixture) stream() grpc.BidiStreamingClient[controlpb.FromNode, controlpb.ToNode] {
+	f.t.Helper()
+	conn, err := grpc.NewClient("passthrough:driver", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return f.pipes.dial(ctx) }))
+	require.NoError(f.t, err)
+	f.t.Cleanup(func() { require.NoError(f.t, conn.Close()) })
+	ctx := metadata.AppendToOutgoingContext(f.t.Context(), "tutti-secret", secret)
+	stream, err := controlpb.NewControlClient(conn).Session(ctx)
+	require.NoError(f.t, err)
+	return stream
+}
+
+// silent joins as a node that reads nothing and says nothing more.
+func (f *fixture) silent(number uint32) {
+	f.t.Helper()
+	stream := f.stream()
+	join := &controlpb.Join{Node: number, WireVersion: wire.Version}
+	require.NoError(f.t, stream.Send(&controlpb.FromNode{Kind: &controlpb.FromNode_Join{Join: join}}))
+}
+
+func TestASilentNodeIsLostAfterTheTimeout(t *testing.T) {
+	for _, tt := range []struct {
+		beat     cluster.Heartbeat
+		from, to time.Duration
+	}{
+		{cluster.Heartbeat{Interval: time.Second, Timeout: 10 * time.Second}, 10 * time.Second, 11 * time.Second},
+		{cluster.Heartbeat{Interval: 10 * time.Millisecond, Timeout: 25 * time.Millisecond}, 25 * time.Millisecond, 40 * time.Millisecond},
+		{cluster.Heartbeat{}, 30 * time.Second, 31 * time.Second},
+	} {
+		bubble(t, func(t *testing.T) {
+			f := newFixture(t, tt.beat)
+			f.silent(5)
+			s, err := f.server.Wait(t.Context(), 5)
+			require.NoError(t, err)
+			began := time.Now()
+			pending := make(chan error, 1)
+			go func() {
+				_, err := s.Do(t.Context(), kill(1))
+				pending <- err
+			}()
+			<-s.Done()
+			require.GreaterOrEqual(t, time.Since(began), tt.from)
+			require.LessOrEqual(t, time.Since(began), tt.to)
+			require.ErrorIs(t, s.Err(), cluster.ErrSessionEnded)
+			require.ErrorContains(t, s.Err(), "node 5 is silent for ")
+			require.ErrorIs(t, <-pending, cluster.ErrSessionEnded)
+		})
+	}
+}
+
+func TestASilentNodeThatIsFloodedWithRequestsIsLostToo(t *testing.T) {
+	for _, requests := range []int{1, 2, 3, 10} {
+		bubble(t, func(t *testing.T) {
+			f := newFixture(t, cluster.Heartbeat{Interval: time.Second, Timeout: 10 * time.Second})
+			f.silent(5)
+			s, err := f.server.Wait(t.Context(), 5)
+			require.NoError(t, err)
+			var wg sync.WaitGroup
+			for range requests {
+				wg.Go(func() {
+					_, err := s.Do(t.Context(), kill(80<<10))
+					assert.ErrorIs(t, err, cluster.ErrSessionEnded)
+				})
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					_, err := s.Do(ctx, kill(80<<10))
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func TestRefusedNodesAreToldWhyAndFailTheWait(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*cluster.JoinConfig)
+		say    string
+	}{
+		"another build":        {func(c *cluster.JoinConfig) { c.Join.Build = "other" }, "another build"},
+		"another wire version": {func(c *cluster.JoinConfig) { c.Join.WireVersion = 1000 }, "version 255, this build speaks 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFixture(t, cluster.Heartbeat{})
+				n := f.join(3, tt.change, echo)
+				<-n.ended
+				refused, ok := errors.AsType[*cluster.RefusedError](n.err)
+				require.True(t, ok, "%v", n.err)
+				require.Equal(t, wire.FaultBuild, refused.Fault.Code)
+				require.ErrorContains(t, n.err, tt.say)
+				_, err := f.server.Wait(t.Context(), 3)
+				require.ErrorContains(t, err, tt.say)
+			})
+		})
+	}
+}
+
+func TestWhoDoesNotBelongIsTurnedAway(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		n := f.join(3, func(c *cluster.JoinConfig) { c.Secret = []byte("guess") }, echo)
+		<-n.ended
+		require.Equal(t, codes.Unauthenticated, status.Code(n.err))
+		require.ErrorContains(t, n.err, "wrong cluster secret")
+
+		stream := f.stream()
+		require.NoError(t, stream.Send(&controlpb.FromNode{Kind: &controlpb.FromNode_Pong{Pong: &controlpb.Pong{}}}))
+		_, err := stream.Recv()
+		require.Equal(t, codes.InvalidArgument, status.Code(err))
+		require.ErrorContains(t, err, "a session starts with Join")
+
+		f.join(3, nil, echo)
+		first, err := f.server.Wait(t.Context(), 3)
+		require.NoError(t, err)
+		n = f.join(3, nil, echo)
+		<-n.ended
+		require.ErrorContains(t, n.err, "node 3 has joined already")
+		require.NoError(t, first.Err(), "the first is not harmed")
+		reply, err := first.Do(t.Context(), kill(1))
+		require.NoError(t, err)
+		require.Equal(t, []byte{1}, reply.GetFault())
+	})
+}
+
+func TestRequestsEndWithTheirContextOrTheSession(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		n := f.join(2, nil, hold)
+		s, err := f.server.Wait(t.Context(), 2)
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = s.Do(ctx, kill(1))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "node 2: no answer")
+		pending := make(chan error, 1)
+		go func() {
+			_, err := s.Do(t.Context(), kill(1))
+			pending <- err
+		}()
+		synctest.Wait()
+		n.cancel()
+		require.ErrorIs(t, <-pending, cluster.ErrSessionEnded)
+		_, err = s.Do(t.Context(), kill(1))
+		require.ErrorIs(t, err, cluster.ErrSessionEnded)
+		require.ErrorIs(t, s.Tell(&controlpb.ToNode{}), cluster.ErrSessionEnded)
+	})
+}
+
+func TestWaitEndsWithEverythingThatCanEndIt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := f.server.Wait(ctx, 4)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "node 4 has not joined")
+		gone := errors.New("gone")
+		waiting := make(chan error, 1)
+		go func() {
+			_, err := f.server.Wait(t.Context(), 4)
+			waiting <- err
+		}()
+		synctest.Wait()
+		f.server.Fail(5, errors.New("another"))
+		f.server.Fail(4, gone)
+		f.server.Fail(4, errors.New("too late"))
+		require.ErrorIs(t, <-waiting, gone)
+		go func() {
+			_, err := f.server.Wait(t.Context(), 6)
+			waiting <- err
+		}()
+		synctest.Wait()
+		f.server.Close()
+		require.ErrorIs(t, <-waiting, cluster.ErrSessionEnded)
+	})
+}
+
+func TestCloseEndsSessionsOnBothSides(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		var nodes []*node
+		var sessions []*cluster.Session
+		for i := range uint32(5) {
+			nodes = append(nodes, f.join(i, nil, hold))
+			s, err := f.server.Wait(t.Context(), i)
+			require.NoError(t, err)
+			sessions = append(sessions, s)
+		}
+		pending := make(chan error, 1)
+		go func() {
+			_, err := sessions[0].Do(t.Context(), kill(1))
+			pending <- err
+		}()
+		synctest.Wait()
+		f.server.Close()
+		require.ErrorIs(t, <-pending, cluster.ErrSessionEnded)
+		for i, n := range nodes {
+			<-n.ended
+			require.ErrorIs(t, n.err, cluster.ErrSessionEnded)
+			require.ErrorIs(t, sessions[i].Err(), cluster.ErrSessionEnded)
+		}
+		f.server.Close() // again
+	})
+}
+
+func TestAStubbornRequestIsAbandonedAfterTheGrace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		release := make(chan struct{})
+		n := f.join(1, nil, func(context.Context, *controlpb.Request) *controlpb.Reply {
+			<-release
+			return &controlpb.Reply{}
+		})
+		s, err := f.server.Wait(t.Context(), 1)
+		require.NoError(t, err)
+		go func() { _, _ = s.Do(t.Context(), kill(1)) }() // it is the other side that counts
+		synctest.Wait()
+		began := time.Now()
+		f.server.Close()
+		<-n.ended
+		require.Equal(t, time.Second, time.Since(began))
+		require.ErrorContains(t, n.err, "requests of the driver still run after 1s")
+		close(release)
+	})
+}
+
+func TestJoinFailsWhereNobodyListens(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		f.server.Close()
+		n := f.join(1, nil, echo)
+		<-n.ended
+		require.ErrorContains(t, n.err, "join: ")
+	})
+}
+
+// beNode is this binary as a process that Launch has started.
+func beNode() int {
+	switch os.Getenv(cluster.EnvNode) {
+	case "7":
+		return 0
+	case "8":
+		return 3
+	}
+	select {} // until it is killed
+}
+
+func TestLaunchStartsWatchesAndKillsProcesses(t *testing.T) {
+	type exit struct {
+		node uint32
+		err  error
+	}
+	exits := make(chan exit, 4) // all of them
+	p, err := cluster.Launch(cluster.LaunchConfig{
+		First: 7, Count: 4, Dir: t.TempDir(), Secret: secret, Stderr: os.Stderr,
+		Exited: func(node uint32, err error) { exits <- exit{node, err} },
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, p.KillAll()) })
+	got := map[uint32]error{}
+	for range 2 {
+		e := <-exits
+		got[e.node] = e.err
+	}
+	require.NoError(t, got[7])
+	require.EqualError(t, got[8], "exit status 3")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, p.Wait(ctx), context.DeadlineExceeded)
+	require.NoError(t, p.Kill(7), "it has ended")
+	require.NoError(t, p.Kill(9))
+	require.Equal(t, uint32(9), (<-exits).node)
+	require.NoError(t, p.KillAll())
+	require.Equal(t, uint32(10), (<-exits).node)
+	require.NoError(t, p.Wait(t.Context()))
+	require.NoError(t, p.KillAll(), "again")
+}
