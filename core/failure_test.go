@@ -133,6 +133,32 @@ func submitRef[In, Out any](
 	return s
 }
 
+func TestResultsOfADeadNodeAreThereOrLost(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(2))
+	actors := spawn(t, sys, 2)
+	s := submit(t.Context(), t, actors, (*probe).Make, 2*core.InlineMax)
+	require.NoError(t, s.Wait(bounded(t), 2))
+	read := get(t, core.RefAt[[]byte](s, 0))
+	coretest.KillNode(t, sys, 1)
+	for range 2 {
+		for i := range 2 {
+			v, err := core.RefAt[[]byte](s, i).Get(bounded(t))
+			if err != nil {
+				require.ErrorIs(t, err, core.ErrObjectLost)
+				require.Zero(t, i, "the other node lives")
+				continue
+			}
+			require.Equal(t, read, v)
+		}
+		err := core.CallRef(t.Context(), actors[1], (*probe).Length, core.RefAt[[]byte](s, 0)).Err(bounded(t))
+		if err != nil {
+			require.ErrorIs(t, err, core.ErrObjectLost)
+		}
+	}
+	s.Release()
+	nothingIsLeft(t, sys)
+}
+
 func TestAStoppedNodeIsLostAfterTheHeartbeatTimeout(t *testing.T) {
 	sys := coretest.Start(t, core.LocalNodes(2), core.Heartbeat(20*time.Millisecond, 400*time.Millisecond))
 	actors := spawn(t, sys, 4)

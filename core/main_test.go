@@ -211,6 +211,9 @@ func (p *probe) Block(ctx context.Context, _ core.Void) (core.Void, error) {
 	return core.Void{}, ctx.Err()
 }
 
+// Length returns the length of its argument.
+func (*probe) Length(_ context.Context, b []byte) (int, error) { return len(b), nil }
+
 // BlockOn blocks while it holds an argument.
 func (p *probe) BlockOn(ctx context.Context, _ []float32) (core.Void, error) {
 	return p.Block(ctx, core.Void{})
@@ -286,7 +289,7 @@ var probes = core.Register("probe", newProbe,
 	core.Method((*probe).Meet), core.Method((*probe).Fail), core.Method((*probe).Relay), core.Method((*probe).Panic),
 	core.Method((*probe).Goexit), core.Method((*probe).Block), core.Method((*probe).Stubborn), core.Method((*probe).Counts),
 	core.Method((*probe).Remaining), core.Method((*probe).Write), core.Method((*probe).TakeAny), core.Method((*probe).TakeChan),
-	core.Method((*probe).TakeFunc), core.Method((*probe).TakeRing), core.Method((*probe).Give), core.Method((*probe).BlockOn), core.Method((*probe).SumKept), core.Method((*probe).GiveRing))
+	core.Method((*probe).TakeFunc), core.Method((*probe).TakeRing), core.Method((*probe).Give), core.Method((*probe).BlockOn), core.Method((*probe).Length), core.Method((*probe).SumKept), core.Method((*probe).GiveRing))
 
 // pinger is what kinds may have in common.
 type pinger interface {

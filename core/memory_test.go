@@ -252,6 +252,24 @@ func TestCallRefPassesResultsOn(t *testing.T) {
 	})
 }
 
+func TestReferencesFitTheSystemAndTheTypeOfTheCall(t *testing.T) {
+	one, two := coretest.Start(t), coretest.Start(t)
+	here, there := spawn(t, one, 1)[0], spawn(t, two, 1)[0]
+	put, err := core.Put(t.Context(), one, ones(small))
+	require.NoError(t, err)
+	defer put.Release()
+	require.ErrorIs(t, core.CallRef(t.Context(), there, (*probe).Sum, put).Err(t.Context()), core.ErrMixed)
+	for _, n := range []int{small, large} {
+		result := core.Call(t.Context(), here, (*probe).Echo, ones(n))
+		require.ErrorIs(t, core.CallRef(t.Context(), there, (*probe).Sum, result).Err(t.Context()), core.ErrMixed)
+		require.InDelta(t, n, get(t, core.CallRef(t.Context(), here, (*probe).Sum, result)), 0)
+	}
+	s := submit(t.Context(), t, []*core.Handle[*probe]{here}, (*probe).PID, core.Void{})
+	err = core.CallRef(t.Context(), here, (*probe).TakeAny, core.RefAt[any](s, 0)).Err(t.Context())
+	require.ErrorIs(t, err, core.ErrInvalid, "what a method returned is not encoded as what another takes")
+	require.ErrorContains(t, err, "a int, not a interface {}")
+}
+
 func TestReferencesAreSafeForConcurrentUse(t *testing.T) {
 	sys := coretest.Start(t, core.InProcess(2))
 	actors := spawn(t, sys, 2)

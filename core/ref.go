@@ -253,13 +253,19 @@ func (r *Ref[T]) view() (T, error) {
 }
 
 // argument returns the value as the argument of a call to at most share actors of one node, waiting for it if need be.
-func (r *Ref[T]) argument(ctx context.Context, share int) (argument, error) {
+func (r *Ref[T]) argument(ctx context.Context, sys *System, share int) (argument, error) {
 	r, err := r.settled(ctx)
 	if err != nil {
 		return argument{}, err
 	}
 	if r.err != nil {
 		return argument{}, r.err
+	}
+	if r.put != nil && r.put.sys != sys || r.slots != nil && r.slots.sys != sys {
+		return argument{}, fmt.Errorf("%w: the reference belongs to another system than the actors", ErrMixed)
+	}
+	if r.slots != nil && r.slots.method.out != reflect.TypeFor[T]() {
+		return argument{}, fmt.Errorf("%w: the reference is to a %v, not a %v", ErrInvalid, r.slots.method.out, reflect.TypeFor[T]())
 	}
 	if r.put != nil {
 		if !r.put.hold.retain() {

@@ -167,7 +167,7 @@ func SubmitRef[A, In, Out any](ctx context.Context, t *Targets, f func(A, contex
 	if ref == nil {
 		return nil, fmt.Errorf("argument of %v: %w: nil reference", m, ErrInvalid)
 	}
-	arg, err := ref.argument(ctx, t.largest)
+	arg, err := ref.argument(ctx, t.sys, t.largest)
 	if err != nil {
 		return nil, fmt.Errorf("argument of %v: %w", m, err)
 	}
