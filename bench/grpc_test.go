@@ -52,6 +52,7 @@ func newServer(_ context.Context, dir string) (*server, error) {
 	return s, nil
 }
 
+//nolint:revive // the signature is gRPC's
 func touch(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 	var in wrapperspb.BytesValue
 	if err := decode(&in); err != nil {

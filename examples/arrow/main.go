@@ -84,6 +84,6 @@ func numbers(rows int) arrow.Record {
 	for i := range column {
 		column[i] = float64(i)
 	}
-	b.Field(0).(*array.Float64Builder).AppendValues(column, nil)
+	b.Field(0).(*array.Float64Builder).AppendValues(column, nil) //nolint:errcheck // the schema says so
 	return b.NewRecord()
 }

@@ -78,10 +78,11 @@ func (c *Codec) For(t reflect.Type) (*Plan, error) {
 	if !ok {
 		got, _ = c.plans.LoadOrStore(t, c.compile(t))
 	}
-	if failed, ok := got.(*EncodeError); ok {
-		return nil, failed
+	if plan, ok := got.(*Plan); ok {
+		return plan, nil
 	}
-	return got.(*Plan), nil
+	failed, _ := got.(*EncodeError) // there is nothing else in the map
+	return nil, failed
 }
 
 // Encode encodes v, whose type must be that of the plan. The result's Bufs alias the memory of v.

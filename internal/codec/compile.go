@@ -287,8 +287,8 @@ func (b *compiler) structure(n *node) *EncodeError {
 
 // keepsToItself reports whether a struct has contents that are neither sent nor left out on purpose.
 func keepsToItself(t reflect.Type) bool {
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Name != "_" && f.Type.Size() > 0 && fieldTag(f) != "-" {
+	for f := range t.Fields() {
+		if f := f; f.Name != "_" && f.Type.Size() > 0 && fieldTag(f) != "-" {
 			return true
 		}
 	}
@@ -298,8 +298,8 @@ func keepsToItself(t reflect.Type) bool {
 // sentFields yields the fields that travel: exported or embedded structs, and not tagged `cbor:"-"` or `json:"-"`.
 func sentFields(t reflect.Type) func(yield func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
+			f := f
 			if sent(f) && !yield(f) {
 				return
 			}
@@ -350,8 +350,8 @@ func isMessage(t reflect.Type) bool {
 	if t.Elem().Kind() != reflect.Struct {
 		return true
 	}
-	for i := range t.Elem().NumField() {
-		f := t.Elem().Field(i)
+	for f := range t.Elem().Fields() {
+		f := f
 		if f.Anonymous && (implements[proto.Message](f.Type) || implements[proto.Message](reflect.PointerTo(f.Type))) {
 			return false
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -30,10 +31,8 @@ type path struct {
 // enter follows a reference; each successful enter is undone by leave.
 func (p *path) enter(t reflect.Type, s step) *EncodeError {
 	if p.track {
-		for _, seen := range p.steps {
-			if seen == s {
-				return &EncodeError{Type: t, Reason: "the value contains itself"}
-			}
+		if slices.Contains(p.steps, s) {
+			return &EncodeError{Type: t, Reason: "the value contains itself"}
 		}
 	}
 	if s.len > maxElements {

@@ -6,7 +6,6 @@ package codec_test
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"reflect"
@@ -388,7 +387,7 @@ func TestFlatFormTrustsNoLength(t *testing.T) {
 }
 
 func TestErrorsNameTypeAndPath(t *testing.T) {
-	err := &codec.EncodeError{Type: reflect.TypeFor[job](), Path: ".A", Reason: "why", Err: fmt.Errorf("cause")}
+	err := &codec.EncodeError{Type: reflect.TypeFor[job](), Path: ".A", Reason: "why", Err: errors.New("cause")}
 	require.EqualError(t, err, "codec: cannot encode codec_test.job at .A: why: cause")
 	require.EqualError(t, &codec.DecodeError{Reason: "why"}, "codec: cannot decode value: why")
 }

@@ -72,7 +72,7 @@ func (g *generator) float() float64 {
 }
 
 func (g *generator) container(v reflect.Value) {
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // the other kinds are no containers
 	case reflect.Pointer:
 		if g.IntN(3) > 0 && g.depth < 8 {
 			v.Set(reflect.New(v.Type().Elem()))
@@ -128,8 +128,11 @@ func isPointerInside(k reflect.Value) bool {
 
 func (g *generator) content(v reflect.Value) {
 	choices := []any{
-		nil, true, "text", uint64(1) << 63, int64(-4), 1.5, []byte{1, 2}, []any{uint64(1), "x"},
-		map[any]any{"k": uint64(1), uint64(2): nil}, time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), new(big.Int).Lsh(big.NewInt(1), 99),
+		nil, true, "text", uint64(1) << 63, int64(-4), 1.5,
+		[]byte{1, 2},
+		[]any{uint64(1), "x"},
+		map[any]any{"k": uint64(1), uint64(2): nil},
+		time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), new(big.Int).Lsh(big.NewInt(1), 99),
 	}
 	if c := choices[g.IntN(len(choices))]; c != nil {
 		v.Set(reflect.ValueOf(c))
@@ -175,19 +178,19 @@ func normal(v reflect.Value) any {
 		if v.IsNil() {
 			return nil
 		}
-		if m, ok := v.Interface().(proto.Message); ok {
+		if m, ok := reflect.TypeAssert[proto.Message](v); ok {
 			b, err := proto.Marshal(m)
 			return []any{"message", string(b), err}
 		}
-		if b, ok := v.Interface().(*big.Int); ok {
+		if b, ok := reflect.TypeAssert[*big.Int](v); ok {
 			return b.String()
 		}
 		return []any{normal(v.Elem())}
 	case reflect.Struct:
-		if t, ok := v.Interface().(time.Time); ok {
+		if t, ok := reflect.TypeAssert[time.Time](v); ok {
 			return t.Format(time.RFC3339Nano)
 		}
-		if a, ok := v.Interface().(netip.Addr); ok {
+		if a, ok := reflect.TypeAssert[netip.Addr](v); ok {
 			return a
 		}
 		return normalFields(v)
@@ -229,7 +232,7 @@ func normalElements(v reflect.Value) any {
 			}
 			if !k.IsValid() {
 				out[nil] = normal(it.Value())
-			} else if t, ok := k.Interface().(time.Time); ok {
+			} else if t, ok := reflect.TypeAssert[time.Time](k); ok {
 				out[t.Format(time.RFC3339Nano)] = normal(it.Value())
 			} else {
 				out[k.Interface()] = normal(it.Value())

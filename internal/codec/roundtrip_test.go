@@ -41,12 +41,12 @@ func TestRandomValuesRoundTrip(t *testing.T) {
 		reflect.TypeFor[[]any](), reflect.TypeFor[map[any]any](), reflect.TypeFor[[]rich](), reflect.TypeFor[[3]vec](),
 	}
 	bulk := reflect.TypeFor[bulks]()
-	for i := range bulk.NumField() {
-		types = append(types, bulk.Field(i).Type, reflect.PointerTo(bulk.Field(i).Type))
+	for field := range bulk.Fields() {
+		types = append(types, field.Type, reflect.PointerTo(field.Type))
 	}
 	scalar := reflect.TypeFor[scalars]()
-	for i := range scalar.NumField() {
-		types = append(types, scalar.Field(i).Type, reflect.PointerTo(scalar.Field(i).Type))
+	for field := range scalar.Fields() {
+		types = append(types, field.Type, reflect.PointerTo(field.Type))
 	}
 	for _, typ := range types {
 		t.Run(typ.String(), func(t *testing.T) {

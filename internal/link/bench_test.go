@@ -66,7 +66,8 @@ func BenchmarkThroughput(b *testing.B) {
 				go func() {
 					defer close(done)
 					body := make([]byte, size.bytes)
-					for x.Send(b.Context(), &wire.Header{Kind: wire.KindBlock}, body) == nil {
+					for err := error(nil); err == nil; {
+						err = x.Send(b.Context(), &wire.Header{Kind: wire.KindBlock}, body)
 					}
 				}()
 				b.SetBytes(int64(size.bytes))

@@ -140,7 +140,7 @@ func TestManySendersKeepTheirOwnOrder(t *testing.T) {
 		}
 		wg.Wait()
 		for _, f := range all {
-			require.EqualValues(t, f.Length, len(f.Body))
+			require.Len(t, f.Body, int(f.Length))
 			checkPattern(t, int(f.Caller), int(f.Seq), f.Body)
 		}
 	})

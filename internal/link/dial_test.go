@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -104,7 +105,7 @@ func TestManyConnectionsOnOneListener(t *testing.T) {
 					assert.NoError(t, c.Send(t.Context(), &wire.Header{Kind: wire.KindCall}, fmt.Append(nil, i)))
 					f, err := c.Recv()
 					assert.NoError(t, err)
-					assert.Equal(t, fmt.Sprint(i), string(f.Body))
+					assert.Equal(t, strconv.Itoa(i), string(f.Body))
 					assert.NoError(t, c.Close())
 				})
 			}

@@ -47,9 +47,9 @@ func (m *Memory) Dial(ctx context.Context, addr string) (Conn, error) {
 	if l == nil {
 		return nil, fmt.Errorf("link: dial %s: nobody listens", addr)
 	}
-	a, b := Pipe()
+	a, b := pipe()
 	select {
-	case l.backlog <- b.(*memConn):
+	case l.backlog <- b:
 		return a, nil
 	case <-l.closed:
 		return nil, fmt.Errorf("link: dial %s: %w", addr, ErrClosed)
@@ -87,6 +87,11 @@ func (l *memListener) Close() error {
 
 // Pipe returns the two ends of a connection in memory.
 func Pipe() (Conn, Conn) {
+	a, b := pipe()
+	return a, b
+}
+
+func pipe() (*memConn, *memConn) {
 	done := make(chan struct{})
 	once := new(sync.Once)
 	ab, ba := newMemQueue(), newMemQueue()

@@ -150,10 +150,10 @@ func (c cluster) stranger(t *testing.T, to mesh.NodeID, h wire.Hello) link.Conn 
 	return conn
 }
 
-// accepted is stranger, whom the node is expected to accept.
-func (c cluster) accepted(t *testing.T, to mesh.NodeID, h wire.Hello) link.Conn {
+// accepted is a stranger whom node 0 is expected to accept.
+func (c cluster) accepted(t *testing.T, h wire.Hello) link.Conn {
 	t.Helper()
-	conn := c.stranger(t, to, h)
+	conn := c.stranger(t, 0, h)
 	f, err := conn.Recv()
 	require.NoError(t, err)
 	require.Equal(t, wire.KindAccept, f.Kind)

@@ -143,7 +143,7 @@ func turnAway(ctx context.Context, conn link.Conn, fault *wire.Fault) error {
 	}
 	for {
 		if _, err := conn.Recv(); err != nil {
-			return nil
+			return nil //nolint:nilerr // the peer has closed, which is what was waited for
 		}
 	}
 }
@@ -152,8 +152,7 @@ func turnAway(ctx context.Context, conn link.Conn, fault *wire.Fault) error {
 func (m *Mesh) examine(conn link.Conn) (NodeID, *wire.Fault, error) {
 	f, err := conn.Recv()
 	if err != nil {
-		var version *wire.VersionError
-		if errors.As(err, &version) {
+		if version, ok := errors.AsType[*wire.VersionError](err); ok {
 			return 0, &wire.Fault{Code: wire.FaultBuild, Message: version.Error()}, nil
 		}
 		return 0, nil, err

@@ -259,7 +259,7 @@ func TestAcceptedButNotTakenIntoService(t *testing.T) {
 					between.after = func() { m.Lost(1, errors.New("missed its heartbeats")) }
 				}
 				m.Start()
-				conn := c.accepted(t, 0, hello(1))
+				conn := c.accepted(t, hello(1))
 				start := time.Now()
 				_, err = conn.Recv()
 				require.ErrorIs(t, err, link.ErrClosed)

@@ -143,7 +143,7 @@ func TestWhatALostNodeSentBeforeIsHandledFirst(t *testing.T) {
 		})
 		handledWhenLost := make(chan int32, 1)
 		m.OnLost(func(*mesh.LostError) { handledWhenLost <- handled.Load() })
-		conn := c.accepted(t, 0, hello(1))
+		conn := c.accepted(t, hello(1))
 		for i := range frames {
 			require.NoError(t, conn.Send(t.Context(), &wire.Header{Kind: wire.KindReply, Seq: uint64(i)}))
 		}
@@ -198,10 +198,10 @@ func TestSecondConnectionOfALostNodeIsClosed(t *testing.T) {
 				m := c.node(t, 0)
 				in := collect(m, wire.KindCall)
 				lost := deaths(m)
-				first := c.accepted(t, 0, hello(1))
+				first := c.accepted(t, hello(1))
 				require.NoError(t, first.Send(t.Context(), call(1)))
 				assert.EqualValues(t, 1, (<-in).Seq)
-				second := c.accepted(t, 0, hello(1))
+				second := c.accepted(t, hello(1))
 				require.NoError(t, second.Send(t.Context(), call(2)))
 				assert.EqualValues(t, 2, (<-in).Seq)
 
@@ -287,7 +287,7 @@ func TestGarbageOnTheSocketHarmsNobody(t *testing.T) {
 		_, err = raw.Read(make([]byte, 1))
 		require.Error(t, err, "hung up")
 	}
-	c.accepted(t, 0, hello(1))
+	c.accepted(t, hello(1))
 	require.NoError(t, m.Close())
 	assert.Empty(t, lost)
 }

@@ -67,7 +67,7 @@ type Mesh struct {
 	listener link.Listener
 	handlers [256]atomic.Pointer[Handler] // by kind
 	wg       sync.WaitGroup
-	ctx      context.Context // the life of the mesh; it owns the dials and handshakes
+	ctx      context.Context //nolint:containedctx // the life of the mesh; it owns the dials and handshakes
 	cancel   context.CancelCauseFunc
 	endErr   error // of end; valid after wg.Wait
 
@@ -206,7 +206,7 @@ func (m *Mesh) sendSelf(h *wire.Header, body [][]byte) error {
 
 // attempt is a dial under way.
 type attempt struct {
-	ctx    context.Context // of the mesh, not of a caller; ends early when the node is lost
+	ctx    context.Context //nolint:containedctx // of the mesh, not of a caller; ends early when the node is lost
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when conn and err are valid
 	conn   link.Conn

@@ -131,7 +131,7 @@ func ParseHeader(b []byte, maxBody int) (Header, error) {
 		Step:     le.Uint32(b[12:]),
 		Caller:   le.Uint64(b[16:]),
 		Seq:      le.Uint64(b[24:]),
-		Deadline: time.Duration(le.Uint64(b[32:])), //nolint:gosec // checked below
+		Deadline: time.Duration(le.Uint64(b[32:])),
 		Group:    le.Uint64(b[40:]),
 		Epoch:    le.Uint32(b[48:]),
 		From:     le.Uint32(b[52:]),
