@@ -78,7 +78,7 @@ func (m *member) wait() error {
 // member is the node's side of a session.
 type member struct {
 	cfg    JoinConfig
-	ctx    context.Context // of the session
+	ctx    context.Context //nolint:containedctx // of the session
 	stream grpc.BidiStreamingClient[controlpb.FromNode, controlpb.ToNode]
 	sendMu sync.Mutex
 	wg     sync.WaitGroup
@@ -109,7 +109,7 @@ func (m *member) serve(client controlpb.ControlClient) error {
 		msg, err := stream.Recv()
 		if err != nil {
 			if m.ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // ended from this side, in order
 			}
 			return fmt.Errorf("%w: the driver is gone: %w", ErrSessionEnded, err)
 		}

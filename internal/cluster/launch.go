@@ -58,7 +58,9 @@ func Launch(cfg LaunchConfig) (*Processes, error) {
 		cmd.Stdout, cmd.Stderr = cfg.Stdout, cfg.Stderr
 		cmd.SysProcAttr = ownGroup()
 		if err := cmd.Start(); err != nil {
-			return nil, errors.Join(fmt.Errorf("launch node %d: %w", node, err), p.KillAll(), p.wait())
+			err = errors.Join(fmt.Errorf("launch node %d: %w", node, err), p.KillAll())
+			p.wg.Wait()
+			return nil, err
 		}
 		p.procs = append(p.procs, cmd.Process)
 		p.wg.Go(func() { cfg.Exited(node, cmd.Wait()) })
@@ -79,11 +81,6 @@ func (p *Processes) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("node processes still run: %w", context.Cause(ctx))
 	}
-}
-
-func (p *Processes) wait() error {
-	p.wg.Wait()
-	return nil
 }
 
 // Kill ends the process of a node at once, if it has not ended.

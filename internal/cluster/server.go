@@ -46,7 +46,7 @@ type Server struct {
 	controlpb.UnimplementedControlServer
 	cfg    ServerConfig
 	grpc   *grpc.Server
-	ctx    context.Context // ends with the server; parent of its sessions
+	ctx    context.Context //nolint:containedctx // ends with the server; parent of its sessions
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 

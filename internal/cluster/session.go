@@ -40,7 +40,7 @@ type Session struct {
 
 	stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode]
 	beat   Heartbeat
-	ctx    context.Context // ends with the session
+	ctx    context.Context //nolint:containedctx // ends with the session
 	cancel context.CancelCauseFunc
 	turn   chan struct{} // holds a token while somebody sends: a stream takes one Send at a time, which may last
 
