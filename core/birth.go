@@ -5,6 +5,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -124,6 +125,9 @@ func (n *node) construct(ctx context.Context, k *kind, req *controlpb.Spawn, i u
 	}()
 	if a.impl, err = k.construct(scope.With(ctx, a.scope), n.codec, cfg, codec.Copy); err != nil {
 		return nil, err
+	}
+	if a.impl == nil {
+		return nil, &methodError{errors.New("the constructor returned neither an actor nor an error")}
 	}
 	built = true
 	return a, nil

@@ -193,7 +193,17 @@ func TestErrorsOfMethodsArriveAsActorErrors(t *testing.T) {
 		own, ok = errors.AsType[*core.ActorError](err)
 		require.True(t, ok)
 		require.Contains(t, own.Message, "runtime.Goexit")
+
+		err = core.Call(t.Context(), a, (*probe).Odd, core.Void{}).Err(ctx)
+		own, ok = errors.AsType[*core.ActorError](err)
+		require.True(t, ok)
+		require.Contains(t, own.Message, "an error of type *core_test.oddError, which panicked")
 		get(t, core.Call(t.Context(), a, (*probe).Ping, core.Void{}))
+
+		_, err = nothings.Spawn(ctx, sys, 1, core.Void{})
+		_, ok = errors.AsType[*core.SpawnError](err)
+		require.True(t, ok)
+		require.ErrorContains(t, err, "neither an actor nor an error")
 	})
 }
 

@@ -58,9 +58,18 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:maxText], "") + "..."
 }
 
-// faultOf makes an error ready to travel.
-func faultOf(err error) wire.Fault {
-	f := wire.Fault{Message: clip(err.Error())}
+// faultOf makes an error ready to travel. An error may be of the actor's own making, such as a nil pointer in an error: what it
+// says must not take the node down.
+func faultOf(err error) (f wire.Fault) {
+	defer func() {
+		if r := recover(); r != nil {
+			if own, ok := errors.AsType[*methodError](err); ok {
+				err = own.err
+			}
+			f = wire.Fault{Own: true, Message: clip(fmt.Sprintf("an error of type %T, which panicked when it was asked what it says: %v", err, r))}
+		}
+	}()
+	f = wire.Fault{Message: clip(err.Error())}
 	if p, ok := errors.AsType[*panicError](err); ok {
 		f.Code, f.Stack = wire.FaultPanic, clip(p.stack)
 		return f

@@ -193,6 +193,16 @@ func (*probe) Relay(context.Context, core.Void) (core.Void, error) {
 	return core.Void{}, fmt.Errorf("downstream: %w", core.ErrNodeLost)
 }
 
+// Odd fails with an error that has nothing to say.
+func (*probe) Odd(context.Context, core.Void) (core.Void, error) {
+	var e *oddError
+	return core.Void{}, e
+}
+
+type oddError struct{ text string }
+
+func (e *oddError) Error() string { return e.text }
+
 func (*probe) Panic(_ context.Context, text string) (core.Void, error) { panic(text) }
 
 func (*probe) Goexit(context.Context, core.Void) (core.Void, error) {
@@ -289,7 +299,7 @@ var probes = core.Register("probe", newProbe,
 	core.Method((*probe).Meet), core.Method((*probe).Fail), core.Method((*probe).Relay), core.Method((*probe).Panic),
 	core.Method((*probe).Goexit), core.Method((*probe).Block), core.Method((*probe).Stubborn), core.Method((*probe).Counts),
 	core.Method((*probe).Remaining), core.Method((*probe).Write), core.Method((*probe).TakeAny), core.Method((*probe).TakeChan),
-	core.Method((*probe).TakeFunc), core.Method((*probe).TakeRing), core.Method((*probe).Give), core.Method((*probe).BlockOn), core.Method((*probe).Length), core.Method((*probe).SumKept), core.Method((*probe).GiveRing))
+	core.Method((*probe).TakeFunc), core.Method((*probe).TakeRing), core.Method((*probe).Give), core.Method((*probe).BlockOn), core.Method((*probe).Odd), core.Method((*probe).Length), core.Method((*probe).SumKept), core.Method((*probe).GiveRing))
 
 // pinger is what kinds may have in common.
 type pinger interface {
@@ -298,9 +308,12 @@ type pinger interface {
 
 func newPinger(context.Context, core.Void) (pinger, error) { return &probe{}, nil }
 
+func newNothing(context.Context, core.Void) (pinger, error) { return nil, nil }
+
 var (
 	leftPingers  = core.Register("left", newPinger, core.Method(pinger.Ping))
 	rightPingers = core.Register("right", newPinger, core.Method(pinger.Ping))
+	nothings     = core.Register("nothing", newNothing, core.Method(pinger.Ping))
 	anyConfigs   = core.Register("any config", func(context.Context, any) (*probe, error) { return &probe{}, nil },
 		core.Method((*probe).Ping))
 )
