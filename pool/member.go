@@ -69,10 +69,8 @@ func (s *scheduler) evictLocked(m *member, reason error) []*item {
 	lost := errors.Is(reason, core.ErrNodeLost)
 	gone := s.removeLocked(func(x *member) bool { return x == m || lost && x.id.Node() == m.id.Node() })
 	s.mu.last = reason
-	if s.vacant != nil && !s.mu.closed {
-		s.mu.gone = append(s.mu.gone, gone...)
-		s.mu.replacing = true
-		signal(s.vacant)
+	if s.keeper != nil && !s.mu.closed {
+		s.keeper.lostLocked(s, gone)
 	}
 	if !s.isEmptyLocked() {
 		return nil

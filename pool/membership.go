@@ -4,23 +4,11 @@
 package pool
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"github.com/tutti-go/tutti/core"
 )
-
-// ReplaceFunc makes actors in place of those that are gone. It may return fewer or more. ctx ends when the pool is closed.
-type ReplaceFunc[A any] func(ctx context.Context, gone []*core.Handle[A]) ([]*core.Handle[A], error)
-
-// Replace makes the pool call fn when actors were lost, with all that were lost since it was last called, so that one Spawn can replace them, and
-// take in what it returns. Calls of fn do not overlap. While it runs, calls wait even if no actor is left; if it fails, they
-// fail with core.ErrNoActors, and the error is in Stats until fn succeeds. It is not called again before
-// another actor is lost. Type A must be that of the pool.
-func Replace[A any](fn ReplaceFunc[A]) Option {
-	return optionFunc(func(o *options) { o.replace = fn })
-}
 
 // newMember makes a member of an actor that fits the pool.
 func (p *Pool[A]) newMember(h *core.Handle[A]) (*member, error) {
@@ -32,30 +20,6 @@ func (p *Pool[A]) newMember(h *core.Handle[A]) (*member, error) {
 		return nil, err
 	}
 	return &member{targets: targets, id: h.ID(), handle: h}, nil
-}
-
-// replacer gives a ReplaceFunc the form that the scheduler needs.
-func (p *Pool[A]) replacer(fn any) (func([]*member) ([]*member, error), error) {
-	replace, ok := fn.(ReplaceFunc[A])
-	if !ok || replace == nil {
-		return nil, fmt.Errorf("pool: %w: Replace(%T) in a pool that takes a %T", core.ErrInvalid, fn, replace)
-	}
-	return func(gone []*member) ([]*member, error) {
-		handles := make([]*core.Handle[A], len(gone))
-		for i, m := range gone {
-			handles[i] = m.handle.(*core.Handle[A])
-		}
-		handles, err := replace(&p.sched.life, handles)
-		var members []*member
-		for _, h := range handles {
-			m, e := p.newMember(h)
-			if e == nil {
-				members = append(members, m)
-			}
-			err = errors.Join(err, e)
-		}
-		return members, err
-	}, nil
 }
 
 // Push adds an actor, which gets work at once. Errors: core.ErrInvalid if it is nil or in the pool, core.ErrMixed, ErrClosed, and
@@ -138,33 +102,3 @@ func (s *scheduler) popIdle() *member {
 
 // errPopped is what became of an actor that was taken out.
 var errPopped = errors.New("it was taken out with PopIdle")
-
-// replaceLost is the goroutine that replaces members that are gone.
-func (s *scheduler) replaceLost(replace func([]*member) ([]*member, error)) {
-	for {
-		select {
-		case <-s.vacant:
-		case <-s.life.done:
-			return
-		}
-		s.mu.Lock()
-		gone := s.mu.gone
-		s.mu.gone = nil
-		s.mu.Unlock()
-		members, err := replace(gone)
-		s.mu.Lock()
-		for _, m := range members {
-			err = errors.Join(err, s.addLocked(m))
-		}
-		s.mu.replaceErr = err
-		s.mu.replacing = len(s.mu.gone) > 0
-		var stranded []*item
-		if s.isEmptyLocked() {
-			stranded = s.strandLocked()
-		}
-		s.dispatchLocked()
-		reason := s.noActorsLocked()
-		s.mu.Unlock()
-		failAll(stranded, reason)
-	}
-}

@@ -174,7 +174,7 @@ func TestCallsWaitForTheReplacementOfTheLastActor(t *testing.T) {
 	err = ref.Err(t.Context())
 	require.ErrorIs(t, err, core.ErrNoActors)
 	require.ErrorIs(t, err, broken)
-	require.ErrorIs(t, p.Stats().Replace, broken)
+	require.ErrorIs(t, p.Stats().Keep, broken)
 }
 
 func TestReplaceOfAnotherTypeIsRefused(t *testing.T) {

@@ -22,6 +22,7 @@ type options struct {
 	inFlight int
 	queue    int // 0: as many as may be in flight
 	replace  any // a ReplaceFunc, or nil
+	elastic  *elastic
 }
 
 type optionFunc func(*options)
@@ -63,6 +64,11 @@ func newOptions(opts []Option) (options, error) {
 			return o, fmt.Errorf("pool: %w: nil option", core.ErrInvalid)
 		}
 		opt.apply(&o)
+	}
+	if o.elastic != nil {
+		if err := o.elastic.check(); err != nil {
+			return o, err
+		}
 	}
 	switch {
 	case o.inFlight < 1 || o.inFlight > maxInFlight:

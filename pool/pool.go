@@ -37,7 +37,7 @@ func New[A any](handles []*core.Handle[A], opts ...Option) (*Pool[A], error) {
 		o.queue = min(o.inFlight*len(handles), maxQueue)
 	}
 	p := &Pool[A]{proto: proto, first: handles[0], sched: newScheduler(o)}
-	if err := p.fill(handles, o.replace); err != nil {
+	if err := p.fill(handles, o); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -45,14 +45,14 @@ func New[A any](handles []*core.Handle[A], opts ...Option) (*Pool[A], error) {
 }
 
 // fill takes in the first actors.
-func (p *Pool[A]) fill(handles []*core.Handle[A], replace any) error {
-	if replace != nil {
-		fn, err := p.replacer(replace)
-		if err != nil {
-			return err
-		}
-		p.sched.vacant = make(chan struct{}, 1)
-		p.sched.wg.Go(func() { p.sched.replaceLost(fn) })
+func (p *Pool[A]) fill(handles []*core.Handle[A], o options) error {
+	k, err := p.newKeeper(o)
+	if err != nil {
+		return err
+	}
+	if k != nil {
+		p.sched.keeper = k
+		p.sched.wg.Go(func() { k.run(p.sched) })
 	}
 	for _, h := range handles {
 		m, err := p.newMember(h)

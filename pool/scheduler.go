@@ -22,9 +22,9 @@ type scheduler struct {
 	done   completions
 	wg     sync.WaitGroup // lanes and the collector
 	close  sync.Once
-	window atomic.Int64  // items that a Map may hold
-	calls  *source       // of Submit and Tasks
-	vacant chan struct{} // holds a token while lost members want replacement; nil if nobody replaces them
+	window atomic.Int64 // items that a Map may hold
+	calls  *source      // of Submit and Tasks
+	keeper *keeper      // nil if nobody replaces or adds members
 
 	inFlight, bound int
 
@@ -39,9 +39,10 @@ type scheduler struct {
 		lanes   map[uint32]*lane
 		last    error // what became of the member that went last
 
-		gone       []*member // to be replaced
-		replacing  bool      // some of gone are not, yet
-		replaceErr error     // of the last attempt
+		gone      []*member // to be replaced
+		replacing bool      // members are missing, and about to come
+		minIdle   int       // members without calls, the fewest since the keeper last looked
+		keepErr   error     // of the keeper's last attempt
 
 		done, failed uint64
 	}
@@ -108,7 +109,10 @@ func (s *scheduler) dispatchLocked() {
 	for s.mu.ring.len > 0 {
 		m := s.mu.roster.next()
 		if m == nil {
-			return
+			if k := s.keeper; k != nil && k.spawn != nil && len(s.mu.members) < k.high {
+				signal(k.wake)
+			}
+			break
 		}
 		src := s.mu.ring.popFront()
 		it := src.waiting.popFront()
@@ -125,6 +129,7 @@ func (s *scheduler) dispatchLocked() {
 			signal(m.lane.wake)
 		}
 	}
+	s.mu.minIdle = min(s.mu.minIdle, s.mu.roster.byLoad[0].len)
 }
 
 // releaseLocked gives an item's member back.
@@ -390,8 +395,8 @@ func (s *scheduler) noActorsLocked() error {
 		return nil
 	}
 	err := fmt.Errorf("pool: %w: the last one is gone: %v", core.ErrNoActors, s.mu.last) //nolint:errorlint // it is not this item that it happened to
-	if s.mu.replaceErr != nil {
-		err = fmt.Errorf("%w; it was not replaced: %w", err, s.mu.replaceErr)
+	if s.mu.keepErr != nil {
+		err = fmt.Errorf("%w; it was not replaced: %w", err, s.mu.keepErr)
 	}
 	return err
 }

@@ -13,7 +13,7 @@ type Stats struct {
 	InFlight int           // calls that actors have, even if their callers have given them up
 	Done     uint64        // calls that actors have answered with a result, those that are gone included
 	Failed   uint64        // calls that ended in an error after they were sent
-	Replace  error         // why Replace failed last; nil if it did not, or has succeeded since
+	Keep     error         // why Replace or Elastic failed last; nil if they did not, or have succeeded since
 }
 
 // MemberStats is the part of one actor.
@@ -28,7 +28,7 @@ func (p *Pool[A]) Stats() Stats {
 	s := p.sched
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Stats{Members: make([]MemberStats, 0, len(s.mu.members)), Done: s.mu.done, Failed: s.mu.failed, Replace: s.mu.replaceErr}
+	st := Stats{Members: make([]MemberStats, 0, len(s.mu.members)), Done: s.mu.done, Failed: s.mu.failed, Keep: s.mu.keepErr}
 	for _, m := range s.mu.members {
 		st.Members = append(st.Members, MemberStats{Actor: m.id, InFlight: m.inFlight, Done: m.done, Failed: m.failed})
 	}
