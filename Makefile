@@ -22,7 +22,7 @@ OUT := .out
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
 
 ## ---- Build and run
 
@@ -76,12 +76,28 @@ bench: $(BIN)/benchstat ## Run benchmarks (BENCH=regexp COUNT=10), into .out/ben
 	$(BIN)/benchstat $(BASE) $(OUT)/bench.txt
 
 # A benchmark has the machine to itself: not part of ci, and never beside a build or a test.
+# $(call measure,NAME,PACKAGE,FLAGS) keeps the raw output with what it was measured on.
+measure = mkdir -p $(OUT) bench/results; \
+	{ echo "\# $$(date -u +%F), commit $$(git rev-parse --short HEAD), $$($(GO) env GOVERSION), $$(uname -sr), $$(nproc) cores"; \
+	  echo "\# make bench-$(1) COUNT=$(COUNT)"; \
+	  $(GO) test -run '^$$' -benchmem -count $(COUNT) -timeout 60m $(3) $(2); } | tee $(OUT)/$(1).txt; \
+	mv $(OUT)/$(1).txt bench/results/$(1).txt
+
 .PHONY: bench-batch
 bench-batch: ## Measure the batch call against loops and plain gRPC, into bench/results/batch.txt
-	@{ echo "# $$(date -u +%F), commit $$(git rev-parse --short HEAD), $$($(GO) env GOVERSION), $$(uname -sr), $$(nproc) cores"; \
-	  echo "# make bench-batch COUNT=$(COUNT)"; \
-	  $(GO) test -run '^$$' -bench 'Batch|RoundTrip' -benchmem -benchtime 100x -count $(COUNT) -timeout 30m ./bench; } | tee $(OUT)/batch.txt
-	@mv $(OUT)/batch.txt bench/results/batch.txt
+	@$(call measure,batch,./bench,-bench Batch -benchtime 100x)
+
+.PHONY: bench-store
+bench-store: ## Measure the object store against the machine's limits, into bench/results/store.txt
+	@$(call measure,store,./arrowstore,-bench .)
+
+.PHONY: bench-pool
+bench-pool: ## Measure the pool against a hand-written loop, into bench/results/pool.txt
+	@$(call measure,pool,./pool,-bench .)
+
+.PHONY: bench-collectives
+bench-collectives: ## Measure collectives, into bench/results/collective.txt
+	@$(call measure,collectives,./collective/...,-bench .)
 
 .PHONY: cover
 cover: ## Measure test coverage across packages; the page is .out/cover.html
