@@ -119,8 +119,9 @@ func appendBool(b []byte, v bool) []byte {
 // description reads what the append functions wrote. The first thing wrong sets err, and everything read after it is
 // zero; counts are bounded by the bytes that are left, so that nothing is allocated on the word of a number.
 type description struct {
-	b   []byte
-	err error
+	b    []byte
+	text string // the whole of it, of which b is the end: strings are cut out of one copy
+	err  error
 }
 
 func (d *description) fail(format string, args ...any) {
@@ -177,9 +178,9 @@ func (d *description) string() string {
 	if d.err != nil {
 		return ""
 	}
-	s := string(d.b[:n])
+	from := len(d.text) - len(d.b)
 	d.b = d.b[n:]
-	return s
+	return d.text[from : from+n]
 }
 
 func (d *description) metadata() arrow.Metadata {

@@ -90,9 +90,9 @@ func BenchmarkPut(b *testing.B) {
 }
 
 func BenchmarkCreateSeal(b *testing.B) {
-	for _, size := range []int{64, 64 << 10, 64 << 20} {
+	for _, size := range []int{64, 64 << 10, 64 << 20, 1 << 30} {
 		b.Run(sizeName(size), func(b *testing.B) {
-			s := openStore(b, storeDir(b), Limit(4<<30))
+			s := openStore(b, storeDir(b), Limit(8<<30))
 			b.ReportAllocs()
 			for b.Loop() {
 				w, err := s.Create(size)
@@ -199,7 +199,7 @@ func BenchmarkPutRecord(b *testing.B) {
 		for _, built := range []string{"store", "heap"} {
 			b.Run(fmt.Sprintf("columns=10/rows=%d/built=%s", rows, built), func(b *testing.B) {
 				s := openStore(b, storeDir(b), Limit(8<<30))
-				var mem memory.Allocator = memory.DefaultAllocator
+				mem := memory.DefaultAllocator
 				if built == "store" {
 					mem = s.Allocator()
 				}

@@ -105,6 +105,17 @@ func (d *dir) names() ([]string, error) {
 	return names, nil
 }
 
+// explain says of a full file system how small it is: a container's /dev/shm has often no more than 64 MiB.
+func (d *dir) explain(err error) error {
+	if !errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	if capacity, statErr := d.capacity(); statErr == nil {
+		return fmt.Errorf("file system of %s has %d bytes in all: %w", d.path, capacity, err)
+	}
+	return err
+}
+
 // capacity returns the size in bytes of the file system that holds d.
 func (d *dir) capacity() (int64, error) {
 	var st unix.Statfs_t

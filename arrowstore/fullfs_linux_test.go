@@ -51,6 +51,7 @@ func fill(t *testing.T, s, reader *Store, add func() (*Object, error)) {
 		o, err := add()
 		if err != nil {
 			require.ErrorIs(t, err, ErrNoSpace)
+			require.ErrorContains(t, err, "has 4194304 bytes in all", "it says how small the file system is")
 			break
 		}
 		objs = append(objs, o)

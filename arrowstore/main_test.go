@@ -292,6 +292,21 @@ func childStep(s *Store, held map[ID]*Object, words []string) (string, error) {
 				}
 			}
 		}
+	case "pin": // pin id: pins the object
+		o, err := s.Get(id)
+		if err != nil {
+			return "", err
+		}
+		held[id] = o
+		return "ok", nil
+	case "sum": // sum id: reads every byte of a held object
+		n := 0
+		for i := range held[id].Len() {
+			for _, c := range held[id].Buffer(i) {
+				n += int(c)
+			}
+		}
+		return strconv.Itoa(n), nil
 	case "read": // read id: returns the first buffer of a held object
 		return string(held[id].Buffer(0)), nil
 	case "release":

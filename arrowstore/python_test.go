@@ -23,8 +23,15 @@ func TestPythonReads(t *testing.T) {
 	var objs []*Object
 	var want [][][]byte
 	for i, buffers := range [][][]byte{
-		{[]byte("one")}, {{}}, {}, {[]byte("a"), {}, bytes.Repeat([]byte("b"), 100_000)}, {content(1)}, {content(2), []byte("x")},
-		{content(3)}, {content(4)}, {content(5)},
+		{[]byte("one")},
+		{{}},
+		{},
+		{[]byte("a"), {}, bytes.Repeat([]byte("b"), 100_000)},
+		{content(1)},
+		{content(2), []byte("x")},
+		{content(3)},
+		{content(4)},
+		{content(5)},
 	} {
 		o, err := s.Put(buffers...)
 		require.NoError(t, err)

@@ -14,8 +14,11 @@ import (
 )
 
 const (
-	chunkSize  = 256 << 10 // bytes of a segment that get or lose their memory together
-	chunkUnits = chunkSize / unit
+	// chunkSize is how many bytes of a segment get or lose their memory together. Segments for one large object have larger
+	// chunks, of chunkMax at most, so that making and deleting it does not take longer the larger it is.
+	chunkSize = 256 << 10
+	chunkMax  = 4 << 20
+	chunksMax = 256 // per segment, before chunks grow
 )
 
 // segment is one file of this store's objects, mapped twice: for its writers, and read-only for views, so that a stray
@@ -26,21 +29,32 @@ type segment struct {
 	node   int32  // heap node at offset 0
 	file   *os.File
 	rw, ro []byte
-	spans  int // objects in it
-	chunks []chunk
+	spans  int   // objects in it
+	chunk  int64 // bytes of a chunk
+	chunks []chunkState
 }
 
-type chunk struct {
+type chunkState struct {
 	spans  uint16 // objects that overlap it
 	backed bool   // has memory
 }
 
-func createSegment(d *dir, store uint64, num uint32, size int64) (*segment, error) {
+// chunkFor returns the chunk size of a segment for one object.
+func chunkFor(size int64) int64 {
+	chunk := int64(chunkSize)
+	for chunk < chunkMax && size/chunk > chunksMax {
+		chunk *= 2
+	}
+	return chunk
+}
+
+// createSegment makes a segment whose size is a multiple of chunk.
+func createSegment(d *dir, store uint64, num uint32, size, chunk int64) (*segment, error) {
 	f, err := d.create(segmentName(store, num))
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
-	g := &segment{num: num, file: f, chunks: make([]chunk, size/chunkSize)}
+	g := &segment{num: num, file: f, chunk: chunk, chunks: make([]chunkState, size/chunk)}
 	err = f.Truncate(size)
 	if err == nil {
 		g.rw, err = mapFile(f, size, unix.PROT_READ|unix.PROT_WRITE)
@@ -67,8 +81,8 @@ func (g *segment) mangle(sp span) {
 		return
 	}
 	for at, end := sp.start(), sp.start()+sp.bytes(); at < end; {
-		next := min(end, (at/chunkSize+1)*chunkSize)
-		if g.chunks[at/chunkSize].backed {
+		next := min(end, (at/g.chunk+1)*g.chunk)
+		if g.chunks[at/g.chunk].backed {
 			invariants.Mangle(g.rw[at:next])
 		}
 		at = next
@@ -76,10 +90,10 @@ func (g *segment) mangle(sp span) {
 }
 
 // chunkRange returns the chunks that a span overlaps and, within them, those that it covers wholly.
-func chunkRange(sp span) (first, end, wholeFirst, wholeEnd int) {
-	last := sp.off + sp.units
-	first, end = int(sp.off/chunkUnits), int((last+chunkUnits-1)/chunkUnits)
-	wholeFirst, wholeEnd = int((sp.off+chunkUnits-1)/chunkUnits), int(last/chunkUnits)
+func (g *segment) chunkRange(sp span) (first, end, wholeFirst, wholeEnd int) {
+	from, to := sp.start(), sp.start()+sp.bytes()
+	first, end = int(from/g.chunk), int((to+g.chunk-1)/g.chunk)
+	wholeFirst, wholeEnd = int((from+g.chunk-1)/g.chunk), int(to/g.chunk)
 	return first, end, wholeFirst, max(wholeFirst, wholeEnd)
 }
 

@@ -82,11 +82,11 @@ func (s *space) take(size int64) (block, error) {
 		s.heap.give(sp)
 		return block{}, err
 	}
-	first, end, _, _ := chunkRange(sp)
+	first, end, _, _ := b.seg.chunkRange(sp)
 	for i := first; i < end; i++ {
 		c := &b.seg.chunks[i]
 		if c.spans == 0 {
-			s.idle -= chunkSize
+			s.idle -= b.seg.chunk
 		}
 		c.spans++
 	}
@@ -98,15 +98,15 @@ func (s *space) take(size int64) (block, error) {
 // back sees that every chunk of a block has memory or is in its cold range. On success all of them count as backed, and
 // those without objects as idle.
 func (s *space) back(b *block) error {
-	first, end, wholeFirst, wholeEnd := chunkRange(b.span)
-	missing := int64(b.seg.unbacked(first, end)) * chunkSize
+	first, end, wholeFirst, wholeEnd := b.seg.chunkRange(b.span)
+	missing := int64(b.seg.unbacked(first, end)) * b.seg.chunk
 	if missing == 0 {
 		return nil
 	}
 	if s.backed+missing > s.limit {
 		s.trim(s.backed+missing-s.limit, b.span)
 		// Trimming may have punched chunks of this very block, which were idle.
-		missing = int64(b.seg.unbacked(first, end)) * chunkSize
+		missing = int64(b.seg.unbacked(first, end)) * b.seg.chunk
 		if s.backed+missing > s.limit {
 			return fmt.Errorf("%d of %d bytes in use, %d more needed: %w", s.used, s.limit, b.bytes(), ErrNoSpace)
 		}
@@ -123,30 +123,30 @@ func (s *space) back(b *block) error {
 	for i := wholeFirst; i < wholeEnd; i++ {
 		if c := &b.seg.chunks[i]; !c.backed {
 			if b.coldTo == 0 {
-				b.coldFrom = int64(i) * chunkSize
+				b.coldFrom = int64(i) * b.seg.chunk
 			}
-			b.coldTo = int64(i+1) * chunkSize
+			b.coldTo = int64(i+1) * b.seg.chunk
 			c.backed = true
-			s.backed += chunkSize
-			s.idle += chunkSize
+			s.backed += b.seg.chunk
+			s.idle += b.seg.chunk
 		}
 	}
 	return nil
 }
 
 func (s *space) backChunk(b *block, i int) error {
-	g, off := b.seg, int64(i)*chunkSize
-	err := noSpace(allocate(g.file, off, chunkSize))
+	g, off := b.seg, int64(i)*b.seg.chunk
+	err := noSpace(allocate(g.file, off, g.chunk))
 	if errors.Is(err, ErrNoSpace) && s.idle > 0 {
 		s.trim(s.idle, b.span)
-		err = noSpace(allocate(g.file, off, chunkSize))
+		err = noSpace(allocate(g.file, off, g.chunk))
 	}
 	if err != nil {
-		return fmt.Errorf("%d bytes in use, %d held of the file system of %s: %w", s.used, s.backed, s.dir.path, err)
+		return s.dir.explain(err)
 	}
 	g.chunks[i].backed = true
-	s.backed += chunkSize
-	s.idle += chunkSize
+	s.backed += g.chunk
+	s.idle += g.chunk
 	return nil
 }
 
@@ -154,11 +154,11 @@ func (s *space) backChunk(b *block, i int) error {
 func (s *space) give(sp span) {
 	g := s.find(sp.seg)
 	g.mangle(sp)
-	first, end, _, _ := chunkRange(sp)
+	first, end, _, _ := g.chunkRange(sp)
 	for i := first; i < end; i++ {
 		c := &g.chunks[i]
 		if c.spans--; c.spans == 0 {
-			s.idle += chunkSize
+			s.idle += g.chunk
 		}
 	}
 	g.spans--
@@ -176,12 +176,12 @@ func (s *space) shrink(sp span, size int64) span {
 		return sp
 	}
 	g := s.find(sp.seg)
-	_, first, _, _ := chunkRange(kept)
-	_, end, _, _ := chunkRange(sp)
+	_, first, _, _ := g.chunkRange(kept)
+	_, end, _, _ := g.chunkRange(sp)
 	for i := first; i < end; i++ {
 		c := &g.chunks[i]
 		if c.spans--; c.spans == 0 {
-			s.idle += chunkSize
+			s.idle += g.chunk
 		}
 	}
 	s.used -= sp.bytes() - kept.bytes()
@@ -190,10 +190,10 @@ func (s *space) shrink(sp span, size int64) span {
 
 // fail takes back a block whose cold range could not be backed: what was counted as backed is not.
 func (s *space) fail(b block) {
-	for i := b.coldFrom / chunkSize; i < b.coldTo/chunkSize; i++ {
+	for i := b.coldFrom / b.seg.chunk; i < b.coldTo/b.seg.chunk; i++ {
 		b.seg.chunks[i].backed = false
-		s.backed -= chunkSize
-		s.idle -= chunkSize // give counts the chunk as idle
+		s.backed -= b.seg.chunk
+		s.idle -= b.seg.chunk // give counts the chunk as idle
 	}
 	if b.coldTo > 0 {
 		// Where holes cannot be punched the file keeps what was written, and the next to back the range finds it there.
@@ -235,16 +235,16 @@ func (s *space) release(g *segment, first, end int) (freed int64) {
 	if s.noPunch || first >= end {
 		return 0
 	}
-	if err := punch(g.file, int64(first)*chunkSize, int64(end-first)*chunkSize); err != nil {
+	if err := punch(g.file, int64(first)*g.chunk, int64(end-first)*g.chunk); err != nil {
 		s.noPunch = errors.Is(err, errNoPunch) // the memory stays backed and idle, to be used again
 		return 0
 	}
 	for i := first; i < end; i++ {
 		if c := &g.chunks[i]; c.backed && c.spans == 0 {
 			c.backed = false
-			s.backed -= chunkSize
-			s.idle -= chunkSize
-			freed += chunkSize
+			s.backed -= g.chunk
+			s.idle -= g.chunk
+			freed += g.chunk
 		}
 	}
 	return freed
@@ -252,10 +252,12 @@ func (s *space) release(g *segment, first, end int) (freed int64) {
 
 func (s *space) addSegment(units uint32) error {
 	size := s.size
-	if need := roundUp(int64(units)*unit, chunkSize); need > size/2 {
-		size = need // a large object gets a segment of its own
+	chunk := int64(chunkSize)
+	if need := int64(units) * unit; need > size/2 { // a large object gets a segment of its own
+		chunk = chunkFor(need)
+		size = roundUp(need, chunk)
 	}
-	g, err := createSegment(s.dir, s.store, s.nextNum, size)
+	g, err := createSegment(s.dir, s.store, s.nextNum, size, chunk)
 	if err != nil {
 		return err
 	}
@@ -290,13 +292,13 @@ func (s *space) index(g *segment) uint32 {
 // removeSegment returns a segment without objects to the system. Punching first frees its memory even where a reader
 // still has the file mapped.
 func (s *space) removeSegment(g *segment) (freed int64) {
-	s.release(g, 0, len(g.chunks))
+	freed = s.release(g, 0, len(g.chunks))
 	for _, c := range g.chunks {
-		if c.backed {
-			s.backed -= chunkSize
-			s.idle -= chunkSize
+		if c.backed { // it could not be punched
+			s.backed -= g.chunk
+			s.idle -= g.chunk
+			freed += g.chunk
 		}
-		freed += chunkSize
 	}
 	s.heap.dropSegment(g.node)
 	s.unmapped(g)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -21,13 +22,11 @@ import (
 // not fit the buffers and ErrType for an extension type that this process has not registered. Values within the buffers,
 // such as the offsets of strings other than the last, are not looked at; Arrow checks them at each access.
 func Unflatten(meta []byte, buffers [][]byte, release func()) (any, error) {
-	u := &unflattener{buffers: buffers, made: make([]*memory.Buffer, len(buffers)), pin: &pin{release: release}}
+	u := &unflattener{buffers: buffers, made: make([]memory.Buffer, len(buffers)), pin: &pin{release: release}}
 	u.pin.count.Store(1) // until the value is whole
 	v, err := u.value(meta)
-	for _, b := range u.made {
-		if b != nil {
-			b.Release()
-		}
+	for i := range u.made {
+		u.made[i].Release() // one that was not made has no owner and ignores it
 	}
 	if err != nil {
 		return nil, fmt.Errorf("unflatten: %w", err)
@@ -62,8 +61,16 @@ func (p *pin) Free([]byte) {
 type unflattener struct {
 	description
 	buffers [][]byte
-	made    []*memory.Buffer
+	made    []memory.Buffer // in one piece, for there can be many
+	spare   []*memory.Buffer
+	layouts map[arrow.Type]layout // of types that are said by their id alone
 	pin     *pin
+}
+
+// layout is what layoutOf returns.
+type layout struct {
+	specs []arrow.BufferSpec
+	more  bool
 }
 
 // value reads the whole description. Arrow's constructors panic on data that does not fit together; what the checks here
@@ -78,7 +85,7 @@ func (u *unflattener) value(meta []byte) (v any, err error) {
 	if !ok {
 		return nil, fmt.Errorf("no Arrow description: %w", ErrType)
 	}
-	u.b = rest
+	u.b, u.text = rest, string(rest)
 	switch kind := u.byte(); kind {
 	case flatRecord:
 		return u.record()
@@ -193,7 +200,7 @@ func (u *unflattener) data(dt arrow.DataType, depth int) *array.Data {
 	}
 	length, offset := u.uint(maxLength), u.uint(maxLength)
 	nulls := u.uint(uint64(length)+1) - 1
-	buffers := make([]*memory.Buffer, u.count(1))
+	buffers := u.pointers(u.count(1))
 	for i := range buffers {
 		buffers[i] = u.buffer()
 	}
@@ -205,7 +212,7 @@ func (u *unflattener) data(dt arrow.DataType, depth int) *array.Data {
 		return u.dictionary(dt, dict, length, offset, nulls, buffers, depth)
 	}
 	types := childTypes(storage)
-	children := make([]arrow.ArrayData, 0, len(types))
+	var children []arrow.ArrayData
 	defer func() {
 		for _, c := range children {
 			c.Release()
@@ -224,7 +231,7 @@ func (u *unflattener) data(dt arrow.DataType, depth int) *array.Data {
 	if u.err != nil {
 		return nil
 	}
-	return array.NewData(dt, length, buffers, append([]arrow.ArrayData(nil), children...), nulls, offset)
+	return array.NewData(dt, length, buffers, slices.Clone(children), nulls, offset)
 }
 
 func (u *unflattener) dictionary(dt arrow.DataType, t *arrow.DictionaryType, length, offset, nulls int, buffers []*memory.Buffer, depth int) *array.Data {
@@ -249,22 +256,54 @@ func (u *unflattener) buffer() *memory.Buffer {
 	if n == 0 {
 		return nil
 	}
-	if u.made[n-1] == nil {
+	b := &u.made[n-1]
+	if b.Buf() == nil {
 		u.pin.count.Add(1)
-		u.made[n-1] = memory.NewBufferWithAllocator(u.buffers[n-1], u.pin)
+		data := u.buffers[n-1]
+		if data == nil {
+			data = []byte{}
+		}
+		*b = *memory.NewBufferWithAllocator(data, u.pin)
 	}
-	return u.made[n-1]
+	return b
+}
+
+// pointers returns n pointers out of a larger piece.
+func (u *unflattener) pointers(n int) []*memory.Buffer {
+	if n > len(u.spare) {
+		u.spare = make([]*memory.Buffer, max(n, 3*len(u.buffers)/2))
+	}
+	p := u.spare[:n:n]
+	u.spare = u.spare[n:]
+	return p
+}
+
+// layout returns layoutOf(dt), which allocates, from memory if it was asked before.
+func (u *unflattener) layout(dt arrow.DataType) layout {
+	if plainType(dt.ID()) == nil {
+		specs, more := layoutOf(dt)
+		return layout{specs, more}
+	}
+	l, ok := u.layouts[dt.ID()]
+	if !ok {
+		l.specs, l.more = layoutOf(dt)
+		if u.layouts == nil {
+			u.layouts = map[arrow.Type]layout{}
+		}
+		u.layouts[dt.ID()] = l
+	}
+	return l
 }
 
 // check sees that an array's own buffers are as many and as long as its type and length demand.
 func (u *unflattener) check(dt arrow.DataType, length, offset int, buffers []*memory.Buffer) {
-	specs, more := layoutOf(dt)
-	if len(buffers) < len(specs) || len(buffers) > len(specs) && !more {
+	l := u.layout(dt)
+	if len(buffers) < len(l.specs) || len(buffers) > len(l.specs) && !l.more {
 		u.fail("%v with %d buffers", dt, len(buffers))
 		return
 	}
 	end := length + offset
-	for i, spec := range specs {
+	for i, spec := range l.specs {
 		b := buffers[i]
 		if b == nil {
 			if i > 0 && length > 0 && spec.Kind != arrow.KindAlwaysNull {

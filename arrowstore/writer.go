@@ -50,7 +50,7 @@ func (s *Store) put(buffers [][]byte, list []*part) (*Object, error) {
 	}
 	if err := s.copyIn(&d, buffers, list, size); err != nil {
 		s.drop(d)
-		return nil, err
+		return nil, s.dir.explain(err)
 	}
 	return s.seal(d, len(buffers), size)
 }
@@ -89,10 +89,8 @@ func (b *block) write(p []byte, off int64) error {
 		copy(b.seg.rw[b.start()+off:], p)
 		return nil
 	}
-	if _, err := b.seg.file.WriteAt(p, b.start()+off); err != nil {
-		return noSpace(err)
-	}
-	return nil
+	_, err := b.seg.file.WriteAt(p, b.start()+off)
+	return noSpace(err)
 }
 
 // begin takes a slot and memory for an object of the given size.
@@ -198,7 +196,7 @@ func (s *Store) CreateBuffers(sizes ...int) (*Writer, error) {
 	}
 	d, err := s.begin(size)
 	if err == nil {
-		if err = d.block.warm(); err != nil {
+		if err = s.dir.explain(d.block.warm()); err != nil {
 			s.drop(d)
 		}
 	}
