@@ -4,7 +4,6 @@
 package pool
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -133,35 +132,6 @@ func (it *item) leaveLocked() {
 	if it.src.waiting.len == 0 {
 		it.src.turn.leave()
 	}
-}
-
-// completions are items whose answers have arrived. They are added by the goroutines that read answers, which must not
-// be held up, and taken by the collector.
-type completions struct {
-	wake chan struct{} // holds a token while there are some
-	mu   struct {
-		sync.Mutex
-		items []*item
-	}
-}
-
-func (c *completions) add(it *item) {
-	c.mu.Lock()
-	c.mu.items = append(c.mu.items, it)
-	first := len(c.mu.items) == 1
-	c.mu.Unlock()
-	if first {
-		signal(c.wake)
-	}
-}
-
-// take returns what has come together, in exchange for an empty slice to fill.
-func (c *completions) take(empty []*item) []*item {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	items := c.mu.items
-	c.mu.items = empty
-	return items
 }
 
 // signal puts a token into a channel of size 1 unless it holds one.

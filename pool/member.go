@@ -21,6 +21,7 @@ type member struct {
 	inFlight int           // items assigned and not answered, whether or not their callers gave up
 	done     uint64
 	failed   uint64
+	times    histogram // from sending to the answer
 	gone     bool
 }
 

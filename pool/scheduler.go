@@ -277,77 +277,12 @@ func (s *scheduler) reassign(it *item, reason error) {
 	failAll(stranded, err)
 }
 
-// collect is the goroutine that takes answers in: it frees members, gives them the next items, and settles those
-// that were answered.
-func (s *scheduler) collect() {
-	var items []*item
-	for {
-		select {
-		case <-s.done.wake:
-		case <-s.life.done:
-			return
-		}
-		clear(items)
-		items = s.done.take(items[:0])
-		s.complete(items)
-	}
-}
-
-func (s *scheduler) complete(items []*item) {
-	errs := make([]error, len(items))
-	for i, it := range items {
-		errs[i] = it.slots.Load().Err(0)
-	}
-	final := items[:0]
-	var stranded []*item
-	s.mu.Lock()
-	for i, it := range items {
-		m := s.releaseLocked(it)
-		s.countLocked(m, errs[i])
-		if core.Gone(errs[i]) {
-			stranded = append(stranded, s.evictLocked(m, errs[i])...)
-			if s.retryLocked(it) {
-				continue
-			}
-		}
-		final = append(final, it)
-	}
-	s.dispatchLocked()
-	err := s.noActorsLocked()
-	s.mu.Unlock()
-	for _, it := range final {
-		it.release()
-		it.resolve(it.slots.Load())
-	}
-	failAll(stranded, err)
-}
-
-// retryLocked puts an item whose actor is gone back to the front of its source if it may run again.
-func (s *scheduler) retryLocked(it *item) bool {
-	if it.attempts++; !it.idempotent || it.attempts >= maxAttempts || it.cause != nil || s.isEmptyLocked() {
-		return false
-	}
-	it.slots.Store(nil)
-	s.returnLocked(it)
-	return true
-}
-
 // returnLocked puts an item that is not assigned any more to the front of its source.
 func (s *scheduler) returnLocked(it *item) {
 	it.src.waiting.pushFront(&it.place)
 	if it.src.turn.in == nil {
 		s.mu.ring.pushBack(&it.src.turn)
 	}
-}
-
-func (s *scheduler) countLocked(m *member, err error) {
-	if err == nil {
-		m.done++
-		s.mu.done++
-		return
-	}
-	m.failed++
-	s.mu.failed++
 }
 
 // refresh takes members out that are known to be gone, though no call has found out yet.

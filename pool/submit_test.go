@@ -339,3 +339,25 @@ func TestALongMapDoesNotHoldUpASubmit(t *testing.T) {
 	require.Less(t, p.Stats().Done, uint64(500))
 	mapping.Wait()
 }
+
+func TestStatsTellASlowActor(t *testing.T) {
+	p, h := newPool(t, 4)
+	require.Zero(t, p.Stats().P50)
+	for _, err := range pool.MapUnordered(t.Context(), p, (*worker).NapUnlessFirst, repeat(time.Millisecond, 100)) {
+		require.NoError(t, err)
+	}
+	st := p.Stats()
+	require.Equal(t, uint64(100), st.Done)
+	require.Len(t, st.Members, 4)
+	require.GreaterOrEqual(t, st.P50, time.Millisecond)
+	require.GreaterOrEqual(t, st.P99, st.P50)
+	var done uint64
+	for i, m := range st.Members {
+		require.Equal(t, h[i].ID(), m.Actor)
+		if m.Actor.Node() == 1 && m.Actor.Serial() == 0 {
+			require.GreaterOrEqual(t, m.P50, 20*time.Millisecond)
+		}
+		done += m.Done
+	}
+	require.Equal(t, st.Done, done)
+}
