@@ -84,6 +84,17 @@ func (d *dir) create(name string) (*os.File, error) {
 	return d.open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
 }
 
+func (d *dir) exists(name string) (bool, error) {
+	err := unix.Faccessat(d.fd, name, unix.F_OK, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, &os.PathError{Op: "access", Path: filepath.Join(d.path, name), Err: err}
+	}
+	return true, nil
+}
+
 // remove unlinks a file; one that is gone already is no error.
 func (d *dir) remove(name string) error {
 	if err := unix.Unlinkat(d.fd, name, 0); err != nil && !errors.Is(err, unix.ENOENT) {

@@ -24,7 +24,9 @@ type Object struct {
 	refs    atomic.Int64
 	one     [1][]byte // backs bufs of the common object
 	bufs    [][]byte
-	spilled []byte // mapping of the object's own, if it was read from a spill file
+	mapped  []*mapping  // segments of a peer that it lies in
+	oneMap  [1]*mapping // backs mapped of the common object
+	spilled []byte      // mapping of the object's own, if it was read from a spill file
 }
 
 // newObject starts a handle that its caller holds once.
@@ -154,12 +156,14 @@ func (p *peer) get(id ID) (*Object, error) {
 		return nil, err
 	}
 	o := newObject(&Object{st: p.st, peer: p, id: id})
+	o.mapped = o.oneMap[:0]
 	sl := p.table.slot(id.slot)
 	at := place{
 		segment: sl.segment.Load(), buffers: sl.buffers.Load(),
 		offset: sl.offset.Load(), size: sl.size.Load(),
 	}
 	if err := p.open(o, at); err != nil {
+		o.leaveSegments()
 		o.leak.stop()
 		p.unpin(id)
 		return nil, fmt.Errorf("object %v: %w", id, err)
@@ -169,7 +173,7 @@ func (p *peer) get(id ID) (*Object, error) {
 
 func (p *peer) open(o *Object, at place) error {
 	if at.segment&spillBit == 0 || at.size == 0 {
-		return o.open(at, p.segment)
+		return o.open(at, o.segment)
 	}
 	path, err := p.table.getSpillPath()
 	if err != nil {
@@ -230,6 +234,7 @@ func (o *Object) Release() {
 func (o *Object) unpin() {
 	o.unmapSpill()
 	if o.peer != nil {
+		o.leaveSegments()
 		o.peer.unpin(o.id)
 		o.peer.leave()
 		return

@@ -7,12 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 )
 
 // peer is another store as this one sees it: its table and, as they are needed, its segments.
@@ -23,14 +20,16 @@ type peer struct {
 	ledger *ledger
 	gate   gate // every pin is a user
 
-	mu       sync.Mutex // to add segments
-	segments atomic.Pointer[map[uint32][]byte]
+	mu       sync.Mutex // to add and drop segments
+	retired  uint32     // value of tableHeader.retired when segments were last looked through
+	segments atomic.Pointer[map[uint32]*mapping]
 }
 
 // peers are the other stores that this one has read from.
 type peers struct {
-	mu  sync.Mutex // to change the map
-	all atomic.Pointer[map[uint64]*peer]
+	mu     sync.Mutex // to change the map
+	all    atomic.Pointer[map[uint64]*peer]
+	reaped int // how many were left when they were last reaped
 }
 
 func (ps *peers) load() map[uint64]*peer {
@@ -51,6 +50,11 @@ func (ps *peers) enter(s *Store, number uint64) (*peer, error) {
 	defer ps.mu.Unlock()
 	if p := ps.load()[number]; p != nil && p.gate.enter() {
 		return p, nil
+	}
+	if n := len(ps.load()); n >= 16 && n >= 2*ps.reaped {
+		if err := ps.reapLocked(s); err != nil { // now and then, so that what ended does not pile up
+			return nil, err
+		}
 	}
 	p, err := attach(s, number)
 	if err != nil {
@@ -76,7 +80,7 @@ func attach(s *Store, number uint64) (*peer, error) {
 		return nil, fmt.Errorf("store %016x is gone: %w", number, ErrNotFound)
 	}
 	p := &peer{st: s, number: number}
-	p.segments.Store(&map[uint32][]byte{})
+	p.segments.Store(&map[uint32]*mapping{})
 	if p.table, err = openTable(s.dir, number); err != nil {
 		return nil, err
 	}
@@ -145,46 +149,6 @@ func (p *peer) unpin(id ID) {
 	}
 }
 
-// segment returns the read-only mapping of one of the peer's segments.
-func (p *peer) segment(num uint32) ([]byte, error) {
-	if b := (*p.segments.Load())[num]; b != nil {
-		return b, nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if b := (*p.segments.Load())[num]; b != nil {
-		return b, nil
-	}
-	b, err := mapSegment(p.st.dir, p.number, num)
-	if err != nil {
-		return nil, err
-	}
-	m := maps.Clone(*p.segments.Load())
-	m[num] = b
-	p.segments.Store(&m)
-	p.st.views.add(b)
-	return b, nil
-}
-
-func mapSegment(d *dir, store uint64, num uint32) ([]byte, error) {
-	f, err := d.open(segmentName(store, num), unix.O_RDONLY)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("segment %d of store %016x is gone: %w", num, store, ErrNotFound)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if st.Size <= 0 || st.Size%chunkSize != 0 {
-		return nil, errors.Join(fmt.Errorf("segment of %d bytes: %w", st.Size, ErrCorrupt), f.Close())
-	}
-	b, err := mapFile(f, st.Size, unix.PROT_READ)
-	return b, errors.Join(err, f.Close())
-}
-
 // leave ends a use of the peer; the last one after it was shut finishes it.
 func (p *peer) leave() {
 	if p.gate.leave() {
@@ -194,9 +158,8 @@ func (p *peer) leave() {
 
 func (p *peer) finish() error {
 	var errs []error
-	for _, b := range *p.segments.Load() {
-		p.st.views.remove(b)
-		errs = append(errs, unmap(b))
+	for _, m := range *p.segments.Load() {
+		errs = append(errs, m.shut())
 	}
 	return errors.Join(append(errs, p.table.close(), p.ledger.close(), p.st.dir.remove(ledgerName(p.number, p.st.number)))...)
 }
@@ -205,6 +168,10 @@ func (p *peer) finish() error {
 func (ps *peers) reap(s *Store) error {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	return ps.reapLocked(s)
+}
+
+func (ps *peers) reapLocked(s *Store) error {
 	var errs []error
 	kept := map[uint64]*peer{}
 	for num, p := range ps.load() {
@@ -219,6 +186,7 @@ func (ps *peers) reap(s *Store) error {
 		}
 	}
 	ps.all.Store(&kept)
+	ps.reaped = len(kept)
 	return errors.Join(errs...)
 }
 

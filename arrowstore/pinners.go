@@ -10,6 +10,7 @@ import (
 
 // pinners are the ledgers of other stores on this one's objects. They are guarded by the store's lock.
 type pinners struct {
+	reaped   int    // how many were left when they were last reaped
 	attached uint32 // value of tableHeader.attached when the directory was last listed
 	ledgers  map[uint64]*ledger
 	broken   bool // a ledger could not be read: pins are not known, so nothing shared may be reused
@@ -43,6 +44,9 @@ func (p *pinners) discover(s *Store) error {
 		p.ledgers = map[uint64]*ledger{}
 	}
 	var errs []error
+	if n := len(p.ledgers); n >= 16 && n >= 2*p.reaped { // now and then, so that the dead do not pile up
+		errs = append(errs, p.reap(s))
+	}
 	for _, name := range names {
 		stores, ok := parseName(name)
 		if !ok || len(stores) != 2 || stores[0] != s.number || p.ledgers[stores[1]] != nil {
@@ -81,6 +85,7 @@ func (p *pinners) reap(s *Store) error {
 			errs = append(errs, l.close(), s.dir.remove(ledgerName(s.number, num)))
 		}
 	}
+	p.reaped = len(p.ledgers)
 	return errors.Join(errs...)
 }
 

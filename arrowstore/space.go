@@ -32,6 +32,7 @@ type space struct {
 
 	mapped   func(*segment)
 	unmapped func(*segment)
+	retired  func() // after a segment was removed
 }
 
 // block is a span that was taken, on its way to become an object.
@@ -307,6 +308,7 @@ func (s *space) removeSegment(g *segment) (freed int64) {
 	s.count--
 	// Nothing refers to the segment any more; a file that could not be removed goes when the store is swept.
 	_ = errors.Join(s.dir.remove(segmentName(s.store, g.num)), g.close())
+	s.retired()
 	return freed
 }
 

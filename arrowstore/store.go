@@ -88,6 +88,7 @@ func (s *Store) setUp(opts []Option) error {
 	}
 	s.space.mapped = func(g *segment) { s.views.add(g.ro) }
 	s.space.unmapped = func(g *segment) { s.views.remove(g.ro) }
+	s.space.retired = func() { s.table.header().retired.Add(1) }
 	return nil
 }
 

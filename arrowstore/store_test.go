@@ -571,3 +571,61 @@ func TestDeleteRacesWithGet(t *testing.T) {
 	wg.Wait()
 	assert.Zero(t, s.Stats().Objects)
 }
+
+// TestReadersUnmapReturnedSegments sees that a reader's mappings do not pile up when the owner returns segments.
+func TestReadersUnmapReturnedSegments(t *testing.T) {
+	dir := storeDir(t)
+	s, other := openStore(t, dir, SegmentSize(1<<20), Limit(8<<20)), openStore(t, dir)
+	var held *Object
+	for i := range 50 {
+		o, err := s.Put(bytes.Repeat([]byte{byte(i)}, 3<<20))
+		require.NoError(t, err)
+		far, err := other.Get(o.ID())
+		require.NoError(t, err)
+		o.Release()
+		require.NoError(t, s.Delete(o.ID()))
+		if i == 0 {
+			held = far
+		} else {
+			far.Release()
+		}
+	}
+	p := other.peers.load()[s.number]
+	assert.Less(t, len(*p.segments.Load()), 5)
+	assert.Equal(t, bytes.Repeat([]byte{0}, 3<<20), held.Buffer(0))
+	held.Release()
+	assert.Less(t, s.Stats().Segments, 5)
+}
+
+// TestManyPeersComeAndGo sees that closed stores do not pile up in those that read from them.
+func TestManyPeersComeAndGo(t *testing.T) {
+	dir := storeDir(t)
+	s := openStore(t, dir)
+	mine, err := s.Put([]byte("mine"))
+	require.NoError(t, err)
+	defer mine.Release()
+	for range 100 {
+		peer, err := Open(dir)
+		require.NoError(t, err)
+		o, err := peer.Put([]byte("x"))
+		require.NoError(t, err)
+		got, err := s.Get(o.ID())
+		require.NoError(t, err)
+		got.Release()
+		o.Release()
+		far, err := peer.Get(mine.ID())
+		require.NoError(t, err)
+		far.Release()
+		tmp, err := s.Put([]byte("y"))
+		require.NoError(t, err)
+		farther, err := peer.Get(tmp.ID())
+		require.NoError(t, err)
+		farther.Release()
+		tmp.Release()
+		require.NoError(t, s.Delete(tmp.ID()))
+		require.NoError(t, peer.Close())
+	}
+	assert.Less(t, s.Stats().Peers, 40)
+	assert.Less(t, len(s.pinners.ledgers), 40)
+	assert.Less(t, len(files(t, dir)), 50)
+}

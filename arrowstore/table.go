@@ -36,9 +36,10 @@ type tableHeader struct {
 	capacity atomic.Uint32 // slots that the file has room for
 	_        [40]byte
 
-	slots  atomic.Uint32 // slots backed with memory; the owner adds
-	closed atomic.Uint32 // 1 when the owner closed its store
-	_      [56]byte
+	slots   atomic.Uint32 // slots backed with memory; the owner adds
+	closed  atomic.Uint32 // 1 when the owner closed its store
+	retired atomic.Uint32 // counts the segments that the owner removed
+	_       [52]byte
 
 	attached atomic.Uint32 // counts the ledgers made for this store, so that the owner sees new ones
 	_        [60]byte
