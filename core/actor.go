@@ -33,7 +33,7 @@ type actor struct {
 	impl any
 
 	scope  *scope.Scope
-	ctx    context.Context // ends with the actor; parent of its calls' contexts
+	ctx    context.Context //nolint:containedctx // ends with the actor; parent of its calls' contexts
 	cancel context.CancelCauseFunc
 
 	mailbox     int // calls that may wait

@@ -20,7 +20,7 @@ import (
 // caller that gives up a Spawn does not know how far the node has come.
 type birth struct {
 	first, count uint32          // serial numbers
-	ctx          context.Context // of the constructors; ends with the request, the node, or when the actors are killed
+	ctx          context.Context //nolint:containedctx // of the constructors; ends with the request, the node, or when the actors are killed
 	cancel       context.CancelCauseFunc
 }
 

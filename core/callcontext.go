@@ -13,13 +13,13 @@ import (
 // callContext is the context of one call. It ends with the batch that the call belongs to and with the actor, and
 // leads to the actor's scope. Most methods never ask for its end, so what that takes is made at the first request.
 type callContext struct {
-	context.Context // of the batch
+	context.Context //nolint:containedctx // of the batch; this is a context itself
 
 	actor *actor
 	mu    struct {
 		sync.Mutex
 		ended   bool
-		derived context.Context // nil until somebody asks
+		derived context.Context //nolint:containedctx // nil until somebody asks
 		cancel  context.CancelCauseFunc
 		stop    func() bool
 	}
@@ -29,7 +29,7 @@ func (c *callContext) derive() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.mu.derived == nil {
-		c.mu.derived, c.mu.cancel = context.WithCancelCause(c.Context)
+		c.mu.derived, c.mu.cancel = context.WithCancelCause(c.Context) //nolint:fatcontext // made once
 		cancel := c.mu.cancel
 		c.mu.stop = context.AfterFunc(c.actor.ctx, func() { cancel(context.Cause(c.actor.ctx)) })
 		if c.mu.ended {

@@ -436,6 +436,15 @@ func TestRefsOfAnotherTypeCannotBeDecoded(t *testing.T) {
 	require.Equal(t, os.Getpid(), dynamic)
 }
 
+func TestNilIsAnArgumentByNameWhereAnInterfaceIsWanted(t *testing.T) {
+	sys := coretest.Start(t)
+	targets, err := core.NewTargets(spawn(t, sys, 1))
+	require.NoError(t, err)
+	s, err := core.SubmitNamed(t.Context(), targets, "TakeAny", nil, core.FailFast)
+	require.NoError(t, err)
+	get(t, core.RefAt[core.Void](s, 0))
+}
+
 func TestManySmallAnswersTravelTogether(t *testing.T) {
 	eachSystem(t, 2, func(t *testing.T, sys *core.System) {
 		s := submit(t.Context(), t, spawn(t, sys, 1000), (*probe).Ping, core.Void{})

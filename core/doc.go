@@ -68,8 +68,8 @@
 // No call waits for ever: it is answered, or fails when its node is gone, its context ends, or the system is shut down.
 //
 //	the method returns an error or panics           *ActorError, with the stack of a panic
-//	its error is a context error                    *ActorError that matches it
-//	it writes to a shared argument                  *ActorError that matches ErrReadOnly
+//	the method returns a context error              *ActorError that matches this error
+//	the method writes to a shared argument          *ActorError that matches ErrReadOnly
 //	a constructor fails or panics                   *SpawnError; no actor of the Spawn is kept
 //	the actor was killed                            ErrActorDead
 //	more calls wait than the mailbox holds          ErrMailboxFull; the call did not run
@@ -86,7 +86,8 @@
 //	the driver is killed                            its nodes end by themselves
 //
 // Failures on the way arrive as *CallError, which names actor and method and matches one of the above. An actor's own
-// error never matches a sentinel other than the context errors and ErrReadOnly, even if it tells of a call that the actor made.
+// error matches no sentinel but the context errors, ErrReadOnly and those made with NewError, even if it tells of a call that the
+// actor made.
 //
 // Tests use InProcess, or package coretest for nodes in processes of their own, which it can kill and stop.
 package core

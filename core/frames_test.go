@@ -26,14 +26,14 @@ import (
 // intruder is a connection to the socket of a live node.
 type intruder struct {
 	t    *testing.T
-	conn net.Conn
+	conn *net.UnixConn
 }
 
 func intrude(t *testing.T, socket string) *intruder {
 	t.Helper()
 	dirs := sessionDirs(t)
 	require.Len(t, dirs, 1)
-	conn, err := net.Dial("unix", filepath.Join(dirs[0], socket))
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: filepath.Join(dirs[0], socket), Net: "unix"})
 	require.NoError(t, err)
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	t.Cleanup(func() { _ = conn.Close() })
@@ -79,7 +79,7 @@ func secretOf(t *testing.T, sys *core.System) []byte {
 	t.Helper()
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", sys.Nodes()[0].PID))
 	require.NoError(t, err)
-	for _, v := range strings.Split(string(env), "\x00") {
+	for v := range strings.SplitSeq(string(env), "\x00") {
 		if secret, ok := strings.CutPrefix(v, "TUTTI_SECRET="); ok {
 			return []byte(secret)
 		}
@@ -131,7 +131,7 @@ func TestBadBytesOnALiveSocketHarmNobodyElse(t *testing.T) {
 					require.Contains(t, fault.Message, tt.say)
 				}
 				if tt.half || tt.say != "" { // the other end waits for more, or for our end
-					require.NoError(t, i.conn.(*net.UnixConn).CloseWrite())
+					require.NoError(t, i.conn.CloseWrite())
 				}
 				i.closed()
 				s := submit(t.Context(), t, actors, (*probe).Ping, core.Void{})
@@ -160,7 +160,7 @@ func TestAPeerThatProvesItselfAndThenSendsNonsenseIsLostAlone(t *testing.T) {
 		i.send(frame(wire.KindHello, hello.Append(nil)))
 		require.Empty(t, i.answer().Body, "accepted")
 		i.send(bad)
-		require.NoError(t, i.conn.(*net.UnixConn).CloseWrite())
+		require.NoError(t, i.conn.CloseWrite())
 		i.closed()
 		for _, a := range actors {
 			get(t, core.Call(t.Context(), a, (*probe).Ping, core.Void{}))

@@ -31,7 +31,7 @@ type inbound struct {
 	mode codec.Mode
 	obj  *arrowstore.Object // pinned while the call lasts; nil if the argument came inline
 
-	ctx    context.Context // ends with the deadline, the caller's cancellation, or the node
+	ctx    context.Context //nolint:containedctx // ends with the deadline, the caller's cancellation, or the node
 	cancel context.CancelCauseFunc
 	left   atomic.Int64 // slots without an answer
 

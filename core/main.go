@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -135,11 +136,11 @@ func buildVersion() string {
 	if !ok {
 		return "unknown build"
 	}
-	v := info.Main.Path + "@" + info.Main.Version
+	v := []string{info.Main.Path + "@" + info.Main.Version}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			v += " " + s.Value
+			v = append(v, s.Value)
 		}
 	}
-	return v
+	return strings.Join(v, " ")
 }

@@ -36,14 +36,15 @@ func TestMain(m *testing.M) {
 	coretest.Main(m)
 }
 
-// misbehaved runs before TestMain, and before a node would join.
-var misbehaved = misbehave()
+// It runs before TestMain, and before a node would join.
+var _ = misbehave()
 
-func misbehave() struct{} {
+func misbehave() string {
 	if os.Getenv("TUTTI_ROLE") != "node" {
-		return struct{}{}
+		return ""
 	}
-	switch os.Getenv(envNode) {
+	mode := os.Getenv(envNode)
+	switch mode {
 	case "exit":
 		os.Exit(3)
 	case "start":
@@ -57,7 +58,7 @@ func misbehave() struct{} {
 	case "other build":
 		core.Register("only there", newProbe, core.Method((*probe).Ping))
 	}
-	return struct{}{}
+	return mode
 }
 
 // probe is an actor that does what a test needs.

@@ -25,7 +25,7 @@ type node struct {
 	log   *slog.Logger
 	scope *scope.Node
 
-	ctx    context.Context // ends with the node; parent of all its actors and calls
+	ctx    context.Context //nolint:containedctx // ends with the node; parent of all its actors and calls
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // outboxes and running calls
 

@@ -127,7 +127,7 @@ type Prepared struct {
 // a large one into the object store, where it stays until Release and the answers of whatever was started. in may be
 // changed as soon as Prepare returns. Errors: those of Submit that come with nil Slots.
 func Prepare[A, In, Out any](t *Targets, f func(A, context.Context, In) (Out, error), in In) (*Prepared, error) {
-	m, err := lookup(t.sys.table, t.kind, f)
+	m, err := lookup(t.kind, f)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func NamedMethod[A, In, Out any](name string, f func(A, context.Context, In) (Ou
 		if err != nil {
 			return codec.Value{}, fmt.Errorf("%w: argument: %w", ErrDecode, err)
 		}
-		out, err := f(actor.(A), ctx, in)
+		out, err := f(actor.(A), ctx, in) //nolint:errcheck // the call was delivered to an actor of the method's kind
 		if err != nil {
 			return codec.Value{}, &methodError{err}
 		}
@@ -85,7 +85,7 @@ func NamedMethod[A, In, Out any](name string, f func(A, context.Context, In) (Ou
 	}
 	m.encode = func(c *codec.Codec, arg any) (codec.Value, error) {
 		in, ok := arg.(In)
-		if !ok {
+		if !ok && (arg != nil || reflect.TypeFor[In]().Kind() != reflect.Interface) {
 			return codec.Value{}, fmt.Errorf("%w: it takes %v, not %T", ErrInvalid, reflect.TypeFor[In](), arg)
 		}
 		return encode(c, in)
@@ -113,7 +113,7 @@ func (e *methodError) Is(target error) bool {
 // deriveName returns the last part of a function's full name, or why it cannot serve as a wire name.
 func deriveName(full string) (name, reason string) {
 	name = full[strings.LastIndexByte(full, '.')+1:]
-	use := fmt.Sprintf("; use core.NamedMethod(\"...\", f) for %s", full)
+	use := "; use core.NamedMethod(\"...\", f) for " + full
 	switch {
 	case strings.Contains(full, "["):
 		return "", "a method of a generic type has the same name for all its instances" + use

@@ -15,15 +15,18 @@ import (
 )
 
 // box is a generic actor.
-type box[T any] struct{ v T }
+type box[T any] struct{}
 
 func (*box[T]) Ping(context.Context, core.Void) (core.Void, error) { return core.Void{}, nil }
 
 func newBox(context.Context, core.Void) (*box[int], error) { return &box[int]{}, nil }
 
+//nolint:revive // the form of a method expression
 func generic[T any](*probe, context.Context, T) (core.Void, error) { return core.Void{}, nil }
 
 // functional has a name like that of a function literal, which it is not.
+//
+//nolint:revive // the form of a method expression
 func functional(*probe, context.Context, core.Void) (string, error) { return "functional", nil }
 
 func (p *probe) funcs(context.Context, core.Void) (string, error) { return "funcs", nil }
@@ -93,6 +96,7 @@ func TestRegisterSaysHowToMend(t *testing.T) {
 // valued has a method whose value fits where a method expression is wanted.
 type valued struct{}
 
+//nolint:revive // the form of a method expression
 func (valued) Bound(*probe, context.Context, core.Void) (core.Void, error) { return core.Void{}, nil }
 
 func TestFunctionsThatOnlyLookLikeClosuresAreMethods(t *testing.T) {

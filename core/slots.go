@@ -177,12 +177,13 @@ func (s *Slots) outcomeOf(r wire.Result) outcome {
 		}
 		s.remote.add(s.Actor(int(r.Slot)).Node(), id)
 		return outcome{state: succeededObject, data: r.Data}
+	default: // StatusFault: there are no others in a reply that was parsed
+		f, err := wire.ParseFault(r.Data)
+		if err != nil {
+			return outcome{state: failed, err: fmt.Errorf("%w: %w", ErrDecode, err)}
+		}
+		return outcome{state: failed, err: faultError(f, s.Actor(int(r.Slot)), s.targets.kind.name, s.method.name)}
 	}
-	f, err := wire.ParseFault(r.Data)
-	if err != nil {
-		return outcome{state: failed, err: fmt.Errorf("%w: %w", ErrDecode, err)}
-	}
-	return outcome{state: failed, err: faultError(f, s.Actor(int(r.Slot)), s.targets.kind.name, s.method.name)}
 }
 
 // setLocked completes a slot, unless it is complete.
@@ -357,8 +358,9 @@ func (s *Slots) value(i int) (codec.Value, *arrowstore.Object, error) {
 			return codec.Value{}, nil, fmt.Errorf("result of %v on actor %v: %w", s.method, s.Actor(i), err)
 		}
 		return v, obj, nil
+	default:
+		return codec.Value{}, nil, fmt.Errorf("%w: slot %d is pending", ErrInvalid, i)
 	}
-	return codec.Value{}, nil, fmt.Errorf("%w: slot %d is pending", ErrInvalid, i)
 }
 
 // Cancel gives up all pending slots: they fail with the cause at once, and the nodes drop the calls that wait and cancel

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 
@@ -139,9 +140,7 @@ func mergeSpawnErrors(k *kind, n int, errs []error) error {
 		if !ok {
 			return err
 		}
-		for i, err := range e.Failed {
-			all.Failed[i] = err
-		}
+		maps.Copy(all.Failed, e.Failed)
 	}
 	if len(all.Failed) == 0 {
 		return nil

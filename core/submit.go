@@ -146,7 +146,7 @@ func objectPayload(obj *arrowstore.Object) wire.Payload {
 // even beside an error, which under FailFast is the first failed submission; the slots that were not submitted then fail with
 // ErrNotSubmitted. in may be changed as soon as Submit returns. The end of ctx cancels the calls, its deadline travels with them.
 func Submit[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), in In, p Policy) (*Slots, error) {
-	m, err := lookup(t.sys.table, t.kind, f)
+	m, err := lookup(t.kind, f)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func Submit[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.C
 // SubmitRef is Submit with an object as the argument: the value of ref, passed by reference. If ref is the result of a call
 // that is still running, SubmitRef waits for it.
 func SubmitRef[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), ref *Ref[In], p Policy) (*Slots, error) {
-	m, err := lookup(t.sys.table, t.kind, f)
+	m, err := lookup(t.kind, f)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ type System struct {
 	mesh  *mesh.Mesh
 	nodes nodes // where the actors live
 
-	ctx    context.Context // ends when shutdown begins
+	ctx    context.Context //nolint:containedctx // ends when shutdown begins
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // goroutines that end with ctx
 

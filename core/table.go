@@ -123,7 +123,7 @@ func (t *table) differ(node uint32, theirBuild, ourBuild string, theirs []entry)
 }
 
 // lookup finds the method that the function f was registered as.
-func lookup[A, In, Out any](t *table, k *kind, f func(A, context.Context, In) (Out, error)) (*method, error) {
+func lookup[A, In, Out any](k *kind, f func(A, context.Context, In) (Out, error)) (*method, error) {
 	m := k.byFunc[reflect.ValueOf(f).Pointer()]
 	if m == nil || m.in != reflect.TypeFor[In]() || m.out != reflect.TypeFor[Out]() {
 		return nil, fmt.Errorf("%w: %s of kind %q; register it with core.Method, or call it by the name given to core.NamedMethod",
