@@ -442,7 +442,9 @@ func beNode() int {
 	case "8":
 		return 3
 	}
-	select {} // until it is killed
+	for { // until it is killed; with nothing to wait for, the runtime would call it a deadlock
+		time.Sleep(time.Hour)
+	}
 }
 
 func TestLaunchStartsWatchesAndKillsProcesses(t *testing.T) {
