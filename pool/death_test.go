@@ -5,6 +5,9 @@ package pool_test
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,6 +123,89 @@ func TestMapDuringTheDeathOfANodeAccountsForEveryItem(t *testing.T) {
 	require.Equal(t, n, i)
 	require.LessOrEqual(t, lost, 4*2, "no more than were in flight there")
 	require.Equal(t, 8, p.Len())
+}
+
+func TestStoppedNodeHoldsUpNobodyElse(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(2), core.Heartbeat(50*time.Millisecond, time.Second))
+	p, h := poolOn(t, sys, 4)
+	for _, err := range pool.Map(t.Context(), p, (*worker).Echo, count(100)) {
+		require.NoError(t, err)
+	}
+	coretest.StopNode(t, sys, h[0].Node())
+	done, lost := 0, 0
+	for _, err := range pool.MapUnordered(t.Context(), p, (*worker).Echo, count(1000)) {
+		if err == nil {
+			done++
+			continue
+		}
+		require.ErrorIs(t, err, core.ErrNodeLost)
+		require.Greater(t, done, 500, "the others went on meanwhile")
+		lost++
+	}
+	require.Equal(t, 1000, done+lost)
+	require.LessOrEqual(t, lost, 2)
+	require.Equal(t, 2, p.Len())
+}
+
+func TestCloseDoesNotWaitForAStoppedNode(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(1), core.Heartbeat(100*time.Millisecond, 2*time.Second))
+	p, h := poolOn(t, sys, 1, pool.Queue(100))
+	coretest.StopNode(t, sys, h[0].Node())
+	var refs []*core.Ref[int]
+	for range 100 { // far more than a link takes without being read
+		refs = append(refs, pool.Submit(t.Context(), p, (*worker).Len, make([]byte, core.InlineMax/2)))
+	}
+	start := time.Now()
+	p.Close()
+	require.Less(t, time.Since(start), time.Second)
+	for _, r := range refs {
+		require.ErrorIs(t, r.Err(t.Context()), pool.ErrClosed)
+	}
+}
+
+// TestNodesDieAtRandom kills node processes while users submit and map, until one is left.
+func TestNodesDieAtRandom(t *testing.T) {
+	const nodes = 5
+	sys := coretest.Start(t, core.LocalNodes(nodes))
+	p, _ := poolOn(t, sys, 4*nodes, pool.InFlight(3))
+	rng := rand.New(rand.NewPCG(1, 1))
+	var users sync.WaitGroup
+	stop := make(chan struct{})
+	for u := range 3 {
+		users.Go(func() {
+			opts := [][]pool.CallOption{nil, {pool.Idempotent}}[u%2]
+			seq := func(yield func(int) bool) {
+				for i := 0; yield(i); i++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+				}
+			}
+			i := 0
+			for v, err := range pool.Map(t.Context(), p, (*worker).Echo, seq, opts...) {
+				switch {
+				case err == nil && v != i:
+					t.Errorf("item %d became %d", i, v)
+				case err != nil && (len(opts) > 0 || !errors.Is(err, core.ErrNodeLost)):
+					t.Errorf("item %d: %v", i, err)
+				}
+				i++
+			}
+		})
+	}
+	for _, n := range rng.Perm(nodes)[1:] {
+		before := p.Stats().Done
+		require.Eventually(t, func() bool { return p.Stats().Done > before+500 }, 20*time.Second, time.Millisecond)
+		coretest.KillNode(t, sys, uint32(n+1))
+	}
+	before := p.Stats().Done
+	require.Eventually(t, func() bool { return p.Stats().Done > before+500 }, 20*time.Second, time.Millisecond)
+	close(stop)
+	users.Wait()
+	require.Equal(t, 4, p.Len())
+	require.Zero(t, p.Stats().Waiting)
 }
 
 func TestNothingWaitsForAnActorWhenNoneIsLeft(t *testing.T) {

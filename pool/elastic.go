@@ -72,7 +72,7 @@ func (p *Pool[A]) newKeeper(o options) (*keeper, error) {
 		k.replace = func(gone []*member) ([]*member, error) {
 			handles := make([]*core.Handle[A], len(gone))
 			for i, m := range gone {
-				handles[i] = m.handle.(*core.Handle[A])
+				handles[i] = handleOf[A](m)
 			}
 			return p.membersOf(fn(&p.sched.life, handles))
 		}
@@ -83,7 +83,7 @@ func (p *Pool[A]) newKeeper(o options) (*keeper, error) {
 		}
 		k.elastic = *o.elastic
 		k.spawn = func(n int) ([]*member, error) { return p.membersOf(fn(&p.sched.life, n)) }
-		k.kill = func(m *member) error { return m.handle.(*core.Handle[A]).Kill(&p.sched.life) }
+		k.kill = func(m *member) error { return handleOf[A](m).Kill(&p.sched.life) }
 	default:
 		return nil, nil
 	}

@@ -159,19 +159,21 @@ func TestMapYieldsAResultBeforeItTakesTheWholeWindow(t *testing.T) {
 func TestLeavingAMapGivesUpWhatIsInFlight(t *testing.T) {
 	for name, leave := range map[string]func(p *pool.Pool[*worker], seq iter.Seq[int]){
 		"ordered": func(p *pool.Pool[*worker], seq iter.Seq[int]) {
-			for range pool.Map(t.Context(), p, (*worker).BlockAfterFirst, seq) {
+			for _, err := range pool.Map(t.Context(), p, (*worker).BlockAfterFirst, seq) {
+				require.NoError(t, err)
 				break
 			}
 		},
 		"unordered": func(p *pool.Pool[*worker], seq iter.Seq[int]) {
-			for range pool.MapUnordered(t.Context(), p, (*worker).BlockAfterFirst, seq) {
+			for _, err := range pool.MapUnordered(t.Context(), p, (*worker).BlockAfterFirst, seq) {
+				require.NoError(t, err)
 				break
 			}
 		},
 		"panic": func(p *pool.Pool[*worker], seq iter.Seq[int]) {
 			defer func() { _ = recover() }() // the loop's own
-			for range pool.Map(t.Context(), p, (*worker).BlockAfterFirst, seq) {
-				panic("the loop panics")
+			for _, err := range pool.Map(t.Context(), p, (*worker).BlockAfterFirst, seq) {
+				panic(err)
 			}
 		},
 	} {

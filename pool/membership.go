@@ -22,6 +22,12 @@ func (p *Pool[A]) newMember(h *core.Handle[A]) (*member, error) {
 	return &member{targets: targets, id: h.ID(), handle: h}, nil
 }
 
+// handleOf returns the handle of a member.
+func handleOf[A any](m *member) *core.Handle[A] {
+	h, _ := m.handle.(*core.Handle[A]) // newMember of the same Pool has put it there
+	return h
+}
+
 // Push adds an actor, which gets work at once. Errors: core.ErrInvalid if it is nil or in the pool, core.ErrMixed, ErrClosed, and
 // core.ErrActorDead or core.ErrNodeLost if it is known to be gone.
 func (p *Pool[A]) Push(h *core.Handle[A]) error {
@@ -45,7 +51,7 @@ func (p *Pool[A]) PopIdle() *core.Handle[A] {
 	if m == nil {
 		return nil
 	}
-	return m.handle.(*core.Handle[A])
+	return handleOf[A](m)
 }
 
 // HasFree reports whether a call that is submitted now would be sent at once.

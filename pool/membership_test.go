@@ -213,7 +213,9 @@ func TestTasksGiveEveryResultOnceInEitherOrder(t *testing.T) {
 			continue
 		}
 		v, err := tasks.Next(t.Context())
-		for last++; seen[last]; last++ { // the earliest that was not taken
+		last++
+		for seen[last] { // the earliest that was not taken
+			last++
 		}
 		seen[last] = true
 		if last%2 == 0 {

@@ -42,11 +42,12 @@ var errPlay = errors.New("played badly")
 
 // Play does what the scene says and counts it.
 func (w *worker) Play(ctx context.Context, s Scene) (int, error) {
-	v, ok := stages.Load(s.Run)
+	v, _ := stages.Load(s.Run)
+	played, ok := v.([]atomic.Int64)
 	if !ok {
 		return 0, errors.New("no stage")
 	}
-	v.([]atomic.Int64)[s.ID].Add(1)
+	played[s.ID].Add(1)
 	switch s.Do {
 	case "fail":
 		return 0, errPlay

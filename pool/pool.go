@@ -73,7 +73,7 @@ func (p *Pool[A]) BatchRemote(opts ...batch.Option) *batch.Remote[A] {
 	members := p.sched.refresh()
 	handles := make([]*core.Handle[A], len(members))
 	for i, m := range members {
-		handles[i] = m.handle.(*core.Handle[A])
+		handles[i] = handleOf[A](m)
 	}
 	return batch.New(handles, opts...)
 }

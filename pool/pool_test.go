@@ -63,11 +63,11 @@ func (g *gate) await(n int) []core.ActorID {
 
 // Hold waits until the gate is opened, whatever its context says.
 func (w *worker) Hold(_ context.Context, key string) (core.ActorID, error) {
-	v, ok := gates.Load(key)
+	v, _ := gates.Load(key)
+	g, ok := v.(*gate)
 	if !ok {
 		return 0, errors.New("no gate")
 	}
-	g := v.(*gate)
 	g.entered <- w.self
 	<-g.open
 	return w.self, nil
@@ -75,11 +75,11 @@ func (w *worker) Hold(_ context.Context, key string) (core.ActorID, error) {
 
 // Enter says that it runs and waits until the gate is opened or it is cancelled.
 func (w *worker) Enter(ctx context.Context, key string) (core.ActorID, error) {
-	v, ok := gates.Load(key)
+	v, _ := gates.Load(key)
+	g, ok := v.(*gate)
 	if !ok {
 		return 0, errors.New("no gate")
 	}
-	g := v.(*gate)
 	g.entered <- w.self
 	select {
 	case <-g.open:
