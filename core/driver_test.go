@@ -28,9 +28,10 @@ import (
 // runDriver is this binary as a driver of its own, in a process that a test kills.
 func runDriver(role string) int {
 	run := map[string]func(context.Context, *core.System) error{
-		"busy":  driveBusily,
-		"fail":  func(context.Context, *core.System) error { return errors.New("run failed") },
-		"calls": driveCalls,
+		"busy":     driveBusily,
+		"stubborn": driveStubbornly,
+		"fail":     func(context.Context, *core.System) error { return errors.New("run failed") },
+		"calls":    driveCalls,
 	}[role]
 	core.Main(run, core.LocalNodes(3)) // exits with status 1 if run failed
 	return 0
@@ -48,6 +49,27 @@ func driveBusily(ctx context.Context, sys *core.System) error {
 	for _, a := range actors[:3] {
 		core.Call(ctx, a, (*probe).Block, core.Void{})
 		if err := core.Call(ctx, actors[5], (*probe).Make, 1<<20).Err(ctx); err != nil { // an object of the node's
+			return err
+		}
+	}
+	for _, n := range sys.Nodes() {
+		fmt.Println("node", n.PID)
+	}
+	fmt.Println("ready")
+	<-ctx.Done()
+	return nil
+}
+
+// driveStubbornly gives its nodes work that ignores its context.
+func driveStubbornly(ctx context.Context, sys *core.System) error {
+	actors, err := probes.Spawn(ctx, sys, 3, setup{}, core.Concurrency(2))
+	if err != nil {
+		return err
+	}
+	core.Call(ctx, actors[0], (*probe).Stubborn, time.Hour)
+	go func() { _, _ = probes.Spawn(ctx, sys, 3, setup{Slow: time.Hour}) }() // it does not come to an end
+	for c := (counts{}); c.Started == 0; {
+		if c, err = core.Call(ctx, actors[0], (*probe).Counts, core.Void{}).Get(ctx); err != nil {
 			return err
 		}
 	}
@@ -130,6 +152,13 @@ func TestNodesEndWithADriverThatIsKilled(t *testing.T) {
 	eventually(t, "its nodes have ended", func() bool { return d.alive() == 0 })
 	coretest.Start(t) // removes what may be left
 	require.Len(t, sessionDirs(t), 1, "only the new system has a directory")
+}
+
+func TestNodesEndWithADriverThatIsKilledAlsoIfTheirActorsAreStubborn(t *testing.T) {
+	d := startDriver(t, "stubborn")
+	require.NoError(t, d.cmd.Process.Kill())
+	_ = d.cmd.Wait() // killed
+	eventually(t, "its nodes have ended", func() bool { return d.alive() == 0 })
 }
 
 func TestNodesThatAreKilledWithTheirDriverLeaveNothingAfterTheNextStart(t *testing.T) {

@@ -116,7 +116,7 @@ func serveSession(ctx context.Context, id uint32, dir string, secret []byte, sto
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", controlPath(dir))
 		},
-		Secret: secret, Join: join, Handle: n.handle, Grace: stopGrace,
+		Secret: secret, Join: join, Handle: n.handle, Grace: requestGrace,
 		Lost: func(node uint32, cause string) { m.Lost(node, errors.New(cause)) },
 	})
 	if errors.Is(err, cluster.ErrSessionEnded) {

@@ -82,8 +82,9 @@ type setup struct {
 	Fail    string
 	Panic   string
 	Goexit  bool
-	Wait    bool // until the constructor's context ends
-	Only    bool // the failure is that of the first actor to be made on its node
+	Wait    bool          // until the constructor's context ends
+	Slow    time.Duration // whatever becomes of the context
+	Only    bool          // the failure is that of the first actor to be made on its node
 	Padding []float32
 }
 
@@ -96,6 +97,9 @@ func newProbe(ctx context.Context, s setup) (*probe, error) {
 		}
 	}
 	switch {
+	case s.Slow > 0:
+		time.Sleep(s.Slow)
+		return &probe{}, nil
 	case s.Wait:
 		<-ctx.Done()
 		return &probe{}, nil

@@ -22,6 +22,9 @@ import (
 // stopGrace is how long a node process may take to end by itself once it has said that its actors have ended.
 const stopGrace = 5 * time.Second
 
+// requestGrace is how long a node whose driver is gone waits for constructors that do not end with their contexts.
+const requestGrace = time.Second
+
 // processes are nodes in processes of this machine.
 type processes struct {
 	sys      *System

@@ -34,19 +34,23 @@ func Start(ctx context.Context, opts ...Option) (*System, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
-	s, err := start(ctx, cfg)
-	if err != nil {
+	s := newSystem(ctx, cfg)
+	if err := s.start(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	return s, nil
 }
 
-func start(ctx context.Context, cfg config) (s *System, err error) {
-	s = &System{table: newTable(), codec: newCodec(), log: cfg.logger}
+func newSystem(ctx context.Context, cfg config) *System {
+	s := &System{table: newTable(), codec: newCodec(), log: cfg.logger}
 	s.calls.open = map[uint64]*Slots{}
 	s.members.byID = map[uint32]*member{}
 	s.puts.open = map[*object]struct{}{}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	return s
+}
+
+func (s *System) start(ctx context.Context, cfg config) (err error) {
 	// What was opened is closed in reverse order if a later step fails.
 	var opened []func() error
 	defer func() {
@@ -60,11 +64,11 @@ func start(ctx context.Context, cfg config) (s *System, err error) {
 		s.wg.Wait()
 	}()
 	if s.dir, err = newSessionDir(cfg.logger); err != nil {
-		return nil, err
+		return err
 	}
 	opened = append(opened, s.dir.close)
 	if s.store, err = openStore(s.dir.path, cfg.storeLimit); err != nil {
-		return nil, err
+		return err
 	}
 	opened = append(opened, s.store.Close)
 	secret := rand.Text()
@@ -74,7 +78,7 @@ func start(ctx context.Context, cfg config) (s *System, err error) {
 	}
 	// The mesh, the control plane and the nodes outlast s.ctx: shutdown needs them, and closes them.
 	if s.mesh, err = listen(context.WithoutCancel(ctx), driverNode, s.dir.path, []byte(secret), s.table, transport, cfg.logger); err != nil {
-		return nil, err
+		return err
 	}
 	opened = append(opened, s.mesh.Close)
 	s.mesh.Handle(wire.KindReply, s.onReply)
@@ -85,7 +89,7 @@ func start(ctx context.Context, cfg config) (s *System, err error) {
 	} else {
 		s.nodes, err = startInProcess(ctx, s, cfg, secret, transport)
 	}
-	return s, err
+	return err
 }
 
 func newCodec() *codec.Codec { return codec.New(arrowData{}) }
