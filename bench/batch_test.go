@@ -4,7 +4,6 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -12,49 +11,24 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/tutti-go/tutti/batch"
+	"github.com/tutti-go/tutti/bench/ways"
 	"github.com/tutti-go/tutti/core"
 	"github.com/tutti-go/tutti/core/coretest"
 )
 
 func TestMain(m *testing.M) { coretest.Main(m) }
 
-type worker struct{}
-
-func newWorker(context.Context, core.Void) (*worker, error) { return &worker{}, nil }
-
-// Touch reads the ends of its argument, so that what is measured is the call.
-func (w *worker) Touch(_ context.Context, x []byte) (float64, error) {
-	if len(x) == 0 {
-		return 0, nil
-	}
-	return float64(x[0]) + float64(x[len(x)-1]), nil
-}
-
-func (w *worker) Ping(context.Context, core.Void) (core.Void, error) { return core.Void{}, nil }
-
-var workers = core.Register("bench.worker", newWorker, core.Method((*worker).Touch), core.Method((*worker).Ping))
-
-// fleet is a set of actors and the ways of calling all of them.
-type fleet struct {
-	sys     *core.System
-	handles []*core.Handle[*worker]
-	remote  *batch.Remote[*worker]
-	grpc    *grpcFleet
-}
-
-// way calls all actors once and returns when all have answered. The argument is nil for a call without one.
 type way struct {
 	name string
-	call func(ctx context.Context, f *fleet, arg []byte) (submit time.Duration, err error)
+	call ways.Way
 }
 
-func ways() []way {
+func allWays() []way {
 	return []way{
-		{"batch", callBatch},
-		{"loop-ref", loopRef},
-		{"loop-value", loopValue},
-		{"loop-grpc", loopGRPC},
+		{"batch", (*ways.Fleet).Batch},
+		{"loop-ref", (*ways.Fleet).LoopRef},
+		{"loop-value", (*ways.Fleet).LoopValue},
+		{"loop-grpc", (*ways.Fleet).LoopGRPC},
 	}
 }
 
@@ -62,7 +36,7 @@ func BenchmarkBatch(b *testing.B) {
 	for _, shape := range []struct{ actors, nodes int }{{400, 8}} {
 		f := newFleet(b, shape.actors, shape.nodes)
 		for _, size := range []int{0, 10, 64 << 10, 1 << 20, 8 << 20} {
-			for _, w := range ways() {
+			for _, w := range allWays() {
 				if size == 0 && w.name == "loop-ref" {
 					continue // nothing to refer to
 				}
@@ -73,39 +47,36 @@ func BenchmarkBatch(b *testing.B) {
 	}
 }
 
-func newFleet(b *testing.B, actors, nodes int) *fleet {
-	sys := coretest.Start(b, core.LocalNodes(nodes))
-	handles, err := workers.Spawn(b.Context(), sys, actors, core.Void{})
+func newFleet(b *testing.B, actors, nodes int) *ways.Fleet {
+	f, err := ways.NewFleet(b.Context(), coretest.Start(b, core.LocalNodes(nodes)), actors)
 	require.NoError(b, err)
-	return &fleet{sys, handles, batch.New(handles), newGRPCFleet(b, sys, actors, nodes)}
+	b.Cleanup(func() { require.NoError(b, f.Close()) })
+	return f
 }
 
-func measure(b *testing.B, f *fleet, w way, size int) {
-	var arg []byte
-	if size > 0 {
-		arg = make([]byte, size)
-	}
+func measure(b *testing.B, f *ways.Fleet, w way, size int) {
+	arg, err := f.NewArgument(b.Context(), size)
+	require.NoError(b, err)
+	defer arg.Release()
 	for range 3 { // pages, connections and stacks are made once
-		_, err := w.call(b.Context(), f, arg)
+		_, err := w.call(f, b.Context(), arg)
 		require.NoError(b, err)
 	}
 	var submits, trips []time.Duration
+	var cpu time.Duration
 	b.ReportAllocs()
-	cpu := cpuTime()
 	for b.Loop() {
-		began := time.Now()
-		submit, err := w.call(b.Context(), f, arg)
+		c, err := w.call(f, b.Context(), arg)
 		if err != nil {
 			b.Fatal(err)
 		}
-		trips, submits = append(trips, time.Since(began)), append(submits, submit)
+		trips, submits, cpu = append(trips, c.Complete), append(submits, c.Submit), cpu+c.CPU
 	}
-	used := cpuTime() - cpu
 	report := func(name string, d time.Duration) { b.ReportMetric(float64(d.Nanoseconds())/1e3, name) }
 	report("submit-us", quantile(submits, 0.5))
 	report("p50-us", quantile(trips, 0.5))
 	report("p99-us", quantile(trips, 0.99))
-	report("cpu-us", used/time.Duration(len(trips)))
+	report("cpu-us", cpu/time.Duration(len(trips)))
 }
 
 func quantile(ds []time.Duration, q float64) time.Duration {
@@ -123,54 +94,4 @@ func sizeName(n int) string {
 		return fmt.Sprintf("%dKiB", n>>10)
 	}
 	return fmt.Sprintf("%dB", n)
-}
-
-func callBatch(ctx context.Context, f *fleet, arg []byte) (time.Duration, error) {
-	if arg == nil {
-		refs, err := batch.Call(ctx, f.remote, (*worker).Ping, core.Void{})
-		if err != nil {
-			return 0, err
-		}
-		_, err = refs.Get(ctx)
-		return refs.Stats().Submit, err
-	}
-	refs, err := batch.Call(ctx, f.remote, (*worker).Touch, arg)
-	if err != nil {
-		return 0, err
-	}
-	_, err = refs.Get(ctx)
-	return refs.Stats().Submit, err
-}
-
-func loopValue(ctx context.Context, f *fleet, arg []byte) (time.Duration, error) {
-	if arg == nil {
-		return loop(ctx, f, func(h *core.Handle[*worker]) *core.Ref[core.Void] {
-			return core.Call(ctx, h, (*worker).Ping, core.Void{})
-		})
-	}
-	return loop(ctx, f, func(h *core.Handle[*worker]) *core.Ref[float64] { return core.Call(ctx, h, (*worker).Touch, arg) })
-}
-
-func loopRef(ctx context.Context, f *fleet, arg []byte) (time.Duration, error) {
-	ref, err := core.Put(ctx, f.sys, arg)
-	if err != nil {
-		return 0, err
-	}
-	defer ref.Release()
-	return loop(ctx, f, func(h *core.Handle[*worker]) *core.Ref[float64] { return core.CallRef(ctx, h, (*worker).Touch, ref) })
-}
-
-func loop[T any](ctx context.Context, f *fleet, call func(*core.Handle[*worker]) *core.Ref[T]) (time.Duration, error) {
-	began := time.Now()
-	refs := make([]*core.Ref[T], len(f.handles))
-	for i, h := range f.handles {
-		refs[i] = call(h)
-	}
-	submit := time.Since(began)
-	for _, r := range refs {
-		if _, err := r.Get(ctx); err != nil {
-			return 0, err
-		}
-	}
-	return submit, nil
 }
