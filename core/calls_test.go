@@ -445,6 +445,23 @@ func TestNilIsAnArgumentByNameWhereAnInterfaceIsWanted(t *testing.T) {
 	get(t, core.RefAt[core.Void](s, 0))
 }
 
+func TestActorsByTheTenThousands(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(2))
+	const n = 80_000 // on each node more than one request may kill
+	actors := spawn(t, sys, n)
+	s := submit(t.Context(), t, actors, (*probe).Ping, core.Void{})
+	require.NoError(t, s.Wait(bounded(t), n))
+	for i := range n {
+		require.NoError(t, s.Err(i))
+	}
+	_, err := probes.Spawn(t.Context(), sys, n, setup{Fail: "all of them"})
+	failed, ok := errors.AsType[*core.SpawnError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, n, failed.Count)
+	require.Equal(t, n, sys.Stats().Actors)
+	get(t, core.Call(t.Context(), actors[n-1], (*probe).Ping, core.Void{}))
+}
+
 func TestManySmallAnswersTravelTogether(t *testing.T) {
 	eachSystem(t, 2, func(t *testing.T, sys *core.System) {
 		s := submit(t.Context(), t, spawn(t, sys, 1000), (*probe).Ping, core.Void{})

@@ -227,6 +227,28 @@ func TestPutIsReadInPlace(t *testing.T) {
 	})
 }
 
+func TestValuesOfNoBytesCanBePut(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(1))
+	a := spawn(t, sys, 1)[0]
+	void, err := core.Put(t.Context(), sys, core.Void{})
+	require.NoError(t, err)
+	get(t, core.CallRef(t.Context(), a, (*probe).Ping, void))
+	require.Equal(t, core.Void{}, get(t, void))
+	for _, x := range [][]float32{nil, {}} {
+		ref, err := core.Put(t.Context(), sys, x)
+		require.NoError(t, err)
+		require.Equal(t, x, get(t, ref))
+		require.Equal(t, x, get(t, core.CallRef(t.Context(), a, (*probe).Echo, ref)))
+		ref.Release()
+	}
+	text, err := core.Put(t.Context(), sys, "")
+	require.NoError(t, err)
+	require.Empty(t, get(t, text))
+	text.Release()
+	void.Release()
+	nothingIsLeft(t, sys)
+}
+
 func TestCallRefPassesResultsOn(t *testing.T) {
 	eachSystem(t, 2, func(t *testing.T, sys *core.System) {
 		actors := spawn(t, sys, 2)

@@ -170,8 +170,12 @@ func (s *System) spawnPart(ctx context.Context, k *kind, p part, common *control
 	}
 	s.members.Lock()
 	defer s.members.Unlock()
+	m := s.members.byID[p.node]
+	if !m.info.Alive {
+		return fmt.Errorf("node %d: %w", p.node, ErrNodeLost)
+	}
 	for i := range p.count {
-		s.members.byID[p.node].actors[p.first+i] = k
+		m.actors[p.first+i] = k
 	}
 	return nil
 }

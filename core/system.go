@@ -268,6 +268,11 @@ func (s *System) onLost(e *mesh.LostError) {
 		return // nodes that end during shutdown are not lost
 	}
 	s.log.Warn("node is lost", "node", e.Node, "err", e.Cause)
+	// No call can be added: the mesh refuses to send. Who sees that the node is not alive finds its calls failed.
+	reason := fmt.Errorf("%w: %w", ErrNodeLost, e)
+	for _, c := range s.openCalls() {
+		c.failWhere(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
+	}
 	s.members.Lock()
 	_, member := s.members.byID[e.Node]
 	var others []uint32
@@ -280,10 +285,6 @@ func (s *System) onLost(e *mesh.LostError) {
 		}
 	}
 	s.members.Unlock()
-	reason := fmt.Errorf("%w: %w", ErrNodeLost, e)
-	for _, c := range s.openCalls() {
-		c.failWhere(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
-	}
 	s.background(func() {
 		// It may be stopped, or cut off from us only. Its number is not used again, and others wait for what it holds.
 		if member {
@@ -306,7 +307,7 @@ func (s *System) reap() {
 	})
 }
 
-// kill ends actors, one request per node.
+// kill ends actors, on all nodes side by side.
 func (s *System) kill(ctx context.Context, ids []ActorID) error {
 	if err := s.err(); err != nil {
 		return fmt.Errorf("kill: %w", err)
@@ -315,22 +316,36 @@ func (s *System) kill(ctx context.Context, ids []ActorID) error {
 	for _, id := range ids {
 		byNode[id.Node()] = append(byNode[id.Node()], id.Serial())
 	}
-	var errs error
+	errs := make(chan error, len(byNode)) // one for each
 	for node, serials := range byNode {
-		req := &controlpb.Request{Kind: &controlpb.Request_Kill{Kill: &controlpb.Kill{Serials: serials}}}
+		go func() { errs <- s.killOn(ctx, node, serials) }()
+	}
+	var err error
+	for range byNode {
+		err = errors.Join(err, <-errs)
+	}
+	return err
+}
+
+// killsAtOnce bounds the actors that one request kills, so that a control message always holds them.
+const killsAtOnce = 1 << 15
+
+// killOn ends actors of one node. Those of a lost node are dead.
+func (s *System) killOn(ctx context.Context, node uint32, serials []uint32) error {
+	for part := range slices.Chunk(serials, killsAtOnce) {
 		if s.mesh.IsLost(node) == nil {
+			req := &controlpb.Request{Kind: &controlpb.Request_Kill{Kill: &controlpb.Kill{Serials: part}}}
 			if _, err := s.nodes.control(node).do(ctx, req); err != nil && !errors.Is(err, ErrNodeLost) {
-				errs = errors.Join(errs, fmt.Errorf("kill %d actors on node %d: %w", len(serials), node, err))
-				continue
+				return fmt.Errorf("kill %d actors on node %d: %w", len(serials), node, err)
 			}
 		}
 		s.members.Lock()
-		for _, serial := range serials {
+		for _, serial := range part {
 			delete(s.members.byID[node].actors, serial)
 		}
 		s.members.Unlock()
 	}
-	return errs
+	return nil
 }
 
 // Shutdown ends the system: calls that wait for answers fail with ErrClosed, actors' contexts are cancelled, nodes end, and
