@@ -185,7 +185,13 @@ func (c *Prepared) Start(ctx context.Context, t *Targets, deadline time.Time) (*
 	return s, err
 }
 
-// Release lets the argument go, once. Nothing can be started afterwards.
+// Retain returns c with one more Release to be called before the argument goes.
+func (c *Prepared) Retain() *Prepared {
+	c.holds.Add(1)
+	return c
+}
+
+// Release lets the argument go, when it was called once more often than Retain. Nothing can be started afterwards.
 func (c *Prepared) Release() {
 	if c.holds.Add(-1) == 0 {
 		c.arg.done()

@@ -48,7 +48,7 @@
 //   - A call whose actor was killed, or whose node was lost, fails with core.ErrActorDead or core.ErrNodeLost at once if it had been
 //     sent. The actor is taken out, and with a lost node all actors on it. Calls that had not been sent go to
 //     others, so an actor whose death is known costs no call. So do those marked Idempotent, until three actors were lost
-//     over the same call. Replace puts others in the places of those that are gone; Elastic adds some while calls wait.
+//     over the same call. Hedge goes further, and lets a second actor run what the first is slow to answer. Replace puts others in the places of those that are gone; Elastic adds some while calls wait.
 //   - When the last actor is gone, and not about to be replaced, everything that waits, and everything that comes, fails with
 //     core.ErrNoActors.
 //   - The end of a call's context gives it up wherever it is, with the context's error; the actor is asked to stop.

@@ -22,7 +22,11 @@ type item struct {
 	deadline   time.Time
 	idempotent bool
 	src        *source
+	race       *race       // of a hedged call, whose runs are scheduled in its place; else nil
+	sent       func()      // called without a lock when it was sent; may be nil
 	finished   func(*item) // called without a lock once the item is settled; may be nil
+	answer     *core.Slots // what it was settled with, for finished: an answer
+	err        error       // or an error
 
 	index int         // in the input of a Map, or of Tasks
 	held  node[*item] // among those that its Map or Tasks hold, and guarded by what guards them
@@ -58,6 +62,7 @@ func (it *item) release() {
 // resolve settles the item with its answer.
 func (it *item) resolve(s *core.Slots) {
 	if it.promise.Resolve(s, 0) {
+		it.answer = s
 		it.finish()
 		return
 	}
@@ -67,6 +72,7 @@ func (it *item) resolve(s *core.Slots) {
 // fail settles the item with an error, unless it is settled.
 func (it *item) fail(err error) {
 	if it.promise.Fail(err) {
+		it.err = err
 		it.finish()
 	}
 }

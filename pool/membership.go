@@ -55,8 +55,9 @@ func (p *Pool[A]) PopIdle() *core.Handle[A] {
 }
 
 // HasFree reports whether a call that is submitted now would be sent at once.
-func (p *Pool[A]) HasFree() bool {
-	s := p.sched
+func (p *Pool[A]) HasFree() bool { return p.sched.hasFree() }
+
+func (s *scheduler) hasFree() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.mu.closed && s.mu.roster.next() != nil

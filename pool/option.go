@@ -5,6 +5,7 @@ package pool
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/tutti-go/tutti/core"
 )
@@ -47,15 +48,47 @@ func Queue(n int) Option {
 }
 
 // CallOption configures one call, or all calls of a Map.
-type CallOption interface{ applyCall(*item) }
+type CallOption interface{ applyCall(*callOptions) }
 
 type callFlag uint8
 
-func (f callFlag) applyCall(it *item) { it.idempotent = f == Idempotent }
+func (f callFlag) applyCall(o *callOptions) { o.idempotent = o.idempotent || f == Idempotent }
 
 // Idempotent says that running the call more than once does no harm. If its actor is killed or its node lost while it runs, it is sent to
 // another, up to three times in all: a call that takes its actors down with it does not go through the whole pool.
 const Idempotent = callFlag(1)
+
+type hedge time.Duration
+
+func (h hedge) applyCall(o *callOptions) {
+	o.idempotent, o.hedged, o.hedge = true, true, time.Duration(h)
+}
+
+// Hedge makes a call Idempotent, and sends it to a second actor too if the first has not answered after the given time and another is
+// free. The first answer counts, and the other actor is asked to stop. It helps against actors that are slow now and then; after should be
+// longer than most calls take (see Stats), and must be positive.
+func Hedge(after time.Duration) CallOption { return hedge(after) }
+
+// callOptions are the options of a call.
+type callOptions struct {
+	idempotent bool
+	hedged     bool
+	hedge      time.Duration
+}
+
+func newCallOptions(opts []CallOption) (callOptions, error) {
+	var o callOptions
+	for _, opt := range opts {
+		if opt == nil {
+			return o, fmt.Errorf("pool: %w: nil option", core.ErrInvalid)
+		}
+		opt.applyCall(&o)
+	}
+	if o.hedged && o.hedge <= 0 {
+		return o, fmt.Errorf("pool: %w: Hedge(%v), must be positive", core.ErrInvalid, o.hedge)
+	}
+	return o, nil
+}
 
 func newOptions(opts []Option) (options, error) {
 	o := options{inFlight: 1}

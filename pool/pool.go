@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/tutti-go/tutti/batch"
 	"github.com/tutti-go/tutti/core"
@@ -121,10 +120,9 @@ func submit[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A,
 
 // prepare checks and encodes a call. If that fails, so does the item.
 func prepare[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A, context.Context, In) (Out, error), in In, opts []CallOption) error {
-	var err error
+	o, err := newCallOptions(opts)
 	switch {
-	case slices.Contains(opts, nil):
-		err = fmt.Errorf("pool: %w: nil option", core.ErrInvalid)
+	case err != nil:
 	case ctx.Err() != nil:
 		err = gaveUp(ctx)
 	default:
@@ -134,8 +132,9 @@ func prepare[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A
 		it.fail(err)
 		return err
 	}
-	for _, o := range opts {
-		o.applyCall(it)
+	it.idempotent = o.idempotent
+	if o.hedged {
+		it.race = &race{owner: it, sched: p.sched, after: o.hedge}
 	}
 	if d, ok := ctx.Deadline(); ok {
 		it.deadline = d

@@ -77,6 +77,10 @@ func (s *scheduler) open(src *source) {
 func (s *scheduler) enqueue(it *item, stop func() bool) (admitted <-chan struct{}, err error) {
 	s.mu.Lock()
 	it.stop = stop
+	if it.race != nil {
+		s.mu.Unlock()
+		return it.race.begin()
+	}
 	switch {
 	case it.cause != nil:
 		err = it.cause
@@ -144,6 +148,10 @@ func (s *scheduler) releaseLocked(it *item) *member {
 
 // giveUp settles an item early. A member that is busy with it is asked to stop, and stays busy until it has.
 func (s *scheduler) giveUp(it *item, cause error) {
+	if it.race != nil {
+		it.race.giveUp(cause)
+		return
+	}
 	s.mu.Lock()
 	if it.cause != nil {
 		s.mu.Unlock()
@@ -236,6 +244,9 @@ func (s *scheduler) start(it *item) {
 		it.slots.Store(slots)
 		if it.givenUp.Load() {
 			slots.Interrupt()
+		}
+		if it.sent != nil {
+			it.sent()
 		}
 		slots.OnDone(func() { s.done.add(it) })
 	case core.Gone(err):
