@@ -110,6 +110,55 @@ func TestArraysOfEveryLayout(t *testing.T) {
 	require.Zero(t, s.Stats().Objects)
 }
 
+// TestSlicesOfEveryLayout cuts longer arrays anywhere, twice, and sees that little more than what shows is stored.
+func TestSlicesOfEveryLayout(t *testing.T) {
+	dir := storeDir(t)
+	s, other := openStore(t, dir), openStore(t, dir)
+	rng := rand.New(rand.NewPCG(21, 21))
+	for name, l := range layouts() {
+		inner := strings.TrimSuffix(strings.TrimPrefix(l.json, "["), "]")
+		if inner == "" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			arr := fromJSON(t, l.dt, "["+strings.Repeat(inner+",", 20)+inner+"]")
+			for range 40 {
+				from := rng.IntN(arr.Len())
+				outer := array.NewSlice(arr, int64(from), int64(arr.Len()))
+				n := rng.IntN(outer.Len() + 1)
+				part := array.NewSlice(outer, int64(rng.IntN(outer.Len()-n+1)), int64(outer.Len()))
+				requireArrayComesBack(t, s, other, part)
+				part.Release()
+				outer.Release()
+			}
+		})
+	}
+}
+
+func TestSlicesAreCut(t *testing.T) {
+	const rows = 100_000
+	rec := wideRecord(t, memory.DefaultAllocator, 6, rows)
+	defer rec.Release()
+	lists := fromJSON(t, arrow.ListOf(arrow.StructOf(arrow.Field{Name: "s", Type: arrow.BinaryTypes.String})), "["+strings.Repeat(`[{"s":"some text"}],`, 9999)+"[]]")
+	for _, part := range []any{rec.NewSlice(50_001, 50_011), array.NewSlice(lists, 5001, 5011)} {
+		_, buffers, err := Flatten(part)
+		require.NoError(t, err)
+		total := 0
+		for _, b := range buffers {
+			total += len(b)
+		}
+		assert.Less(t, total, 2000)
+		releaseOf(t, part)
+	}
+}
+
+func releaseOf(t *testing.T, v any) {
+	t.Helper()
+	r, ok := v.(interface{ Release() })
+	require.True(t, ok)
+	r.Release()
+}
+
 func requireArrayComesBack(t *testing.T, s, other *Store, arr arrow.Array) {
 	t.Helper()
 	o, err := s.PutArray(arr)
@@ -125,8 +174,8 @@ func requireArrayComesBack(t *testing.T, s, other *Store, arr arrow.Array) {
 	if !incomparable(arr) {
 		require.True(t, array.Equal(arr, got), "%v, not %v", got, arr)
 	}
-	if arr.Len() > 0 { // String of v15 panics for empty slices of unions
-		require.Equal(t, arr.String(), got.String())
+	for i := range arr.Len() { // String of v15 fails for slices of unions and structs
+		require.Equal(t, arr.ValueStr(i), got.ValueStr(i))
 	}
 	require.Equal(t, arr.NullN(), got.NullN())
 	if len(buffersOf(got.Data())) > 0 {
@@ -395,9 +444,7 @@ func checkUnflatten(t *testing.T, meta []byte, buffers [][]byte) {
 		require.Zero(t, released)
 		return
 	}
-	r, ok := v.(interface{ Release() })
-	require.True(t, ok)
-	r.Release()
+	releaseOf(t, v)
 	require.Equal(t, 1, released)
 }
 

@@ -7,11 +7,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
-	"unsafe"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
-	"github.com/apache/arrow/go/v15/arrow/memory"
 	"github.com/apache/arrow/go/v15/arrow/tensor"
 )
 
@@ -34,7 +31,8 @@ func Flattens(t reflect.Type) bool {
 
 // Flatten describes an arrow.Record, arrow.Array or tensor.Interface as a few bytes and the memory buffers it consists
 // of, which are not copied: they are valid as long as the value is. Unflatten makes the value of them again, in another
-// process if need be. Other values are ErrType. Buffers that are used more than once are returned once.
+// process if need be. Other values are ErrType. Buffers that are used more than once are returned once. Of a slice of a
+// larger array only the part that it shows is returned; for that, the offsets of strings and lists are copied.
 func Flatten(v any) (meta []byte, buffers [][]byte, err error) {
 	f := flattener{seen: map[bufferKey]int{}}
 	switch v := v.(type) {
@@ -77,7 +75,7 @@ func (f *flattener) record(r arrow.Record) error {
 	}
 	f.meta = binary.AppendUvarint(f.meta, uint64(r.NumRows()))
 	for i := range schema.NumFields() {
-		if err := f.data(schema.Field(i).Type, r.Column(i).Data()); err != nil {
+		if err := f.data(schema.Field(i).Type, r.Column(i).Data(), 0, r.Column(i).Len()); err != nil {
 			return fmt.Errorf("column %q: %w", schema.Field(i).Name, err)
 		}
 	}
@@ -107,55 +105,7 @@ func (f *flattener) typed(dt arrow.DataType, data arrow.ArrayData) error {
 	if f.meta, err = appendType(f.meta, dt, 0); err != nil {
 		return err
 	}
-	return f.data(dt, data)
-}
-
-// data appends one node of the tree of arrays: length, offset, null count, buffers, dictionary, children.
-func (f *flattener) data(dt arrow.DataType, data arrow.ArrayData) error {
-	if data.DataType().ID() != dt.ID() {
-		return fmt.Errorf("array of %v where %v is declared: %w", data.DataType(), dt, ErrType)
-	}
-	f.meta = binary.AppendUvarint(f.meta, uint64(data.Len()))
-	f.meta = binary.AppendUvarint(f.meta, uint64(data.Offset()))
-	f.meta = binary.AppendUvarint(f.meta, uint64(max(data.NullN(), -1)+1))
-	f.meta = binary.AppendUvarint(f.meta, uint64(len(data.Buffers())))
-	for _, b := range data.Buffers() {
-		f.meta = binary.AppendUvarint(f.meta, uint64(f.buffer(b)))
-	}
-	s := storageOf(dt)
-	if dict, ok := s.(*arrow.DictionaryType); ok {
-		d, _ := data.Dictionary().(*array.Data) // nil when the array has none
-		f.meta = appendBool(f.meta, d != nil)
-		if d != nil {
-			return f.data(dict.ValueType, d)
-		}
-		return nil
-	}
-	types := childTypes(s)
-	if len(types) != len(data.Children()) {
-		return fmt.Errorf("array of %v with %d children: %w", dt, len(data.Children()), ErrType)
-	}
-	for i, c := range data.Children() {
-		if err := f.data(types[i], c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// buffer returns 0 for no buffer, else the position of the buffer plus one.
-func (f *flattener) buffer(b *memory.Buffer) int {
-	if b == nil {
-		return 0
-	}
-	key := bufferKey{unsafe.SliceData(b.Bytes()), b.Len()}
-	n, ok := f.seen[key]
-	if !ok {
-		f.buffers = append(f.buffers, b.Bytes())
-		n = len(f.buffers)
-		f.seen[key] = n
-	}
-	return n
+	return f.data(dt, data, 0, data.Len())
 }
 
 // storageOf returns the type that says how the values of dt lie in memory.
