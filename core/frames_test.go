@@ -149,14 +149,19 @@ func TestAPeerThatProvesItselfAndThenSendsNonsenseIsLostAlone(t *testing.T) {
 	sys := coretest.Start(t, core.LocalNodes(2))
 	actors := spawn(t, sys, 4)
 	table := core.TableHash(sys)
-	for n, bad := range map[uint32][]byte{
-		71: frame(wire.KindCall, []byte{0xff}),
-		72: frame(wire.KindRelease, []byte{0xff, 0xff}),
-		73: []byte(strings.Repeat("nonsense", 20)),
-		74: frame(wire.KindReply, []byte{0xff}),
-	} {
-		hello := wire.Hello{Node: n, Incarnation: uint64(n), Secret: secretOf(t, sys), Table: table}
-		i := intrude(t, "n1.sock")
+	nonsense := [][]byte{
+		frame(wire.KindCall, []byte{0xff}),
+		frame(wire.KindRelease, []byte{0xff, 0xff}),
+		[]byte(strings.Repeat("nonsense", 20)),
+		frame(wire.KindReply, []byte{0xff}),
+		frame(wire.KindCancel, []byte{0xff}),
+		frame(wire.KindHello, nil),
+		frame(wire.KindBlock, []byte{0xff}),
+	}
+	for n := range 2 * len(nonsense) {
+		bad := nonsense[n/2]
+		hello := wire.Hello{Node: uint32(70 + n), Incarnation: uint64(n), Secret: secretOf(t, sys), Table: table}
+		i := intrude(t, fmt.Sprintf("n%d.sock", n%2)) // the driver's, and the first node's
 		i.send(frame(wire.KindHello, hello.Append(nil)))
 		require.Empty(t, i.answer().Body, "accepted")
 		i.send(bad)
@@ -167,7 +172,7 @@ func TestAPeerThatProvesItselfAndThenSendsNonsenseIsLostAlone(t *testing.T) {
 		}
 	}
 	// A call for a method, an actor and an object that there are not.
-	hello := wire.Hello{Node: 75, Incarnation: 75, Secret: secretOf(t, sys), Table: table}
+	hello := wire.Hello{Node: 99, Incarnation: 99, Secret: secretOf(t, sys), Table: table}
 	i := intrude(t, "n1.sock")
 	i.send(frame(wire.KindHello, hello.Append(nil)))
 	require.Empty(t, i.answer().Body)

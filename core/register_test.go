@@ -5,6 +5,7 @@ package core_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -134,6 +135,36 @@ func TestOneMethodMayBelongToSeveralKinds(t *testing.T) {
 	require.NoError(t, a[0].Kill(t.Context()))
 	err = core.Call(t.Context(), a[0], (*probe).Ping, core.Void{}).Err(t.Context())
 	require.ErrorContains(t, err, "oddities.Ping", "each kind says its own name")
+}
+
+// Methods for all kinds. One of them has a name that a kind has taken.
+var _ = core.RegisterForAll(
+	core.NamedMethod("test.TypeOf", func(actor any, _ context.Context, _ core.Void) (string, error) { return fmt.Sprintf("%T", actor), nil }),
+	core.NamedMethod("PID", func(any, context.Context, core.Void) (int, error) { return -1, nil }))
+
+func TestMethodsForAllKindsAreCalledByName(t *testing.T) {
+	eachSystem(t, 1, func(t *testing.T, sys *core.System) {
+		a, err := probes.Spawn(t.Context(), sys, 1, setup{})
+		require.NoError(t, err)
+		b, err := boxes.Spawn(t.Context(), sys, 1, core.Void{})
+		require.NoError(t, err)
+		probeTargets, err := core.NewTargets(a)
+		require.NoError(t, err)
+		boxTargets, err := core.NewTargets(b)
+		require.NoError(t, err)
+		call := func(targets *core.Targets, name string) any {
+			s, err := core.SubmitNamed(t.Context(), targets, name, core.Void{}, core.FailFast)
+			require.NoError(t, err)
+			return get(t, core.RefAt[any](s, 0))
+		}
+		require.Equal(t, "*core_test.probe", call(probeTargets, "test.TypeOf"))
+		require.Equal(t, "*core_test.box[int]", call(boxTargets, "test.TypeOf"))
+		require.Equal(t, -1, call(boxTargets, "PID"))
+		require.Positive(t, call(probeTargets, "PID"), "a kind's own method goes before")
+	})
+	require.Panics(t, func() {
+		core.RegisterForAll(core.NamedMethod("PID", func(any, context.Context, core.Void) (int, error) { return 0, nil }))
+	})
 }
 
 func TestGenericActorsHaveNamedMethods(t *testing.T) {
