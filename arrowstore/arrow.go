@@ -47,7 +47,7 @@ func pinned[T interface{ Release() }](o *Object) (T, error) {
 		return none, fmt.Errorf("object %v has no buffers: %w", o.ID(), ErrType)
 	}
 	o.Retain()
-	v, err := Unflatten(o.Buffer(0), o.bufs[1:], o.Release)
+	v, err := unflatten(o.Buffer(0), o.bufs[1:], o.Release, &o.st.schemas)
 	if err != nil {
 		o.Release()
 		return none, fmt.Errorf("object %v: %w", o.ID(), err)

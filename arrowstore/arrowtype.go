@@ -122,6 +122,8 @@ type description struct {
 	b    []byte
 	text string // the whole of it, of which b is the end: strings are cut out of one copy
 	err  error
+	// extended is set by an extension type: what was read depends on what the process has registered.
+	extended bool
 }
 
 func (d *description) fail(format string, args ...any) {
@@ -349,6 +351,7 @@ func (d *description) extension(name, data string, storage arrow.DataType) arrow
 	if d.err != nil {
 		return arrow.Null
 	}
+	d.extended = true
 	registered := arrow.GetExtensionType(name)
 	if registered == nil {
 		d.err = fmt.Errorf("extension type %q is not registered in this process: %w", name, ErrType)

@@ -68,11 +68,12 @@ func (f *flattener) record(r arrow.Record) error {
 	f.meta = append(f.meta, flatMagic...)
 	f.meta = append(f.meta, flatRecord)
 	schema := r.Schema()
-	f.meta = appendMetadata(f.meta, schema.Metadata())
-	var err error
-	if f.meta, err = appendFields(f.meta, schema.Fields(), 0); err != nil {
+	described, err := appendFields(appendMetadata(nil, schema.Metadata()), schema.Fields(), 0)
+	if err != nil {
 		return err
 	}
+	f.meta = binary.AppendUvarint(f.meta, uint64(len(described)))
+	f.meta = append(f.meta, described...)
 	f.meta = binary.AppendUvarint(f.meta, uint64(r.NumRows()))
 	for i := range schema.NumFields() {
 		if err := f.data(schema.Field(i).Type, r.Column(i).Data(), 0, r.Column(i).Len()); err != nil {

@@ -34,6 +34,7 @@ type Store struct {
 	pinners pinners
 	peers   peers
 	views   views
+	schemas schemas
 }
 
 // Open opens the directory as a new store, first making it with mode 0700 if it is missing, and sweeping what killed

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -22,7 +23,12 @@ import (
 // not fit the buffers and ErrType for an extension type that this process has not registered. Values within the buffers,
 // such as the offsets of strings other than the last, are not looked at; Arrow checks them at each access.
 func Unflatten(meta []byte, buffers [][]byte, release func()) (any, error) {
-	u := &unflattener{buffers: buffers, made: make([]memory.Buffer, len(buffers)), pin: &pin{release: release}}
+	return unflatten(meta, buffers, release, nil)
+}
+
+// unflatten is Unflatten with a memory of schemas, which may be nil.
+func unflatten(meta []byte, buffers [][]byte, release func(), known *schemas) (any, error) {
+	u := &unflattener{buffers: buffers, known: known, made: make([]memory.Buffer, len(buffers)), pin: &pin{release: release}}
 	u.pin.count.Store(1) // until the value is whole
 	v, err := u.value(meta)
 	for i := range u.made {
@@ -65,6 +71,63 @@ type unflattener struct {
 	spare   []*memory.Buffer
 	layouts map[arrow.Type]layout // of types that are said by their id alone
 	pin     *pin
+	known   *schemas
+}
+
+// schemas remembers schemas by their description: records of one table mostly follow each other, and to build a schema
+// takes a good part of the time to open a record of many columns.
+type schemas struct {
+	mu struct {
+		sync.Mutex
+		byText map[string]*arrow.Schema
+	}
+}
+
+const maxSchemas = 64
+
+func (c *schemas) get(text []byte) *arrow.Schema {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.byText[string(text)]
+}
+
+func (c *schemas) put(text []byte, s *arrow.Schema) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.mu.byText) >= maxSchemas || c.mu.byText == nil {
+		c.mu.byText = map[string]*arrow.Schema{}
+	}
+	c.mu.byText[string(text)] = s
+}
+
+// schema reads the schema of a record.
+func (u *unflattener) schema() *arrow.Schema {
+	n := u.count(1)
+	text := u.b[:n]
+	if s := u.known.get(text); s != nil {
+		u.b = u.b[n:]
+		return s
+	}
+	after := len(u.b) - n
+	meta := u.metadata()
+	fields := u.fields(0)
+	if u.err == nil && len(u.b) != after {
+		u.fail("a schema is not as long as it says")
+	}
+	if u.err != nil {
+		return nil
+	}
+	s := arrow.NewSchema(fields, &meta)
+	if !u.extended {
+		u.known.put(text, s)
+	}
+	return s
 }
 
 // layout is what layoutOf returns.
@@ -119,16 +182,19 @@ func (u *unflattener) array() (arrow.Array, error) {
 }
 
 func (u *unflattener) record() (arrow.Record, error) {
-	meta := u.metadata()
-	fields := u.fields(0)
+	schema := u.schema()
 	rows := u.uint(maxLength)
-	columns := make([]arrow.Array, 0, len(fields))
+	if u.err != nil {
+		return nil, u.err
+	}
+	columns := make([]arrow.Array, 0, schema.NumFields())
 	defer func() {
 		for _, c := range columns {
 			c.Release()
 		}
 	}()
-	for _, f := range fields {
+	for i := range schema.NumFields() {
+		f := schema.Field(i)
 		data := u.data(f.Type, 0)
 		if data == nil {
 			return nil, u.err
@@ -142,7 +208,7 @@ func (u *unflattener) record() (arrow.Record, error) {
 	if err := u.end(); err != nil {
 		return nil, err
 	}
-	return array.NewRecord(arrow.NewSchema(fields, &meta), columns, int64(rows)), nil
+	return array.NewRecord(schema, columns, int64(rows)), nil
 }
 
 func (u *unflattener) tensor() (tensor.Interface, error) {
