@@ -68,6 +68,30 @@ func reportRate(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "items/s")
 }
 
+// BenchmarkSubmit makes one call after the other through an idle pool, and without it. One iteration is a round trip.
+func BenchmarkSubmit(b *testing.B) {
+	for _, direct := range []bool{false, true} {
+		b.Run(fmt.Sprintf("actors=%d/process=8/direct=%t", benchActors, direct), func(b *testing.B) {
+			p, h := poolOn(b, coretest.Start(b, core.LocalNodes(benchNodes)), benchActors)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				var err error
+				if direct {
+					err = core.Call(b.Context(), h[i%len(h)], (*worker).Nop, core.Void{}).Err(b.Context())
+				} else {
+					err = pool.Submit(b.Context(), p, (*worker).Nop, core.Void{}).Err(b.Context())
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+			p.Close()
+		})
+	}
+}
+
 // BenchmarkLoop is what BenchmarkMap is compared with: errgroup and unary gRPC calls that do nothing, as many at a time as there are actors, to
 // servers in the same eight processes. One iteration is one call.
 func BenchmarkLoop(b *testing.B) {

@@ -12,7 +12,8 @@ import (
 	"github.com/tutti-go/tutti/core"
 )
 
-// ReplaceFunc makes actors in place of those that are gone. It may return fewer or more. ctx ends when the pool is closed.
+// ReplaceFunc makes actors in place of those that are gone. It may return fewer or more. ctx ends when the pool is closed, and Close
+// waits for the function to return.
 type ReplaceFunc[A any] func(ctx context.Context, gone []*core.Handle[A]) ([]*core.Handle[A], error)
 
 // Replace makes the pool call fn when actors were lost, with all that were lost since it was last called, so that one Spawn can replace them, and
@@ -23,7 +24,7 @@ func Replace[A any](fn ReplaceFunc[A]) Option {
 	return optionFunc(func(o *options) { o.replace = fn })
 }
 
-// SpawnFunc makes n actors. ctx ends when the pool is closed.
+// SpawnFunc makes n actors. ctx ends when the pool is closed, and Close waits for the function to return.
 type SpawnFunc[A any] func(ctx context.Context, n int) ([]*core.Handle[A], error)
 
 // Elastic lets the pool change its size between low and high actors. While calls wait, it calls fn for as many more as could run
