@@ -100,17 +100,19 @@ type remoteObjects struct {
 	}
 }
 
-func (r *remoteObjects) add(node uint32, id arrowstore.ID) {
+// add takes an object in, and reports whether it is the first.
+func (r *remoteObjects) add(node uint32, id arrowstore.ID) (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mu.freed { // an answer that came after Release
 		r.sys.releaseRemote(node, []arrowstore.ID{id})
-		return
+		return false
 	}
-	if r.mu.ids == nil {
+	if first = r.mu.ids == nil; first {
 		r.mu.ids = map[uint32][]arrowstore.ID{}
 	}
 	r.mu.ids[node] = append(r.mu.ids[node], id)
+	return first
 }
 
 func newRemoteObjects(sys *System) *remoteObjects {
@@ -133,7 +135,6 @@ func newSlots(t *Targets, m *method) *Slots {
 	s := &Slots{sys: t.sys, targets: t, method: m, began: time.Now(), remote: newRemoteObjects(t.sys)}
 	s.mu.results = make([]outcome, len(t.ids))
 	s.mu.order = make([]uint32, 0, len(t.ids))
-	runtime.AddCleanup(s, (*hold).release, s.remote.hold)
 	return s
 }
 
@@ -175,7 +176,9 @@ func (s *Slots) outcomeOf(r wire.Result) outcome {
 		if err != nil {
 			return outcome{state: failed, err: fmt.Errorf("%w: %w", ErrDecode, err)}
 		}
-		s.remote.add(s.Actor(int(r.Slot)).Node(), id)
+		if s.remote.add(s.Actor(int(r.Slot)).Node(), id) {
+			runtime.AddCleanup(s, (*hold).release, s.remote.hold)
+		}
 		return outcome{state: succeededObject, data: r.Data}
 	default: // StatusFault: there are no others in a reply that was parsed
 		f, err := wire.ParseFault(r.Data)
