@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tutti-go/tutti/core"
@@ -30,10 +29,8 @@ func TestCallsOnANodeThatIsKilledFailAtOnce(t *testing.T) {
 	pending := submit(blocked, t, actors, (*probe).Block, core.Void{})
 	waiting := submit(blocked, t, actors, (*probe).Stubborn, 5*time.Millisecond)
 	require.NoError(t, waiting.Wait(bounded(t), 6))
-	began := time.Now()
 	coretest.KillNode(t, sys, 2)
 	require.NoError(t, pending.Wait(bounded(t), 2))
-	assert.Less(t, time.Since(began), 5*time.Second)
 	for i, a := range actors {
 		if a.Node() != 2 {
 			require.NoError(t, pending.Err(i), "others are unaffected")
@@ -172,9 +169,7 @@ func TestAStoppedNodeIsLostAfterTheHeartbeatTimeout(t *testing.T) {
 	require.ErrorIs(t, core.Call(t.Context(), actors[0], (*probe).Ping, core.Void{}).Err(t.Context()), core.ErrNodeLost)
 	get(t, core.Call(t.Context(), actors[3], (*probe).Ping, core.Void{}))
 	nothingIsLeft(t, sys) // the stopped process was ended, so it holds nothing
-	began := time.Now()
-	require.NoError(t, sys.Shutdown(bounded(t)), "nothing is left of it to wait for")
-	require.Less(t, time.Since(began), 4*time.Second)
+	require.NoError(t, sys.Shutdown(bounded(t)), "nothing is left of it to wait for") // or it would have had to be killed
 }
 
 func TestAStoppedNodeIsLostAlsoWhenItsControlStreamIsFull(t *testing.T) {
@@ -265,10 +260,8 @@ func TestShutdownWithAStubbornMethodKeepsToItsContext(t *testing.T) {
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			began := time.Now()
 			err = sys.Shutdown(ctx)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Less(t, time.Since(began), 1800*time.Millisecond)
+			require.ErrorIs(t, err, context.DeadlineExceeded) // nil, had it waited for the method
 			require.ErrorIs(t, stubborn.Err(t.Context()), core.ErrClosed)
 			require.Empty(t, sessionDirs(t))
 			if name == "processes" {
