@@ -168,7 +168,7 @@ func TestAStoppedNodeIsLostAfterTheHeartbeatTimeout(t *testing.T) {
 	require.ErrorContains(t, s.Err(0), "silent")
 	require.ErrorIs(t, core.Call(t.Context(), actors[0], (*probe).Ping, core.Void{}).Err(t.Context()), core.ErrNodeLost)
 	get(t, core.Call(t.Context(), actors[3], (*probe).Ping, core.Void{}))
-	nothingIsLeft(t, sys) // the stopped process was ended, so it holds nothing
+	nothingIsLeft(t, sys)                                                             // the stopped process was ended, so it holds nothing
 	require.NoError(t, sys.Shutdown(bounded(t)), "nothing is left of it to wait for") // or it would have had to be killed
 }
 
