@@ -60,7 +60,10 @@ func (d *dir) close() error {
 
 // open opens a regular file of this user's below d. A missing file is an error that matches os.ErrNotExist.
 func (d *dir) open(name string, flags int) (*os.File, error) {
-	fd, err := unix.Openat(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
+	if flags&unix.O_RDWR == 0 {
+		flags |= unix.O_NONBLOCK // a pipe in place of the file must not block; to write, opening one does not
+	}
+	fd, err := unix.Openat(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, fmt.Errorf("%s is a symbolic link: %w", filepath.Join(d.path, name), ErrUnsafe)
 	}
