@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// benchmark runs one operation per iteration at every member of a group over a few nodes of this process.
-func benchmark(b *testing.B, nodes, members int, tr transport, operate func(context.Context, *Group) error) {
+// benchmark runs one operation per iteration at every member of a group over 8 nodes of this process.
+func benchmark(b *testing.B, members int, tr transport, operate func(context.Context, *Group) error) {
 	b.Helper()
-	c := newCluster(b, nodes+1, tr)
+	c := newCluster(b, 8+1, tr)
 	_, groups := c.group("bench", members)
 	requireAll(b, each(b.Context(), groups, operate)) // connections are opened by the first
 	start := make([]chan struct{}, members)
@@ -57,7 +57,7 @@ func BenchmarkAllReduce(b *testing.B) {
 						bufs[i] = make([]float32, size/4)
 					}
 					b.SetBytes(int64(size))
-					benchmark(b, 8, members, tr, func(ctx context.Context, g *Group) error {
+					benchmark(b, members, tr, func(ctx context.Context, g *Group) error {
 						return AllReduce(ctx, g, bufs[g.Rank()], Sum)
 					})
 				})
@@ -75,7 +75,7 @@ func BenchmarkBroadcast(b *testing.B) {
 					bufs[i] = make([]byte, size)
 				}
 				b.SetBytes(int64(size))
-				benchmark(b, 8, members, overSockets, func(ctx context.Context, g *Group) error {
+				benchmark(b, members, overSockets, func(ctx context.Context, g *Group) error {
 					return Broadcast(ctx, g, bufs[g.Rank()], 0)
 				})
 			})
@@ -83,11 +83,77 @@ func BenchmarkBroadcast(b *testing.B) {
 	}
 }
 
+// benchmarkSizes measures an operation over members whose larger buffer has a number of bytes.
+func benchmarkSizes(b *testing.B, members, sizes []int, buffers func(members, size int) func(context.Context, *Group) error) {
+	b.Helper()
+	for _, n := range members {
+		for _, size := range sizes {
+			b.Run(fmt.Sprintf("members=%d/size=%s/transport=unix", n, sizeText(size)), func(b *testing.B) {
+				b.SetBytes(int64(size))
+				benchmark(b, n, overSockets, buffers(n, size))
+			})
+		}
+	}
+}
+
+// deal makes one buffer of a number of bytes for each member.
+func deal(members, size int) [][]float32 {
+	bufs := make([][]float32, members)
+	for i := range bufs {
+		bufs[i] = make([]float32, size/4)
+	}
+	return bufs
+}
+
+func BenchmarkReduce(b *testing.B) {
+	benchmarkSizes(b, []int{8, 64, 400}, []int{8, 64 << 10}, func(n, size int) func(context.Context, *Group) error {
+		bufs := deal(n, size)
+		return func(ctx context.Context, g *Group) error { return Reduce(ctx, g, bufs[g.Rank()], Sum, 0) }
+	})
+}
+
+func BenchmarkReduceScatter(b *testing.B) {
+	benchmarkSizes(b, []int{8, 64}, []int{4 << 10, 1 << 20}, func(n, size int) func(context.Context, *Group) error {
+		ins, outs := deal(n, size), deal(n, size/n)
+		return func(ctx context.Context, g *Group) error {
+			return ReduceScatter(ctx, g, ins[g.Rank()], outs[g.Rank()], Sum)
+		}
+	})
+}
+
+func BenchmarkAllGather(b *testing.B) {
+	benchmarkSizes(b, []int{8, 64}, []int{4 << 10, 1 << 20}, func(n, size int) func(context.Context, *Group) error {
+		ins, outs := deal(n, size/n), deal(n, size)
+		return func(ctx context.Context, g *Group) error { return AllGather(ctx, g, ins[g.Rank()], outs[g.Rank()]) }
+	})
+}
+
+func BenchmarkGather(b *testing.B) {
+	benchmarkSizes(b, []int{8, 64}, []int{4 << 10, 1 << 20}, func(n, size int) func(context.Context, *Group) error {
+		ins, out := deal(n, size/n), deal(1, size)[0]
+		return func(ctx context.Context, g *Group) error { return Gather(ctx, g, ins[g.Rank()], out, 0) }
+	})
+}
+
+func BenchmarkScatter(b *testing.B) {
+	benchmarkSizes(b, []int{8, 64}, []int{4 << 10, 1 << 20}, func(n, size int) func(context.Context, *Group) error {
+		in, outs := deal(1, size)[0], deal(n, size/n)
+		return func(ctx context.Context, g *Group) error { return Scatter(ctx, g, in, outs[g.Rank()], 0) }
+	})
+}
+
+func BenchmarkAllToAll(b *testing.B) {
+	benchmarkSizes(b, []int{8, 64}, []int{4 << 10, 1 << 20}, func(n, size int) func(context.Context, *Group) error {
+		ins, outs := deal(n, size), deal(n, size)
+		return func(ctx context.Context, g *Group) error { return AllToAll(ctx, g, ins[g.Rank()], outs[g.Rank()]) }
+	})
+}
+
 func BenchmarkBarrier(b *testing.B) {
 	for _, members := range []int{8, 64, 400} {
 		for name, tr := range map[string]transport{"memory": inMemory, "unix": overSockets} {
 			b.Run(fmt.Sprintf("members=%d/transport=%s", members, name), func(b *testing.B) {
-				benchmark(b, 8, members, tr, Barrier)
+				benchmark(b, members, tr, Barrier)
 			})
 		}
 	}

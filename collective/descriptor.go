@@ -12,13 +12,19 @@ import (
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
-// operation names an exported function of this package in a descriptor.
+// operation names an exported function of this package in a descriptor. A new one is added at the end.
 type operation uint8
 
 const (
 	opAllReduce operation = 1 + iota
 	opBroadcast
 	opBarrier
+	opReduce
+	opReduceScatter
+	opAllGather
+	opGather
+	opScatter
+	opAllToAll
 	opEnd
 )
 
@@ -26,7 +32,9 @@ func (o operation) String() string {
 	if o == 0 || o >= opEnd {
 		return fmt.Sprintf("operation(%d)", uint8(o))
 	}
-	return [...]string{"AllReduce", "Broadcast", "Barrier"}[o-1]
+	return [...]string{
+		"AllReduce", "Broadcast", "Barrier", "Reduce", "ReduceScatter", "AllGather", "Gather", "Scatter", "AllToAll",
+	}[o-1]
 }
 
 // descriptorSize is the length of an encoded descriptor in bytes. It stands in front of the data in every block frame and keeps
@@ -39,16 +47,20 @@ type descriptor struct {
 	how   Op           // of a reduction, else 0
 	kind  reflect.Kind // of the elements; 0 if there are none
 	root  uint32
-	count uint64 // elements per member
+	count uint64 // elements of the buffer, or of each block where there is one for every member
 }
 
 // String describes a call as its caller would.
 func (d descriptor) String() string {
 	switch d.op {
-	case opAllReduce:
-		return fmt.Sprintf("AllReduce(%v, %v x %d)", d.how, d.kind, d.count)
-	case opBroadcast:
-		return fmt.Sprintf("Broadcast(%v x %d, root %d)", d.kind, d.count, d.root)
+	case opAllReduce, opReduceScatter:
+		return fmt.Sprintf("%v(%v, %v x %d)", d.op, d.how, d.kind, d.count)
+	case opReduce:
+		return fmt.Sprintf("%v(%v, %v x %d, root %d)", d.op, d.how, d.kind, d.count, d.root)
+	case opBroadcast, opGather, opScatter:
+		return fmt.Sprintf("%v(%v x %d, root %d)", d.op, d.kind, d.count, d.root)
+	case opAllGather, opAllToAll:
+		return fmt.Sprintf("%v(%v x %d)", d.op, d.kind, d.count)
 	default:
 		return d.op.String()
 	}

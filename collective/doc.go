@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package collective lets the members of a group of actors combine and share data among themselves: all-reduce, broadcast and
-// barrier, for any number of members, without a driver in the path. A group is made by one batch call.
+// Package collective lets the members of a group of actors combine and share data among themselves, for any number of members,
+// without a driver in the path: all-reduce, reduce, reduce-scatter, broadcast, all-gather, gather, scatter, all-to-all and barrier.
+// A group is made by one batch call.
 //
 // The driver makes the group, and the actors find it by its name:
 //
@@ -27,7 +28,7 @@
 //  2. Elements are combined in an order that depends on their number and on the size of the group alone, never on who was
 //     first: the same inputs give the same bits in every run.
 //  3. Avg divides the sum once, where it is complete. Sums are kept in the element type: at most ceil(log2 size) roundings
-//     lie between an element and the result of a long all-reduce, and size-1 in a short one.
+//     lie between an element and the result of a reduction, but size-1 in a short all-reduce.
 //
 // # Concurrency
 //
@@ -38,8 +39,11 @@
 // # Memory
 //
 // A buffer that is handed to an operation is the operation's until it returns, and is then the caller's again; nothing is kept.
-// After an error its contents are of no use, except at the root of a broadcast. A member that is late holds at most 4 MiB
-// from each member that sends to it, which are about twice the logarithm of the group's size; senders wait beyond that.
+// After an error its contents are of no use, except where it is only read: at the root of a broadcast, and in of operations
+// with in and out. Those two must not overlap, except that the smaller may be the member's own place in the larger in AllGather,
+// Gather and Scatter. ReduceScatter makes a copy of in; members on the way of a Gather or Scatter hold what they pass on. A
+// member that is late holds at most 4 MiB from each member that sends to it, which are about twice the logarithm of the group's
+// size, and in an all-to-all half of the group, with one block each; senders wait beyond that.
 //
 // # Failure
 //
@@ -52,12 +56,13 @@
 //     context.DeadlineExceeded. A context without a deadline gets the group's, 30 s unless [Timeout] says otherwise. So
 //     nothing waits for ever for a member that is silent, and the error names a member that all waited for, if it was found;
 //   - when members called different operations: [ErrMismatch], with the text of both calls. The members notice as soon as one
-//     hears of the other, at the latest some tenths of a second after they wait for each other. One that does not wait, such as the root
-//     of a broadcast, may notice in its next operation;
+//     hears of the other, at the latest some tenths of a second after they wait for each other. One that does not wait, such as
+//     the root of a broadcast or a leaf of a gather, may notice in its next operation;
 //   - by [Group.Close] or a [NewGroup] of the same name: [ErrClosed], [ErrReplaced].
 //
 // Nodes drop frames of an epoch that is over. An operation may have succeeded at some members and failed at others. Arguments
-// that are wrong in themselves, such as a root that is no rank, are an error of that call alone, which matches [ErrArgument].
+// that are wrong in themselves, such as a root that is no rank or an out that is too short, are an error of that call alone, which
+// matches [ErrArgument] and names the argument and its bound.
 // To go on after a failure, make a group of the members that are left.
 //
 // Test kit: package core/coretest runs actors on nodes of the test's process or in processes of their own.

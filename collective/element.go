@@ -11,12 +11,10 @@ import (
 	"github.com/tutti-go/tutti/collective/kernel"
 )
 
-// Float is what can be reduced.
-type Float interface{ ~float32 | ~float64 }
-
-// Numeric is what can be moved. All nodes run the same binary, so that int, uint and uintptr have one size.
-type Numeric interface {
-	~int | ~int8 | ~int16 | ~int32 | ~int64 |
+// Element is what can be moved. All nodes run the same binary, so that int, uint and uintptr have one size.
+type Element interface {
+	~bool |
+		~int | ~int8 | ~int16 | ~int32 | ~int64 |
 		~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr |
 		~float32 | ~float64 | ~complex64 | ~complex128
 }
@@ -44,10 +42,10 @@ func (o Op) String() string {
 }
 
 // kindOf names the element type in descriptors: types of one kind may be mixed among members.
-func kindOf[T Numeric]() reflect.Kind { return reflect.TypeFor[T]().Kind() }
+func kindOf[T Element]() reflect.Kind { return reflect.TypeFor[T]().Kind() }
 
 // bytesOf returns the memory of s. It lives as long as s does.
-func bytesOf[T Numeric](s []T) []byte {
+func bytesOf[T Element](s []T) []byte {
 	if len(s) == 0 {
 		return nil
 	}
@@ -65,19 +63,29 @@ func floats[T float32 | float64](b []byte) []T {
 
 // arithmetic is what a reduction does to the memory of elements of one type. Destinations are aligned, sources need not be.
 type arithmetic struct {
-	add func(dst, src []byte)
-	div func(dst []byte, by int)
+	combine func(dst, src []byte)         // dst = dst op src
+	finish  func(dst []byte, members int) // what is left to do when all members are in dst
 }
 
-func arithmeticOf[T Float]() arithmetic {
-	if kindOf[T]() == reflect.Float32 {
-		return arithmetic{
-			add: func(dst, src []byte) { kernel.AddFloat32(floats[float32](dst), src) },
-			div: func(dst []byte, by int) { kernel.Div(floats[float32](dst), float32(by)) },
+// arithmeticOf returns what op does to elements of type T. The error matches ErrArgument.
+func arithmeticOf[T Element](in operation, op Op) (arithmetic, error) {
+	if op == 0 || op >= reductionEnd {
+		return arithmetic{}, fmt.Errorf("%w: %v: op is %v, want one of the reductions", ErrArgument, in, op)
+	}
+	a := arithmetic{finish: func([]byte, int) {}}
+	switch kindOf[T]() {
+	case reflect.Float32:
+		a.combine = func(dst, src []byte) { kernel.AddFloat32(floats[float32](dst), src) }
+		if op == Avg {
+			a.finish = func(dst []byte, members int) { kernel.Div(floats[float32](dst), float32(members)) }
 		}
+	case reflect.Float64:
+		a.combine = func(dst, src []byte) { kernel.AddFloat64(floats[float64](dst), src) }
+		if op == Avg {
+			a.finish = func(dst []byte, members int) { kernel.Div(floats[float64](dst), float64(members)) }
+		}
+	default:
+		return arithmetic{}, fmt.Errorf("%w: %v: elements are %v, want float32 or float64", ErrArgument, in, kindOf[T]())
 	}
-	return arithmetic{
-		add: func(dst, src []byte) { kernel.AddFloat64(floats[float64](dst), src) },
-		div: func(dst []byte, by int) { kernel.Div(floats[float64](dst), float64(by)) },
-	}
+	return a, nil
 }

@@ -15,37 +15,24 @@ import (
 // the rest is on its way. A multiple of every element's size.
 const segment = 256 << 10
 
-// buffer is memory cut into blocks of whole elements: block b of n begins at element count*b/n.
-type buffer struct {
-	bytes  []byte
-	size   int // bytes per element
-	count  int // elements
-	blocks int
-}
-
-func (b *buffer) block(i int) []byte {
-	// In two steps, for count*i may be more than an int holds.
-	at := func(i int) int { return (b.count/b.blocks*i + b.count%b.blocks*i/b.blocks) * b.size }
-	return b.bytes[at(i):at(i+1)]
-}
-
 // walk goes through the bytes of a transfer's blocks, in the order in which they travel.
 type walk struct {
-	buf    *buffer
+	buf    memory
 	blocks schedule.Blocks
+	total  int    // blocks of the schedule
 	done   int    // blocks of the set that were begun
 	rest   []byte // of the block that was begun last
 	left   int    // bytes of the whole transfer
 	frames int    // frames that the transfer still takes
 }
 
-func (b *buffer) walk(t schedule.Transfer) walk {
-	w := walk{buf: b, blocks: t.Blocks}
+func newWalk(buf memory, total int, t schedule.Transfer) walk {
+	w := walk{buf: buf, blocks: t.Blocks, total: total}
 	if t.Peer == schedule.None {
 		return w
 	}
-	for i := range t.Blocks.All(b.blocks) {
-		w.left += len(b.block(i))
+	for i := range t.Blocks.All(total) {
+		w.left += len(buf.block(i))
 	}
 	w.frames = max(1, (w.left+segment-1)/segment) // no data is a message too
 	return w
@@ -58,7 +45,7 @@ func (w *walk) next(use func([]byte)) {
 	w.left -= todo
 	for todo > 0 {
 		if len(w.rest) == 0 {
-			w.rest = w.buf.block((w.blocks.First + w.done*w.blocks.Stride) % w.buf.blocks)
+			w.rest = w.buf.block((w.blocks.First + w.done*w.blocks.Stride) % w.total)
 			w.done++
 			continue
 		}
@@ -76,18 +63,17 @@ type peers interface {
 	recv(ctx context.Context, from, round int) ([]byte, error)
 }
 
-// execution runs schedules of one operation over one buffer.
+// execution runs schedules of one operation over one memory.
 type execution struct {
-	peers peers
-	head  []byte // the encoded descriptor
-	buf   buffer
-	add   func(dst, src []byte) // for steps that reduce
+	peers   peers
+	head    []byte // the encoded descriptor
+	buf     memory
+	combine func(dst, src []byte) // for steps that reduce
 }
 
 func (x *execution) run(ctx context.Context, s schedule.Schedule) error {
-	x.buf.blocks = s.Blocks
 	for _, st := range s.Steps {
-		if err := x.step(ctx, st); err != nil {
+		if err := x.step(ctx, s.Blocks, st); err != nil {
 			return err
 		}
 	}
@@ -96,8 +82,8 @@ func (x *execution) run(ctx context.Context, s schedule.Schedule) error {
 
 // step sends and receives in turns, a frame each. What it waits for has a lower place in the order of (round, frame) at every
 // rank, so that waiting for room at the receiver cannot go round in a circle.
-func (x *execution) step(ctx context.Context, st schedule.Step) error {
-	out, in := x.buf.walk(st.Send), x.buf.walk(st.Recv)
+func (x *execution) step(ctx context.Context, total int, st schedule.Step) error {
+	out, in := newWalk(x.buf, total, st.Send), newWalk(x.buf, total, st.Recv)
 	for out.frames > 0 || in.frames > 0 {
 		if out.frames > 0 {
 			body := make([]byte, 0, len(x.head)+min(out.left, segment))
@@ -127,7 +113,7 @@ func (x *execution) place(in *walk, st schedule.Step, data []byte) error {
 	}
 	in.next(func(dst []byte) {
 		if st.Reduce {
-			x.add(dst, data[:len(dst)])
+			x.combine(dst, data[:len(dst)])
 		} else {
 			copy(dst, data)
 		}

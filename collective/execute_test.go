@@ -71,8 +71,8 @@ func runAll(t *testing.T, w *wires, bufs [][]byte, plan func(rank int) schedule.
 			x := execution{
 				peers: wireEnd{w, rank},
 				head:  make([]byte, descriptorSize),
-				buf:   buffer{bytes: bufs[rank], size: 1, count: len(bufs[rank])},
-				add: func(dst, src []byte) {
+				buf:   evenly(bufs[rank], plan(rank).Blocks),
+				combine: func(dst, src []byte) {
 					for i := range dst {
 						dst[i] += src[i]
 					}
@@ -137,7 +137,7 @@ func TestTheExecutorRefusesDataOfTheWrongLength(t *testing.T) {
 
 func TestBlocksCoverABufferEvenly(t *testing.T) {
 	for _, count := range []int{0, 1, 5, 6, 7, 1000} {
-		b := buffer{bytes: make([]byte, 8*count), size: 8, count: count, blocks: 6}
+		b := evenly(make([]int64, count), 6)
 		total := 0
 		for i := range b.blocks {
 			n := len(b.block(i))

@@ -38,6 +38,33 @@ func operations() map[string]func(context.Context, *Group) error {
 		"all-reduce":      func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float64, 40000), Avg) },
 		"broadcast":       func(ctx context.Context, g *Group) error { return Broadcast(ctx, g, make([]int32, 200000), 1) },
 		"barrier":         Barrier,
+		"tiny reduce":     then(func(ctx context.Context, g *Group) error { return Reduce(ctx, g, make([]float64, 5), Sum, 1) }),
+		"reduce":          then(func(ctx context.Context, g *Group) error { return Reduce(ctx, g, make([]float64, 40000), Sum, 1) }),
+		"reduce-scatter": func(ctx context.Context, g *Group) error {
+			return ReduceScatter(ctx, g, make([]float32, 2000*g.Size()), make([]float32, 2000), Avg)
+		},
+		"all-gather": func(ctx context.Context, g *Group) error {
+			return AllGather(ctx, g, make([]int16, 3000), make([]int16, 3000*g.Size()))
+		},
+		"gather": then(func(ctx context.Context, g *Group) error {
+			return Gather(ctx, g, make([]int64, 3000), make([]int64, 3000*g.Size()), 1)
+		}),
+		"scatter": then(func(ctx context.Context, g *Group) error {
+			return Scatter(ctx, g, make([]int64, 3000*g.Size()), make([]int64, 3000), 1)
+		}),
+		"all-to-all": func(ctx context.Context, g *Group) error {
+			return AllToAll(ctx, g, make([]bool, 3000*g.Size()), make([]bool, 3000*g.Size()))
+		},
+	}
+}
+
+// then is for operations that some members finish without the others: these hear of a failure in the next.
+func then(operate func(context.Context, *Group) error) func(context.Context, *Group) error {
+	return func(ctx context.Context, g *Group) error {
+		if err := operate(ctx, g); err != nil {
+			return err
+		}
+		return Barrier(ctx, g)
 	}
 }
 
@@ -175,6 +202,40 @@ func TestADifferentCallIsNamedByBothSides(t *testing.T) {
 			func(ctx context.Context, g *Group) error { return Broadcast(ctx, g, make([]int, 1), 4) },
 			func(ctx context.Context, g *Group) error { return Broadcast(ctx, g, make([]int, 1), 0) },
 			[]string{"root 4", "root 0"},
+		},
+		"reduction of a reduce": {
+			func(ctx context.Context, g *Group) error { return Reduce(ctx, g, make([]float32, 10), Avg, 2) },
+			func(ctx context.Context, g *Group) error { return Reduce(ctx, g, make([]float32, 10), Sum, 2) },
+			[]string{"Reduce(avg, float32 x 10, root 2)", "Reduce(sum, float32 x 10, root 2)"},
+		},
+		"count of a reduce-scatter": {
+			func(ctx context.Context, g *Group) error {
+				return ReduceScatter(ctx, g, make([]float32, 12), make([]float32, 2), Sum)
+			},
+			func(ctx context.Context, g *Group) error {
+				return ReduceScatter(ctx, g, make([]float32, 18), make([]float32, 3), Sum)
+			},
+			[]string{"ReduceScatter(sum, float32 x 2)", "ReduceScatter(sum, float32 x 3)"},
+		},
+		"count of an all-gather": {
+			func(ctx context.Context, g *Group) error { return AllGather(ctx, g, make([]int, 1), make([]int, 6)) },
+			func(ctx context.Context, g *Group) error { return AllGather(ctx, g, make([]int, 2), make([]int, 12)) },
+			[]string{"AllGather(int x 1)", "AllGather(int x 2)"},
+		},
+		"root of a gather": {
+			func(ctx context.Context, g *Group) error { return Gather(ctx, g, make([]int, 1), make([]int, 6), 5) },
+			func(ctx context.Context, g *Group) error { return Gather(ctx, g, make([]int, 1), make([]int, 6), 1) },
+			[]string{"Gather(int x 1, root 5)", "Gather(int x 1, root 1)"},
+		},
+		"type of a scatter": {
+			func(ctx context.Context, g *Group) error { return Scatter(ctx, g, make([]int, 6), make([]int, 1), 3) },
+			func(ctx context.Context, g *Group) error { return Scatter(ctx, g, make([]bool, 6), make([]bool, 1), 3) },
+			[]string{"Scatter(int x 1, root 3)", "Scatter(bool x 1, root 3)"},
+		},
+		"count of an all-to-all": {
+			func(ctx context.Context, g *Group) error { return AllToAll(ctx, g, make([]int8, 6), make([]int8, 6)) },
+			func(ctx context.Context, g *Group) error { return AllToAll(ctx, g, make([]int8, 60), make([]int8, 60)) },
+			[]string{"AllToAll(int8 x 1)", "AllToAll(int8 x 10)"},
 		},
 		"order": {
 			func(ctx context.Context, g *Group) error {
@@ -408,6 +469,32 @@ func TestWhoIsNotInAGroupIsToldSo(t *testing.T) {
 	}
 	for _, op := range []Op{0, 77} {
 		require.ErrorIs(t, AllReduce(ctx, groups[0], []float32{1}, op), ErrArgument)
+	}
+	requireAll(t, each(ctx, groups, Barrier))
+}
+
+func TestBadArgumentsAreNamedWithTheirBoundsAndLeaveTheGroupAlone(t *testing.T) {
+	c := newCluster(t, 3, inMemory)
+	_, groups := c.group("g", 4)
+	ctx, g := t.Context(), groups[1]
+	four, five, eight := make([]float32, 4), make([]float32, 5), make([]float32, 8)
+	for want, err := range map[string]error{
+		"AllReduce: op is op(0)":                                  AllReduce(ctx, g, four, 0),
+		"Reduce: op is op(99)":                                    Reduce(ctx, g, four, 99, 0),
+		"Reduce: root is 4, want 0 to 3":                          Reduce(ctx, g, four, Sum, 4),
+		"ReduceScatter: op is op(0)":                              ReduceScatter(ctx, g, four, four[:1], 0),
+		"ReduceScatter: in has 5 elements, want 4":                ReduceScatter(ctx, g, five, four[:1], Sum),
+		"Broadcast: root is -1, want 0 to 3":                      Broadcast(ctx, g, four, -1),
+		"AllGather: out has 5 elements, want 4: 1 from each of 4": AllGather(ctx, g, four[:1], five),
+		"Gather: root is 9, want 0 to 3":                          Gather(ctx, g, four, nil, 9),
+		"Gather: out has 0 elements, want 16":                     Gather(ctx, g, four, nil, 1),
+		"Scatter: root is -3, want 0 to 3":                        Scatter(ctx, g, nil, four, -3),
+		"Scatter: in has 5 elements, want 16: 4 for each of 4":    Scatter(ctx, g, five, four, 1),
+		"AllToAll: in has 5 elements, want a multiple of 4":       AllToAll(ctx, g, five, five),
+		"AllToAll: out has 8 elements, want 4: as many as in":     AllToAll(ctx, g, four, eight),
+	} {
+		require.ErrorIs(t, err, ErrArgument, want)
+		require.ErrorContains(t, err, want)
 	}
 	requireAll(t, each(ctx, groups, Barrier))
 }

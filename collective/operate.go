@@ -7,94 +7,24 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/tutti-go/tutti/collective/schedule"
 	"github.com/tutti-go/tutti/internal/scope"
 )
 
-// gatherLimit is up to how many bytes, over all members, an all-reduce collects all contributions everywhere and sums them in
-// each place, which takes half the rounds. Measured with BenchmarkAllReduce on two cores: the two meet between 16 and 64 KiB for
-// 8, 64 and 400 members on 8 nodes.
-const gatherLimit = 16 << 10
+// Arguments are checked before anything is sent: one that is wrong in itself leaves the group as it is.
 
-// AllReduce combines buf of all members, element by element, and puts the same result, bit for bit, into buf of all members. All
-// must call it with the same length, element type and op. buf is the member's own until the call returns, and holds
-// nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an unknown op.
-func AllReduce[T Float](ctx context.Context, g *Group, buf []T, op Op) error {
-	if op == 0 || op >= reductionEnd {
-		return fmt.Errorf("%w: AllReduce with %v", ErrArgument, op)
-	}
-	d := descriptor{op: opAllReduce, how: op, kind: kindOf[T](), count: uint64(len(buf))}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		x.buf = bufferOf(buf)
-		math := arithmeticOf[T]()
-		if g.Size()*len(x.buf.bytes) <= gatherLimit {
-			return x.gatherAndReduce(ctx, g, op, math)
-		}
-		return x.reduceAndGather(ctx, g, op, math)
-	})
-}
-
-// gatherAndReduce copies all contributions to all members, each of which sums them in the order of ranks.
-func (x *execution) gatherAndReduce(ctx context.Context, g *Group, op Op, math arithmetic) error {
-	n, result := g.Size(), x.buf.bytes
-	x.buf.bytes = make([]byte, n*len(result))
-	x.buf.count *= n
-	x.buf.blocks = n
-	copy(x.buf.block(g.Rank()), result)
-	if err := x.run(ctx, schedule.CirculantAllGather(n, g.Rank())); err != nil {
-		return err
-	}
-	copy(result, x.buf.block(0))
-	for rank := 1; rank < n; rank++ {
-		math.add(result, x.buf.block(rank))
-	}
-	if op == Avg {
-		math.div(result, n)
+func (g *Group) checkRoot(op operation, root int) error {
+	if root < 0 || root >= g.Size() {
+		return fmt.Errorf("%w: %v: root is %d, want 0 to %d", ErrArgument, op, root, g.Size()-1)
 	}
 	return nil
 }
 
-// reduceAndGather sums each block at one member, which then gives it to all.
-func (x *execution) reduceAndGather(ctx context.Context, g *Group, op Op, math arithmetic) error {
-	n := g.Size()
-	reduce := schedule.CirculantAllReduce(n, g.Rank())
-	gather := reduce
-	reduce.Steps, gather.Steps = reduce.Steps[:schedule.Rounds(n)], reduce.Steps[schedule.Rounds(n):]
-	x.add = math.add
-	if err := x.run(ctx, reduce); err != nil {
-		return err
+// checkLength compares the length of the buffer of a name with the one that follows from other arguments.
+func checkLength(op operation, name string, got, want int, why string) error {
+	if got != want {
+		return fmt.Errorf("%w: %v: %s has %d elements, want %d: %s", ErrArgument, op, name, got, want, why)
 	}
-	if op == Avg {
-		math.div(x.buf.block(g.Rank()), n)
-	}
-	return x.run(ctx, gather)
-}
-
-// Broadcast copies buf of the member with rank root into buf of all others. All must call it with the same length, element type
-// and root. buf is the member's own until the call returns; at other members than the root it holds nothing of use after an
-// error. The root does not wait for the others, so that its nil does not mean that they have the data. Errors: *Error,
-// ErrNotMember, ErrArgument for a root that is no rank.
-func Broadcast[T Numeric](ctx context.Context, g *Group, buf []T, root int) error {
-	if root < 0 || root >= g.Size() {
-		return fmt.Errorf("%w: Broadcast from root %d in a group of %d", ErrArgument, root, g.Size())
-	}
-	d := descriptor{op: opBroadcast, kind: kindOf[T](), root: uint32(root), count: uint64(len(buf))}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		x.buf = bufferOf(buf)
-		return x.run(ctx, schedule.BinomialBroadcast(g.Size(), g.Rank(), root))
-	})
-}
-
-// Barrier returns when all members have called it. Errors: *Error, ErrNotMember.
-func Barrier(ctx context.Context, g *Group) error {
-	return g.operate(ctx, descriptor{op: opBarrier}, func(ctx context.Context, x *execution) error {
-		return x.run(ctx, schedule.DisseminationBarrier(g.Size(), g.Rank()))
-	})
-}
-
-func bufferOf[T Numeric](s []T) buffer {
-	b := bytesOf(s)
-	return buffer{bytes: b, size: len(b) / max(len(s), 1), count: len(s)}
+	return nil
 }
 
 // operate runs one operation: it waits for its turn, bounds its time, and turns every failure into the end of the epoch.

@@ -57,3 +57,14 @@ func CirculantAllReduce(ranks, rank int) Schedule {
 	}
 	return s
 }
+
+// CirculantReduce combines all blocks of all ranks at root: a reduce-scatter followed by a gather. There are as many blocks as
+// ranks; those of other ranks hold partial results afterwards. Rounds: 2*ceil(log2 ranks).
+func CirculantReduce(ranks, rank, root int) Schedule {
+	s := CirculantReduceScatter(ranks, rank)
+	for _, step := range BinomialGather(ranks, rank, root).Steps {
+		step.Round += Rounds(ranks)
+		s.Steps = append(s.Steps, step)
+	}
+	return s
+}

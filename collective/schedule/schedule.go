@@ -51,8 +51,8 @@ type Schedule struct {
 	Steps  []Step
 }
 
-// Rounds returns the number of rounds of every algorithm of this package but the all-reduce, which takes twice as many:
-// the logarithm of ranks to base two, rounded up.
+// Rounds returns the logarithm of ranks to base two, rounded up: the number of rounds of most algorithms of this package. Two
+// phases take twice as many, and an all-to-all one less than there are ranks.
 func Rounds(ranks int) int { return bits.Len(uint(ranks - 1)) }
 
 func check(ranks, rank, root int) {

@@ -58,19 +58,22 @@ func TestCirculantSchedulesAreCorrectAndOptimalForAnyNumberOfRanks(t *testing.T)
 	}
 }
 
+// rootsOf is all ranks of small groups, and a few of larger ones.
+func rootsOf(n, all int) []int {
+	roots := []int{0, 1 % n, n / 2, n - 1}
+	if n <= all {
+		roots = roots[:0]
+		for root := range n {
+			roots = append(roots, root)
+		}
+	}
+	slices.Sort(roots)
+	return slices.Compact(roots)
+}
+
 func TestBroadcastReachesAllFromAnyRoot(t *testing.T) {
 	for _, n := range upTo(300, 400, 509, 513, 1009, 4099) {
-		roots := []int{0, 1, n / 2, n - 1}
-		if n <= 64 {
-			roots = roots[:0]
-			for root := range n {
-				roots = append(roots, root)
-			}
-		}
-		for _, root := range roots {
-			if root >= n {
-				continue
-			}
+		for _, root := range rootsOf(n, 64) {
 			got, err := schedule.Verify(schedule.Broadcast, n, root, func(rank int) schedule.Schedule {
 				return schedule.BinomialBroadcast(n, rank, root)
 			})
@@ -78,6 +81,51 @@ func TestBroadcastReachesAllFromAnyRoot(t *testing.T) {
 			require.Equal(t, ceilLog2(n), got.Rounds, "%d ranks, root %d", n, root)
 			require.LessOrEqual(t, got.Messages, ceilLog2(n), "%d ranks, root %d", n, root)
 		}
+	}
+}
+
+func TestTreesToAndFromAnyRootAreCorrectForAnyNumberOfRanks(t *testing.T) {
+	one := func(int) int { return 1 }
+	others := func(n int) int { return n - 1 }
+	algorithms := []struct {
+		name     string
+		op       schedule.Op
+		phases   int
+		counts   []int
+		messages func(q int) int // at most, per rank
+		blocks   func(n int) int // at most, per rank
+		plan     func(ranks, rank, root int) schedule.Schedule
+	}{
+		{"reduce", schedule.Reduce, 1, upTo(300, 400, 509, 1009), one, one, schedule.BinomialReduce},
+		{"gather", schedule.Gather, 1, upTo(300, 401), one, func(n int) int { return n / 2 }, schedule.BinomialGather},
+		{"scatter", schedule.Scatter, 1, upTo(300, 401), func(q int) int { return q }, others, schedule.BinomialScatter},
+		{"long reduce", schedule.Reduce, 2, upTo(300, 401), func(q int) int { return q + 1 }, func(n int) int { return n - 1 + n/2 }, schedule.CirculantReduce},
+	}
+	for _, a := range algorithms {
+		t.Run(a.name, func(t *testing.T) {
+			for _, n := range a.counts {
+				roots := rootsOf(n, 24)
+				if n > 100 {
+					roots = roots[2:3] // for time's sake
+				}
+				for _, root := range roots {
+					got, err := schedule.Verify(a.op, n, root, func(rank int) schedule.Schedule { return a.plan(n, rank, root) })
+					require.NoError(t, err, "%d ranks, root %d", n, root)
+					require.Equal(t, a.phases*ceilLog2(n), got.Rounds, "%d ranks, root %d: rounds", n, root)
+					require.LessOrEqual(t, got.Messages, a.messages(ceilLog2(n)), "%d ranks, root %d: messages", n, root)
+					require.LessOrEqual(t, got.Blocks, a.blocks(n), "%d ranks, root %d: blocks sent", n, root)
+					require.LessOrEqual(t, got.Waiting, 2, "%d ranks, root %d: messages that wait", n, root)
+				}
+			}
+		})
+	}
+}
+
+func TestAllToAllMovesEachBlockOnce(t *testing.T) {
+	for _, n := range upTo(100, 101) { // their squares are the numbers of blocks
+		got, err := schedule.Verify(schedule.AllToAll, n, 0, func(rank int) schedule.Schedule { return schedule.PairwiseAllToAll(n, rank) })
+		require.NoError(t, err, "%d ranks", n)
+		require.Equal(t, schedule.Report{Rounds: n - 1, Messages: n - 1, Blocks: n - 1, Waiting: min(n-1, 1)}, got, "%d ranks", n)
 	}
 }
 
@@ -132,14 +180,20 @@ func TestVerifyFindsFaults(t *testing.T) {
 
 func TestVerifyFindsWhatAnOutcomeLacks(t *testing.T) {
 	idle := func(rank int) schedule.Schedule { return schedule.Schedule{Ranks: 2, Rank: rank, Blocks: 2} }
-	for _, op := range []schedule.Op{schedule.AllReduce, schedule.ReduceScatter, schedule.AllGather, schedule.Broadcast, schedule.Barrier, 99} {
+	for _, op := range []schedule.Op{
+		schedule.AllReduce, schedule.ReduceScatter, schedule.AllGather, schedule.Broadcast, schedule.Barrier,
+		schedule.Reduce, schedule.Gather, schedule.Scatter, 99,
+	} {
 		_, err := schedule.Verify(op, 2, 0, idle)
 		require.Error(t, err, "operation %d", op)
 	}
+	apart := func(rank int) schedule.Schedule { return schedule.Schedule{Ranks: 2, Rank: rank, Blocks: 4} }
+	_, err := schedule.Verify(schedule.AllToAll, 2, 0, apart)
+	require.Error(t, err)
 	early := func(rank int) schedule.Schedule {
 		return schedule.BinomialBroadcast(2, rank, 1)
 	}
-	_, err := schedule.Verify(schedule.Broadcast, 2, 0, early)
+	_, err = schedule.Verify(schedule.Broadcast, 2, 0, early)
 	require.ErrorContains(t, err, "before it has it")
 }
 
@@ -156,6 +210,8 @@ func TestArgumentsOutOfRangePanic(t *testing.T) {
 	assert.Panics(t, func() { schedule.CirculantAllReduce(0, 0) })
 	assert.Panics(t, func() { schedule.CirculantAllGather(4, 4) })
 	assert.Panics(t, func() { schedule.BinomialBroadcast(4, 0, -1) })
+	assert.Panics(t, func() { schedule.BinomialGather(4, 0, 4) })
+	assert.Panics(t, func() { schedule.PairwiseAllToAll(4, 4) })
 	assert.Panics(t, func() { schedule.DisseminationBarrier(4, -1) })
 }
 

@@ -19,6 +19,10 @@ const (
 	AllGather                   // every block b everywhere is the one of rank b
 	Broadcast                   // every block everywhere is the one of the root
 	Barrier                     // every rank has heard, directly or not, from every rank
+	Reduce                      // every block at the root holds the contribution of every rank, each once
+	Gather                      // every block b at the root is the one of rank b
+	Scatter                     // block b at rank b is the one of the root
+	AllToAll                    // block s*ranks+d at rank d is the one of rank s
 )
 
 // Report says what the schedules of all ranks cost together.
@@ -31,7 +35,8 @@ type Report struct {
 
 // Verify runs the schedules of all ranks with symbolic contributions. It returns an error that names rank and round if a rank
 // waits for ever, a message meets no receiver in its round, a step receives into a block that it sends, a contribution is
-// counted twice, or the outcome is not what op promises. plan(r) is the schedule of rank r; root matters to Broadcast only.
+// counted twice, or the outcome is not what op promises. plan(r) is the schedule of rank r; root matters to Broadcast,
+// Reduce, Gather and Scatter only.
 func Verify(op Op, ranks, root int, plan func(rank int) Schedule) (Report, error) {
 	v := newVerifier(op, ranks, root)
 	for r := range ranks {
@@ -169,12 +174,27 @@ func (v *verifier) start() {
 		values := make([]set, s.Blocks)
 		for b := range values {
 			values[b] = backing[b*v.words : (b+1)*v.words]
-			switch {
-			case v.op == AllReduce, v.op == ReduceScatter, v.op == AllGather && b == r, v.op == Broadcast && r == v.root:
+			if v.begins(r, b) {
 				values[b].add(r)
 			}
 		}
 		v.values = append(v.values, values)
+	}
+}
+
+// begins says whether rank r has block b before the operation.
+func (v *verifier) begins(r, b int) bool {
+	switch v.op {
+	case AllReduce, ReduceScatter, Reduce:
+		return true
+	case AllGather, Gather:
+		return b == r
+	case Broadcast, Scatter:
+		return r == v.root
+	case AllToAll:
+		return b/v.ranks == r
+	default:
+		return false
 	}
 }
 
@@ -316,6 +336,14 @@ func (v *verifier) right(r, b int, have set) bool {
 		return only(b)
 	case Broadcast:
 		return only(v.root)
+	case Reduce:
+		return r != v.root || have.len() == v.ranks
+	case Gather:
+		return r != v.root || only(b)
+	case Scatter:
+		return b != r || only(v.root)
+	case AllToAll:
+		return b%v.ranks != r || only(b/v.ranks)
 	case Barrier:
 		return true
 	default:
