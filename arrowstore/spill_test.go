@@ -233,3 +233,36 @@ func TestSpillUnderConcurrentUse(t *testing.T) {
 	wg.Wait()
 	assert.Equal(t, 100, s.Stats().Objects)
 }
+
+// TestCloseDuringUse sees that calls that are under way when the store closes leave no files.
+func TestCloseDuringUse(t *testing.T) {
+	for range 20 {
+		dir, spill := storeDir(t), filepath.Join(t.TempDir(), "spill")
+		s, err := Open(dir, Limit(2<<20), SegmentSize(1<<20), Spill(spill))
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		started := make(chan struct{}, 3) // one for each goroutine
+		for range 3 {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					o, err := s.Put(content(i)[:300<<10])
+					if i == 0 {
+						started <- struct{}{}
+					}
+					if err != nil {
+						assert.True(t, isAny(err, ErrClosed, ErrNoSpace), err)
+						return
+					}
+					o.Release()
+				}
+			})
+		}
+		for range 3 {
+			<-started
+		}
+		require.NoError(t, s.Close())
+		wg.Wait()
+		assert.Empty(t, files(t, dir))
+		assert.Empty(t, files(t, spill))
+	}
+}

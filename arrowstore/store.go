@@ -100,15 +100,17 @@ func (s *Store) Number() uint64 { return s.number }
 // memory until they are, and then finish the closing; those that other processes pinned stay readable there. Other
 // calls return ErrClosed. A second Close does nothing.
 func (s *Store) Close() error {
-	first, empty := s.gate.shut()
-	if !first {
+	if !s.gate.enter() { // Close is a use itself, so that nobody finishes while it works
 		return nil
 	}
-	s.table.header().closed.Store(1)
-	s.mu.Lock()
-	err := errors.Join(s.dir.remove(metaName(s.number)), s.space.removeFiles(), s.removeSpilledLocked())
-	s.mu.Unlock()
-	if empty {
+	var err error
+	if first, _ := s.gate.shut(); first {
+		s.table.header().closed.Store(1)
+		s.mu.Lock()
+		err = errors.Join(s.dir.remove(metaName(s.number)), s.space.removeFiles(), s.removeSpilledLocked())
+		s.mu.Unlock()
+	}
+	if s.gate.leave() {
 		err = errors.Join(err, s.finish())
 	}
 	if err != nil {
@@ -128,7 +130,8 @@ func (s *Store) leave() {
 func (s *Store) finish() error {
 	errs := []error{s.peers.close(), s.pinners.close()}
 	if s.space != nil {
-		errs = append(errs, s.space.close())
+		// Again, for what calls that were under way during Close have made.
+		errs = append(errs, s.space.removeFiles(), s.removeSpilledLocked(), s.space.close())
 	}
 	if s.table != nil {
 		errs = append(errs, s.table.close(), s.dir.remove(metaName(s.number)))
