@@ -62,51 +62,74 @@ func ServeNode() {
 	if os.Getenv(cluster.EnvRole) != cluster.RoleNode {
 		return
 	}
+	node := os.Getenv(cluster.EnvNode)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	err := serveNode(ctx)
 	stop()
 	if err != nil {
-		slog.Error("node ended", "node", os.Getenv(cluster.EnvNode), "err", err)
+		slog.Error("node ended", "node", node, "err", err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
+// nodeEnv is what a node process is told by its environment.
+type nodeEnv struct {
+	id         uint32
+	dir        string
+	secret     []byte
+	storeLimit int64
+}
+
+// takeNodeEnv reads the environment and removes it, so that programs which an actor starts do not take themselves for nodes
+// and do not learn the secret.
+func takeNodeEnv() (env nodeEnv, err error) {
+	get := func(key string) string {
+		v := os.Getenv(key)
+		err = errors.Join(err, os.Unsetenv(key))
+		return v
+	}
+	node, dir, secret, limit := get(cluster.EnvNode), get(cluster.EnvDir), get(cluster.EnvSecret), get(envStoreLimit)
+	get(cluster.EnvRole)
+	id, e1 := strconv.ParseUint(node, 10, 32)
+	bytes, e2 := strconv.ParseInt(limit, 10, 64)
+	if e1 != nil || e2 != nil || dir == "" {
+		return env, fmt.Errorf("%w: %s=%q, %s=%q, %s=%q",
+			ErrInvalid, cluster.EnvNode, node, cluster.EnvDir, dir, envStoreLimit, limit)
+	}
+	return nodeEnv{uint32(id), dir, []byte(secret), bytes}, err
+}
+
 // serveNode is the life of a node process.
 func serveNode(ctx context.Context) (err error) {
-	dir, secret := os.Getenv(cluster.EnvDir), []byte(os.Getenv(cluster.EnvSecret))
-	id, err := strconv.ParseUint(os.Getenv(cluster.EnvNode), 10, 32)
-	if err != nil || dir == "" {
-		return fmt.Errorf("%w: %s=%q, %s=%q", ErrInvalid, cluster.EnvNode, os.Getenv(cluster.EnvNode), cluster.EnvDir, dir)
+	env, err := takeNodeEnv()
+	if err != nil {
+		return err
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With("node", id)
-	held, err := joinSessionDir(dir)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With("node", env.id)
+	held, err := joinSessionDir(env.dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, held.close()) }()
-	limit, err := strconv.ParseInt(os.Getenv(envStoreLimit), 10, 64)
-	if err != nil {
-		return fmt.Errorf("%w: %s=%q", ErrInvalid, envStoreLimit, os.Getenv(envStoreLimit))
-	}
-	store, err := openStore(dir, limit)
+	store, err := openStore(env.dir, env.storeLimit)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	return serveSession(ctx, uint32(id), dir, secret, store, log)
+	return serveSession(ctx, env, store, log)
 }
 
-func serveSession(ctx context.Context, id uint32, dir string, secret []byte, store *arrowstore.Store, log *slog.Logger) error {
+func serveSession(ctx context.Context, env nodeEnv, store *arrowstore.Store, log *slog.Logger) error {
 	t := newTable()
-	m, err := listen(ctx, id, dir, secret, t, link.Unix{}, log)
+	m, err := listen(ctx, env.id, env.dir, env.secret, t, link.Unix{}, log)
 	if err != nil {
 		return err
 	}
 	n := newNode(ctx, m, store, newCodec(), t, log)
 	m.Start()
 	join := &controlpb.Join{
-		Node: id, Incarnation: m.Incarnation(), Build: buildVersion(), WireVersion: wire.Version, Pid: int64(os.Getpid()),
+		Node: env.id, Incarnation: m.Incarnation(), Build: buildVersion(), WireVersion: wire.Version, Pid: int64(os.Getpid()),
 	}
 	for _, e := range t.entries {
 		join.Table = append(join.Table, &controlpb.Entry{Kind: e.kind, Method: e.name, Signature: e.sig})
@@ -114,9 +137,9 @@ func serveSession(ctx context.Context, id uint32, dir string, secret []byte, sto
 	err = cluster.Join(ctx, cluster.JoinConfig{
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", controlPath(dir))
+			return d.DialContext(ctx, "unix", controlPath(env.dir))
 		},
-		Secret: secret, Join: join, Handle: n.handle, Grace: requestGrace,
+		Secret: env.secret, Join: join, Handle: n.handle, Grace: requestGrace,
 		Lost: func(node uint32, cause string) { m.Lost(node, errors.New(cause)) },
 	})
 	if errors.Is(err, cluster.ErrSessionEnded) {
