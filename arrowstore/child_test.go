@@ -96,7 +96,10 @@ func parseText(s string) (ID, error) {
 // runChild is the other process: it executes commands until its input ends.
 func runChild(role, dir string) int {
 	opts := []Option{Limit(256 << 20), SegmentSize(8 << 20)}
-	if role == "spiller" {
+	switch role {
+	case "spilling churner": // it holds up to 3 MiB at a time
+		opts = []Option{Limit(5 << 20), SegmentSize(1 << 20), Spill(dir + "-spill")}
+	case "spiller":
 		opts = []Option{Limit(2 << 20), SegmentSize(1 << 20), Spill(dir + "-spill")}
 	}
 	s, err := Open(dir, opts...)
@@ -104,8 +107,8 @@ func runChild(role, dir string) int {
 		fmt.Println("error", err)
 		return 1
 	}
-	if role == "churner" {
-		return churn(s)
+	if strings.HasSuffix(role, "churner") {
+		return churn(s, 5)
 	}
 	held := map[ID]*Object{}
 	lines := bufio.NewScanner(os.Stdin)
@@ -153,19 +156,25 @@ func sameBuffers(want [][]byte, o *Object) bool {
 	return true
 }
 
-// churn makes and deletes objects for ever and prints the ids, each with what it needs to be checked.
-func churn(s *Store) int {
+// churn makes and deletes objects for ever, holding a few, and prints the ids, each with what it needs to be checked.
+func churn(s *Store, held int) int {
 	rng := rand.New(rand.NewPCG(uint64(os.Getpid()), 6))
 	var live []*Object
 	for {
 		seed, size := rng.Uint64(), rng.IntN(1<<(3+rng.IntN(17)))
 		o, err := s.Put(seeded(seed, size)...)
+		if errors.Is(err, ErrNoSpace) && len(live) > 0 { // what is held lies scattered in a small store
+			live[0].Release()
+			live = live[1:]
+			continue
+		}
 		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		fmt.Println(idText(o.ID()), seed, size)
 		live = append(live, o)
-		for len(live) > 20 {
+		for len(live) > held {
 			i := rng.IntN(len(live))
 			live[i].Release()
 			if rng.IntN(2) == 0 {

@@ -163,10 +163,10 @@ func TestKilledWriters(t *testing.T) {
 	s := openStore(t, dir)
 	rng := rand.New(rand.NewPCG(11, 11))
 	before := files(t, dir)
-	for range killRounds() {
-		c := startChild(t, "churner", dir)
+	for round := range killRounds() {
+		c := startChild(t, []string{"churner", "spilling churner"}[round%2], dir)
 		held := map[*Object][][]byte{}
-		for range rng.IntN(200) {
+		for range rng.IntN(400) {
 			line, err := c.out.ReadString('\n')
 			require.NoError(t, err)
 			words := strings.Fields(line)
@@ -179,7 +179,7 @@ func TestKilledWriters(t *testing.T) {
 			}
 			want := seeded(seedAndSize(words[1:]))
 			require.True(t, sameBuffers(want, o))
-			if rng.IntN(3) > 0 {
+			if rng.IntN(10) > 0 {
 				o.Release()
 				continue
 			}
@@ -193,6 +193,10 @@ func TestKilledWriters(t *testing.T) {
 		}
 		require.NoError(t, s.Reap())
 		require.ElementsMatch(t, before, files(t, dir))
+		if round%2 == 1 {
+			require.NoError(t, Sweep(dir+"-spill"))
+			require.Empty(t, files(t, dir+"-spill"))
+		}
 	}
 }
 
