@@ -19,6 +19,9 @@ import (
 
 func TestMain(m *testing.M) {
 	serveChild()
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 halt_on_error=1"); err != nil { // children would sleep before they end
+		panic(err)
+	}
 	os.Exit(leakcheck.Run(m))
 }
 

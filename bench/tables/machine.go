@@ -51,7 +51,7 @@ func kernel() string {
 	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
 }
 
-// commit returns the revision that the program was built from, or the one that is checked out if go run built it.
+// commit returns the revision that the program was built from, or the one that is checked out if the build did not note it.
 func commit(ctx context.Context) string {
 	var revision, modified string
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -67,9 +67,9 @@ func commit(ctx context.Context) string {
 	if revision != "" {
 		return revision + modified
 	}
-	head, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output()
+	head, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12").Output()
 	if err != nil {
 		return "unknown"
 	}
-	return strings.TrimSpace(string(head)) + ", checked out"
+	return strings.TrimSpace(string(head))
 }
