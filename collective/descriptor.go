@@ -25,6 +25,9 @@ const (
 	opGather
 	opScatter
 	opAllToAll
+	opSend
+	opRecv
+	opSendRecv
 	opEnd
 )
 
@@ -34,8 +37,12 @@ func (o operation) String() string {
 	}
 	return [...]string{
 		"AllReduce", "Broadcast", "Barrier", "Reduce", "ReduceScatter", "AllGather", "Gather", "Scatter", "AllToAll",
+		"Send", "Recv", "SendRecv",
 	}[o-1]
 }
+
+// isPoint says whether two members call the operation, rather than all.
+func (o operation) isPoint() bool { return o == opSend || o == opRecv || o == opSendRecv }
 
 // descriptorSize is the length of an encoded descriptor in bytes. It stands in front of the data in every block frame and keeps
 // the alignment of what follows.
@@ -46,8 +53,8 @@ type descriptor struct {
 	op    operation
 	how   Op           // of a reduction, else 0
 	kind  reflect.Kind // of the elements; 0 if there are none
-	root  uint32
-	count uint64 // elements of the buffer, or of each block where there is one for every member
+	root  uint32       // of Send and Recv: the tag
+	count uint64       // elements of the buffer, or of each block where there is one for every member
 }
 
 // String describes a call as its caller would.
@@ -59,6 +66,8 @@ func (d descriptor) String() string {
 		return fmt.Sprintf("%v(%v, %v x %d, root %d)", d.op, d.how, d.kind, d.count, d.root)
 	case opBroadcast, opGather, opScatter:
 		return fmt.Sprintf("%v(%v x %d, root %d)", d.op, d.kind, d.count, d.root)
+	case opSend, opRecv, opSendRecv:
+		return fmt.Sprintf("%v(%v x %d, tag %d)", d.op, d.kind, d.count, d.root)
 	case opAllGather, opAllToAll:
 		return fmt.Sprintf("%v(%v x %d)", d.op, d.kind, d.count)
 	default:

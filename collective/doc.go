@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package collective lets the members of a group of actors combine and share data among themselves, for any number of members,
-// without a driver in the path: all-reduce, reduce, reduce-scatter, broadcast, all-gather, gather, scatter, all-to-all and barrier.
-// A group is made by one batch call.
+// without a driver in the path: all-reduce, reduce, reduce-scatter, broadcast, all-gather, gather, scatter, all-to-all and barrier,
+// and messages between two. A group is made by one batch call.
 //
 // The driver makes the group, and the actors find it by its name:
 //
@@ -20,7 +20,7 @@
 //	}
 //
 // The members of a group must call the same operations in the same order, with the same element type, length, reduction and
-// root. docs/algorithms.md says what each operation does on the wire.
+// root. Send, Recv and SendRecv stand outside of this order: each pair of members matches them by tag. docs/algorithms.md says what each operation does on the wire.
 //
 // # Results
 //
@@ -33,7 +33,7 @@
 // # Concurrency
 //
 // One operation runs on a member at a time; further ones of the same member wait, and run in the order in which they were
-// called if one goroutine called them. Different groups do not wait for each other, also where they share actors, but two
+// called if one goroutine called them. That includes Send and Recv: SendRecv is for members that send to each other. Different groups do not wait for each other, also where they share actors, but two
 // groups must not be used by their common members in different orders: that is a deadlock, which ends with the deadline.
 //
 // # Memory
@@ -43,7 +43,7 @@
 // with in and out. Those two must not overlap, except that the smaller may be the member's own place in the larger in AllGather,
 // Gather and Scatter. ReduceScatter makes a copy of in; members on the way of a Gather or Scatter hold what they pass on. A
 // member that is late holds at most 4 MiB from each member that sends to it, which are about twice the logarithm of the group's
-// size, and in an all-to-all half of the group, with one block each; senders wait beyond that.
+// size, and in an all-to-all half of the group, with one block each; senders wait beyond that. The same holds for Send, by itself.
 //
 // # Failure
 //

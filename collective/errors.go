@@ -41,7 +41,7 @@ var (
 type Error struct {
 	Group  string
 	Epoch  uint32
-	Seq    uint64 // number of the operation in its group, from 1; 0 if the epoch was over before it began
+	Seq    uint64 // number of the operation in its group, from 1; 0 if the epoch was over before it began, and of Send, Recv and SendRecv
 	Op     string // what was called, such as "AllReduce(sum, float32 x 1000)"
 	Rank   int    // rank of the caller
 	Failed []int  // ranks known to have failed, in rising order; empty if the reason does not tell

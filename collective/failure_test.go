@@ -55,6 +55,20 @@ func operations() map[string]func(context.Context, *Group) error {
 		"all-to-all": func(ctx context.Context, g *Group) error {
 			return AllToAll(ctx, g, make([]bool, 3000*g.Size()), make([]bool, 3000*g.Size()))
 		},
+		"send and receive": then(func(ctx context.Context, g *Group) error { // between neighbours
+			buf := make([]int32, 2000)
+			switch peer := g.Rank() ^ 1; {
+			case peer >= g.Size():
+				return nil
+			case peer > g.Rank():
+				return Send(ctx, g, buf, peer, 7)
+			default:
+				return Recv(ctx, g, buf, peer, 7)
+			}
+		}),
+		"ring": then(func(ctx context.Context, g *Group) error {
+			return SendRecv(ctx, g, make([]int32, 200000), (g.Rank()+1)%g.Size(), make([]int32, 200000), (g.Rank()+g.Size()-1)%g.Size(), 0)
+		}),
 	}
 }
 

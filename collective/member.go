@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,11 +25,17 @@ const window = 4 << 20
 
 // Steps of block frames that carry no data of an operation. Rounds are small numbers.
 const (
-	stepCredit = math.MaxUint32 - iota // body: how many bytes the sender of the frame has taken so far from its receiver
-	stepOpen                           // from the owner: all members have joined
-	stepProbe                          // body: the descriptor of an operation in which the sender waits
-	stepAnswer                         // to a probe; body: the rank that the sender waits for, itself if it has not begun, or nobody
+	stepCredit      = math.MaxUint32 - iota // body: how many bytes the sender of the frame has taken so far from its receiver
+	stepOpen                                // from the owner: all members have joined
+	stepProbe                               // body: the descriptor of an operation in which the sender waits
+	stepAnswer                              // to a probe; body: the rank that the sender waits for, itself if it has not begun, or nobody
+	stepPoint                               // from Send; seq: the tag; body: the descriptor and data
+	stepPointCredit                         // as stepCredit, for the bytes of Send
+	stepPointProbe                          // from a member that waits in Send or Recv; seq: its number for that, which the answer repeats
 )
+
+// unnumbered stands for the round of operations that have one only.
+const unnumbered = -1
 
 // remembered is how many of the last operations a member can name, for comparison with what others called.
 const remembered = 16
@@ -56,8 +63,11 @@ type member struct {
 		sync.Mutex
 
 		edges   map[int]*edge
-		seq     uint64 // of the operation that began last
-		running bool
+		points  map[int]*edge    // of Send and Recv, whose traffic must not stand in the way of the others'
+		seq     uint64           // of the collective operation that began last
+		pointed uint64           // how many times Send or Recv were begun
+		running bool             // a collective operation
+		point   bool             // Send or Recv are running
 		calls   [remembered]call // by number of the operation, modulo the length
 		awaits  int              // rank that the operation waits for, to receive or to send, or -1
 		chase   chase
@@ -75,23 +85,34 @@ func newMember(s *session, rank int, actor uint64) *member {
 	m := &member{s: s, rank: rank, actor: actor, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	m.turn <- struct{}{}
 	m.mu.edges = map[int]*edge{}
+	m.mu.points = map[int]*edge{}
 	m.mu.awaits = -1
 	return m
 }
 
-func (m *member) edgeLocked(rank int) *edge {
-	e := m.mu.edges[rank]
+func (m *member) edgeLocked(rank int) *edge { return edgeIn(m.mu.edges, rank) }
+
+func (m *member) pointLocked(rank int) *edge { return edgeIn(m.mu.points, rank) }
+
+func edgeIn(edges map[int]*edge, rank int) *edge {
+	e := edges[rank]
 	if e == nil {
 		e = &edge{}
-		m.mu.edges[rank] = e
+		edges[rank] = e
 	}
 	return e
 }
 
-// begin takes the next number for an operation. The error is the *ending that a frame which came early calls for.
+// begin takes the next number for an operation; Send and Recv, which not all members call, have none. The error is the *ending
+// that a frame which came early calls for.
 func (m *member) begin(d descriptor) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if d.op.isPoint() {
+		m.mu.pointed++
+		m.mu.point = true
+		return 0, nil
+	}
 	m.mu.seq++
 	m.mu.running = true
 	m.mu.calls[m.mu.seq%remembered] = call{d, d.hash()}
@@ -102,7 +123,7 @@ func (m *member) begin(d descriptor) (uint64, error) {
 func (m *member) finish() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.mu.running = false
+	m.mu.running, m.mu.point = false, false
 	return m.checkHeadsLocked()
 }
 
@@ -153,18 +174,25 @@ func (m *member) deliver(from int, local bool, f wire.Frame) *ending {
 		return m.probedLocked(from, f)
 	case stepAnswer:
 		return m.answeredLocked(from, f)
+	case stepPointProbe:
+		m.pointProbedLocked(from, f)
+		return nil
 	}
-	e := m.edgeLocked(from)
+	var end *ending
 	switch f.Step {
 	case stepCredit:
-		if len(f.Body) != 8 {
-			return &ending{code: codeOther, text: fmt.Sprintf("rank %d: malformed credit of rank %d", m.rank, from)}
-		}
-		e.granted = min(e.sent, max(e.granted, binary.LittleEndian.Uint64(f.Body)))
+		end = m.creditedLocked(from, m.edgeLocked(from), f)
+	case stepPointCredit:
+		end = m.creditedLocked(from, m.pointLocked(from), f)
+	case stepPoint:
+		end = m.queueLocked(from, local, m.pointLocked(from), f)
 	default:
-		if end := m.queueLocked(from, local, e, f); end != nil {
-			return end
+		if end = m.checkLocked(from, f); end == nil {
+			end = m.queueLocked(from, local, m.edgeLocked(from), f)
 		}
+	}
+	if end != nil {
+		return end
 	}
 	if m.mu.awaits == from {
 		select {
@@ -175,10 +203,15 @@ func (m *member) deliver(from int, local bool, f wire.Frame) *ending {
 	return nil
 }
 
-func (m *member) queueLocked(from int, local bool, e *edge, f wire.Frame) *ending {
-	if end := m.checkLocked(from, f); end != nil {
-		return end
+func (m *member) creditedLocked(from int, e *edge, f wire.Frame) *ending {
+	if len(f.Body) != 8 {
+		return &ending{code: codeOther, text: fmt.Sprintf("rank %d: malformed credit of rank %d", m.rank, from)}
 	}
+	e.granted = min(e.sent, max(e.granted, binary.LittleEndian.Uint64(f.Body)))
+	return nil
+}
+
+func (m *member) queueLocked(from int, local bool, e *edge, f wire.Frame) *ending {
 	if len(f.Body) < descriptorSize || e.queued+cost(f.Body) > window && e.queued > 0 {
 		return &ending{code: codeOther, text: fmt.Sprintf("rank %d: rank %d sent a malformed block or more than was granted", m.rank, from)}
 	}
@@ -197,8 +230,14 @@ func cost(body []byte) int { return wire.HeaderSize + len(body) }
 
 // send implements peers.
 func (m *member) send(ctx context.Context, to, round int, body []byte) error {
+	return m.push(ctx, to, round, m.edgeLocked, m.mark(uint32(round)), body)
+}
+
+// push sends a frame when there is room for it on an edge.
+func (m *member) push(ctx context.Context, to, round int, edgeLocked func(int) *edge, k mark, body []byte) error {
 	n := uint64(cost(body))
-	if err := m.await(ctx, to, round, func(e *edge) (done, stray bool) {
+	if err := m.await(ctx, to, round, func() (done, stray bool) {
+		e := edgeLocked(to)
 		if e.sent != e.granted && e.sent-e.granted+n > window {
 			return false, false
 		}
@@ -208,12 +247,12 @@ func (m *member) send(ctx context.Context, to, round int, body []byte) error {
 		return err
 	}
 	begin := time.Now()
-	err := m.post(ctx, to, m.mark(uint32(round)), body) // may wait for a connection, or room in it
+	err := m.post(ctx, to, k, body) // may wait for a connection, or room in it
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.awaits = -1
 	if err != nil && time.Since(begin) > probeAfter {
-		m.mu.chase = chase{seq: m.mu.seq, asked: -1, suspect: to} // its node does not read
+		m.mu.chase = chase{seq: m.numberLocked(), asked: -1, suspect: to} // its node does not read
 	}
 	return err
 }
@@ -222,7 +261,8 @@ func (m *member) send(ctx context.Context, to, round int, body []byte) error {
 func (m *member) recv(ctx context.Context, from, round int) ([]byte, error) {
 	var f wire.Frame
 	var credit []byte
-	if err := m.await(ctx, from, round, func(e *edge) (done, stray bool) {
+	if err := m.await(ctx, from, round, func() (done, stray bool) {
+		e := m.edgeLocked(from)
 		if len(e.queue) == 0 {
 			return false, false
 		}
@@ -230,15 +270,7 @@ func (m *member) recv(ctx context.Context, from, round int) ([]byte, error) {
 			return false, true // it has left this operation, or never was in it
 		}
 		m.mu.awaits = -1
-		f = e.queue[0]
-		e.queue[0] = wire.Frame{}
-		e.queue = e.queue[1:]
-		e.queued -= cost(f.Body)
-		e.taken += uint64(cost(f.Body))
-		if e.taken-e.credited >= window/2 {
-			e.credited = e.taken
-			credit = binary.LittleEndian.AppendUint64(nil, e.taken)
-		}
+		f, credit = e.take(0)
 		return true, false
 	}); err != nil {
 		return nil, err
@@ -254,15 +286,33 @@ func (m *member) recv(ctx context.Context, from, round int) ([]byte, error) {
 	return f.Body[descriptorSize:], nil
 }
 
-// await calls take, with the edge to a rank locked, whenever something came from that rank, until it is done. A stray frame is
-// a reason to ask at once what the other called.
-func (m *member) await(ctx context.Context, rank, round int, take func(*edge) (done, stray bool)) error {
+// take takes a frame out of the queue. The credit, if any, is to be sent.
+func (e *edge) take(i int) (f wire.Frame, credit []byte) {
+	f = e.queue[i]
+	if i > 0 {
+		e.queue = slices.Delete(e.queue, i, i+1)
+	} else {
+		e.queue[0] = wire.Frame{}
+		e.queue = e.queue[1:]
+	}
+	e.queued -= cost(f.Body)
+	e.taken += uint64(cost(f.Body))
+	if e.taken-e.credited >= window/2 {
+		e.credited = e.taken
+		credit = binary.LittleEndian.AppendUint64(nil, e.taken)
+	}
+	return f, credit
+}
+
+// await calls take, with the member locked, whenever something came from a rank, until it is done. A stray frame is a reason to
+// ask at once what the other called.
+func (m *member) await(ctx context.Context, rank, round int, take func() (done, stray bool)) error {
 	var timer *time.Timer
 	pause, strays := probeAfter, 0
 	for {
 		m.mu.Lock()
 		m.mu.awaits = rank
-		done, stray := take(m.edgeLocked(rank))
+		done, stray := take()
 		m.mu.Unlock()
 		if done {
 			return nil
@@ -285,6 +335,9 @@ func (m *member) await(ctx context.Context, rank, round int, take func(*edge) (d
 			pause = min(2*pause, probeEvery)
 			timer.Reset(pause)
 		case <-ctx.Done():
+			if round == unnumbered {
+				return fmt.Errorf("waited for rank %d: %w", rank, stopped(ctx))
+			}
 			return fmt.Errorf("waited for rank %d in round %d: %w", rank, round, stopped(ctx))
 		}
 	}

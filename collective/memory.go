@@ -67,3 +67,8 @@ func (x *exchange) block(i int) []byte {
 	}
 	return x.out.block(s)
 }
+
+// duplex is memory of two blocks: what is sent and what is received.
+type duplex [2][]byte
+
+func (d duplex) block(i int) []byte { return d[i] }

@@ -30,8 +30,8 @@ const (
 
 // chase is what a member knows of whom it waits for in one operation.
 type chase struct {
-	seq     uint64
-	asked   int // the rank that was asked last and has not answered, or -1
+	seq     uint64 // number of the operation
+	asked   int    // the rank that was asked last and has not answered, or -1
 	hops    int
 	suspect int  // the rank that all wait for, as far as the last probes told, or -1
 	idle    bool // the suspect said that it has not begun the operation; otherwise it does not answer
@@ -41,16 +41,48 @@ type chase struct {
 func (m *member) probe(ctx context.Context, rank int) error {
 	m.mu.Lock()
 	c := &m.mu.chase
-	switch {
-	case c.seq != m.mu.seq:
-		*c = chase{seq: m.mu.seq, suspect: -1}
+	switch number := m.numberLocked(); {
+	case c.seq != number:
+		*c = chase{seq: number, suspect: -1}
 	case c.asked >= 0: // since the last time
 		c.suspect, c.idle = c.asked, false
 	}
 	c.asked, c.hops = rank, 0
-	seq, call := m.mu.seq, m.mu.calls[m.mu.seq%remembered]
+	k, body := m.questionLocked()
 	m.mu.Unlock()
-	return m.post(ctx, rank, mark{stepProbe, seq, call.hash}, call.append(nil))
+	return m.post(ctx, rank, k, body)
+}
+
+// pointNumbers are the numbers of Send and Recv in probes, which every member counts for itself.
+const pointNumbers = 1 << 63
+
+// numberLocked tells the operations of this member apart, in probes and their answers.
+func (m *member) numberLocked() uint64 {
+	if m.mu.point {
+		return pointNumbers | m.mu.pointed
+	}
+	return m.mu.seq
+}
+
+// questionLocked makes a probe.
+func (m *member) questionLocked() (mark, []byte) {
+	if m.mu.point {
+		return mark{step: stepPointProbe, seq: m.numberLocked()}, nil
+	}
+	call := m.mu.calls[m.mu.seq%remembered]
+	return mark{stepProbe, m.mu.seq, call.hash}, call.append(nil)
+}
+
+// pointProbedLocked answers the probe of a member that waits in Send or Recv, which has nothing to compare.
+func (m *member) pointProbedLocked(from int, f wire.Frame) {
+	answer := uint32(nobody)
+	switch {
+	case !m.mu.running && !m.mu.point:
+		answer = uint32(m.rank)
+	case m.mu.awaits >= 0:
+		answer = uint32(m.mu.awaits)
+	}
+	m.background(from, mark{step: stepAnswer, seq: f.Seq}, binary.LittleEndian.AppendUint32(nil, answer))
 }
 
 // probedLocked answers a probe.
@@ -61,9 +93,9 @@ func (m *member) probedLocked(from int, f wire.Frame) *ending {
 	answer := uint32(nobody)
 	switch {
 	case f.Seq < m.mu.seq: // this member has done its part
-	case m.mu.running && m.mu.awaits >= 0:
+	case (m.mu.running || m.mu.point && f.Seq > m.mu.seq) && m.mu.awaits >= 0:
 		answer = uint32(m.mu.awaits)
-	case f.Seq > m.mu.seq && !m.mu.running:
+	case f.Seq > m.mu.seq && !m.mu.running && !m.mu.point:
 		answer = uint32(m.rank)
 	}
 	m.background(from, mark{stepAnswer, f.Seq, 0}, binary.LittleEndian.AppendUint32(nil, answer))
@@ -76,7 +108,7 @@ func (m *member) answeredLocked(from int, f wire.Frame) *ending {
 		return &ending{code: codeOther, text: fmt.Sprintf("rank %d: malformed answer of rank %d", m.rank, from)}
 	}
 	c := &m.mu.chase
-	if f.Seq != m.mu.seq || c.seq != m.mu.seq || c.asked != from {
+	if number := m.numberLocked(); f.Seq != number || c.seq != number || c.asked != from {
 		return nil // of an earlier operation, or an earlier probe
 	}
 	next := binary.LittleEndian.Uint32(f.Body)
@@ -88,8 +120,8 @@ func (m *member) answeredLocked(from int, f wire.Frame) *ending {
 	default:
 		c.asked = int(next)
 		c.hops++
-		call := m.mu.calls[m.mu.seq%remembered]
-		m.background(c.asked, mark{stepProbe, m.mu.seq, call.hash}, call.append(nil))
+		k, body := m.questionLocked()
+		m.background(c.asked, k, body)
 	}
 	return nil
 }
@@ -109,7 +141,7 @@ func (m *member) blame() ([]int, string) {
 	defer m.mu.Unlock()
 	c := &m.mu.chase
 	switch {
-	case c.seq != m.mu.seq || c.suspect < 0:
+	case c.seq != m.numberLocked() || c.suspect < 0:
 		return nil, ""
 	case c.idle:
 		return []int{c.suspect}, fmt.Sprintf("; rank %d has not called it", c.suspect)

@@ -1,0 +1,130 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/tutti-go/tutti/collective/schedule"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// Send sends buf to the member with rank peer, where a Recv with the same tag, element type and length takes it. Tags are from
+// 0 to 1<<32-1. Messages of one tag keep their order; those of different tags may be taken in any. buf is only read, and is the
+// caller's again when the call returns. Up to 4 MiB may wait for each peer until it takes them: so Send may return before the peer
+// has called Recv, and waits for that where there is more. Errors: *Error, ErrNotMember, ErrArgument for a peer that is no other
+// rank, or a tag out of range.
+func Send[T Element](ctx context.Context, g *Group, buf []T, peer, tag int) error {
+	return point(ctx, g, opSend, buf, peer, nil, schedule.None, tag)
+}
+
+// Recv waits for a message that the member with rank peer sent by Send with the same tag, and puts it into buf, which must have
+// its length and element type: else the call of both is named by an ErrMismatch. buf is the operation's until the call returns, and
+// holds nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for a peer that is no other rank, or a
+// tag out of range.
+func Recv[T Element](ctx context.Context, g *Group, buf []T, peer, tag int) error {
+	return point(ctx, g, opRecv, nil, schedule.None, buf, peer, tag)
+}
+
+// SendRecv sends in to the member with rank to, and at the same time receives out from the member with rank from, as Send and
+// Recv would. Members may so pass data around in a ring. to and from may both be the caller's own rank. in and out must not
+// overlap. Errors: *Error, ErrNotMember, ErrArgument for a to or from that is no rank, or a tag out of range.
+func SendRecv[T Element](ctx context.Context, g *Group, in []T, to int, out []T, from, tag int) error {
+	return point(ctx, g, opSendRecv, in, to, out, from, tag)
+}
+
+func point[T Element](ctx context.Context, g *Group, op operation, in []T, to int, out []T, from, tag int) error {
+	if err := g.checkPoint(op, to, from, tag); err != nil {
+		return err
+	}
+	send := descriptor{op: opSend, kind: kindOf[T](), root: uint32(tag), count: uint64(len(in))}
+	want := descriptor{op: opSend, kind: kindOf[T](), root: uint32(tag), count: uint64(len(out))}
+	d := send
+	d.op = op
+	if op == opRecv {
+		d.count = want.count
+	}
+	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+		x.peers, x.head = &pair{m: g.m, sent: send.hash(), want: want}, send.append(nil)
+		x.buf = duplex{bytesOf(in), bytesOf(out)}
+		return x.step(ctx, len(duplex{}), schedule.Step{
+			Send: schedule.Transfer{Peer: to, Blocks: schedule.Blocks{First: 0, Count: 1}},
+			Recv: schedule.Transfer{Peer: from, Blocks: schedule.Blocks{First: 1, Count: 1}},
+		})
+	})
+}
+
+// checkPoint checks the arguments of Send, Recv and SendRecv; a rank that is not used is None.
+func (g *Group) checkPoint(op operation, to, from, tag int) error {
+	if uint64(tag) > math.MaxUint32 {
+		return fmt.Errorf("%w: %v: tag is %d, want 0 to %d", ErrArgument, op, tag, uint32(math.MaxUint32))
+	}
+	check := func(name string, rank int) error {
+		switch {
+		case rank < 0 || rank >= g.Size():
+			return fmt.Errorf("%w: %v: %s is %d, want 0 to %d", ErrArgument, op, name, rank, g.Size()-1)
+		case rank == g.Rank() && to != from:
+			return fmt.Errorf("%w: %v: %s is %d, the caller's own rank", ErrArgument, op, name, rank)
+		}
+		return nil
+	}
+	switch op {
+	case opSend:
+		return check("peer", to)
+	case opRecv:
+		return check("peer", from)
+	default:
+		if err := check("to", to); err != nil {
+			return err
+		}
+		return check("from", from)
+	}
+}
+
+// pair is the peers of Send and Recv.
+type pair struct {
+	m    *member
+	sent uint32     // hash of what is sent
+	want descriptor // what is received
+}
+
+func (p *pair) send(ctx context.Context, to, _ int, body []byte) error {
+	return p.m.push(ctx, to, unnumbered, p.m.pointLocked, mark{stepPoint, uint64(p.want.root), p.sent}, body)
+}
+
+func (p *pair) recv(ctx context.Context, from, _ int) ([]byte, error) {
+	var f wire.Frame
+	var credit []byte
+	m, tag := p.m, uint64(p.want.root)
+	if err := m.await(ctx, from, unnumbered, func() (done, stray bool) {
+		e := m.pointLocked(from)
+		i := slices.IndexFunc(e.queue, func(f wire.Frame) bool { return f.Seq == tag })
+		if i < 0 {
+			return false, false
+		}
+		m.mu.awaits = -1
+		f, credit = e.take(i)
+		return true, false
+	}); err != nil {
+		return nil, err
+	}
+	if f.Hash != p.want.hash() {
+		theirs, err := parseDescriptor(f.Body)
+		if err != nil {
+			return nil, err
+		}
+		ours := p.want
+		ours.op = opRecv
+		return nil, mismatch("rank %d called %v, rank %d called %v", from, theirs, m.rank, ours)
+	}
+	if credit != nil {
+		if err := m.post(ctx, from, mark{step: stepPointCredit}, credit); err != nil {
+			return nil, err
+		}
+	}
+	return f.Body[descriptorSize:], nil
+}
