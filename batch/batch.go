@@ -96,6 +96,16 @@ func CallRef[A, In, Out any](
 	})
 }
 
+// CallEach calls method m with ins[i] on the i-th actor: an argument of its own for each, but still one message to each node. There
+// must be as many arguments as actors; a wrong number matches core.ErrInvalid.
+func CallEach[A, In, Out any](
+	ctx context.Context, r *Remote[A], m func(A, context.Context, In) (Out, error), ins []In, opts ...Option,
+) (*Refs[Out], error) {
+	return submit[A, Out](ctx, r, opts, func(ctx context.Context, p core.Policy) (*core.Slots, error) {
+		return core.SubmitEach(ctx, r.targets, m, ins, p)
+	})
+}
+
 // Named is a method of all actors, chosen by name.
 type Named[A any] struct {
 	remote *Remote[A]

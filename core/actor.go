@@ -50,8 +50,9 @@ type actor struct {
 
 // item is a call in a mailbox: one slot of an inbound batch.
 type item struct {
-	call *inbound
-	slot uint32
+	call  *inbound
+	slot  uint32
+	param *param
 }
 
 // push puts a call into the mailbox. The call runs after those that are there.
@@ -105,7 +106,7 @@ func (a *actor) serve(it item) {
 		}
 	}()
 	for ok := true; ok; it, ok = a.pop() {
-		v, err := a.run(it.call)
+		v, err := a.run(it.call, it.param)
 		it.call.finish(it.slot, v, err)
 	}
 	running = false
@@ -121,7 +122,7 @@ func (a *actor) abandoned(it item) {
 }
 
 // run runs one call. A panic becomes an error with the stack, a write to a shared argument ErrReadOnly.
-func (a *actor) run(c *inbound) (v codec.Value, err error) {
+func (a *actor) run(c *inbound, p *param) (v codec.Value, err error) {
 	if err := context.Cause(c.ctx); err != nil {
 		return codec.Value{}, err // cancelled while it waited
 	}
@@ -132,21 +133,21 @@ func (a *actor) run(c *inbound) (v codec.Value, err error) {
 	defer ctx.end()
 	defer func() {
 		if r := recover(); r != nil {
-			err = a.recovered(c, r)
+			err = a.recovered(p, r)
 		}
 	}()
-	v, err = c.method.run(ctx, a.node.codec, a.impl, c.arg, c.mode)
+	v, err = c.method.run(ctx, a.node.codec, a.impl, p.value, p.mode)
 	if err != nil && errors.Is(err, context.Canceled) && a.ctx.Err() != nil {
 		err = context.Cause(a.ctx) // it gave up because it was killed
 	}
 	return v, err
 }
 
-func (a *actor) recovered(c *inbound, r any) error {
+func (a *actor) recovered(p *param, r any) error {
 	if fault, ok := r.(interface{ Addr() uintptr }); ok {
 		if _, ok := r.(runtime.Error); ok && a.node.store.ReadOnlyFault(fault.Addr()) {
 			return fmt.Errorf("%w: the method wrote to an argument of %d bytes that it shares with others; copy it first",
-				ErrReadOnly, c.arg.Size())
+				ErrReadOnly, p.value.Size())
 		}
 	}
 	return newPanicError(r)

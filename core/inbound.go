@@ -19,7 +19,14 @@ import (
 // answer never exceeds InlineMax by much, and a frame carries wire.MaxBody.
 const replySize = 1 << 20
 
-// inbound is a call message at the node that received it: one argument, decoded by each actor it is meant for.
+// param is an argument at the node that received it.
+type param struct {
+	value codec.Value
+	mode  codec.Mode
+}
+
+// inbound is a call message at the node that received it: one argument, decoded by each actor it is meant for, or one for
+// each actor.
 type inbound struct {
 	node   *node
 	from   uint32
@@ -27,9 +34,9 @@ type inbound struct {
 	seq    uint64
 	method *method
 
-	arg  codec.Value
-	mode codec.Mode
-	obj  *arrowstore.Object // pinned while the call lasts; nil if the argument came inline
+	param  param                // of all slots, unless each is set
+	each   []wire.Payload       // of one slot each, in the order of the runs
+	pinned []*arrowstore.Object // that arguments lie in, until the last answer; complete before the last slot is delivered
 
 	ctx    context.Context //nolint:containedctx // ends with the deadline, the caller's cancellation, or the node
 	cancel context.CancelCauseFunc
@@ -78,9 +85,16 @@ func (n *node) onCall(from uint32, f wire.Frame) {
 		return
 	}
 	n.admit(c)
+	next := 0
 	for _, r := range body.Runs {
 		for i := range r.Count {
-			c.deliver(r.Actor+i, r.Slot+i)
+			p, err := c.paramOf(next)
+			next++
+			if err != nil {
+				c.finish(r.Slot+i, codec.Value{}, fmt.Errorf("argument of %v: %w", c.method, err))
+				continue
+			}
+			c.deliver(r.Actor+i, r.Slot+i, p)
 		}
 	}
 }
@@ -92,11 +106,32 @@ func (c *inbound) prepare(body wire.Call) error {
 	}
 	c.method = c.node.table.methods[body.Method]
 	var err error
-	c.arg, c.mode, c.obj, err = c.node.payload(body.Payload)
+	if body.Payload.Kind == wire.PayloadEach {
+		c.each, err = wire.ParseEach(body.Payload.Data, int(c.left.Load()))
+	} else {
+		c.param, err = c.resolve(body.Payload)
+	}
 	if err != nil {
 		return fmt.Errorf("argument of %v: %w", c.method, err)
 	}
 	return nil
+}
+
+// paramOf returns the argument of the i-th slot.
+func (c *inbound) paramOf(i int) (*param, error) {
+	if c.each == nil {
+		return &c.param, nil
+	}
+	p, err := c.resolve(c.each[i])
+	return &p, err
+}
+
+func (c *inbound) resolve(p wire.Payload) (param, error) {
+	v, mode, obj, err := c.node.payload(p)
+	if obj != nil {
+		c.pinned = append(c.pinned, obj)
+	}
+	return param{v, mode}, err
 }
 
 // payload resolves an argument or a configuration as it came over the wire. Inline values are decoded into memory of each actor's own;
@@ -126,7 +161,7 @@ func (c *inbound) eachSlot(runs []wire.Run, fn func(slot uint32)) {
 }
 
 // deliver puts the call into one actor's mailbox.
-func (c *inbound) deliver(serial, slot uint32) {
+func (c *inbound) deliver(serial, slot uint32, p *param) {
 	a := c.node.actor(serial)
 	if a == nil {
 		c.finish(slot, codec.Value{}, fmt.Errorf("%w: no actor %v", ErrActorDead, newActorID(c.node.mesh.Self(), serial)))
@@ -136,7 +171,7 @@ func (c *inbound) deliver(serial, slot uint32) {
 		c.finish(slot, codec.Value{}, fmt.Errorf("%w: %v on actor %v of kind %q", ErrNoMethod, c.method, a.id, a.kind.name))
 		return
 	}
-	if err := a.push(item{c, slot}); err != nil {
+	if err := a.push(item{c, slot, p}); err != nil {
 		c.finish(slot, codec.Value{}, err)
 	}
 }
@@ -152,8 +187,8 @@ func (c *inbound) finish(slot uint32, v codec.Value, err error) {
 	if c.left.Add(-1) == 0 {
 		c.node.dismiss(c)
 		c.cancel(nil)
-		if c.obj != nil {
-			c.obj.Release()
+		for _, obj := range c.pinned {
+			obj.Release()
 		}
 	}
 	if tell {

@@ -178,7 +178,7 @@ func (c *Prepared) Start(ctx context.Context, t *Targets, deadline time.Time) (*
 		return nil, fmt.Errorf("call %v: %w", c.method, err)
 	}
 	h.Seq = s.seq
-	messages, sent, err := s.send(ctx, h, c.arg.payload, FailFast)
+	messages, sent, err := s.send(ctx, h, &c.arg, FailFast)
 	s.mu.Lock()
 	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, sent, time.Since(s.began)
 	s.mu.Unlock()

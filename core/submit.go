@@ -19,6 +19,10 @@ import (
 // larger is put once into the object store of its host and read there in place. docs/decisions/0001 has the measurement.
 const InlineMax = 100 << 10
 
+// eachMax bounds the bytes of inline arguments in one message when every actor gets its own. Where that many actors share a node,
+// smaller arguments go through the store.
+const eachMax = 16 << 20
+
 // Policy says what a failed submission does to the rest of its batch.
 type Policy uint8
 
@@ -107,9 +111,22 @@ func (t *Targets) IDs() []ActorID { return t.ids }
 
 // argument is an encoded argument, ready to be sent to any number of nodes.
 type argument struct {
-	payload wire.Payload
-	release func() // lets go of the object that the payload names; nil if the payload is inline
-	put     int64  // bytes that were put into the store for this call
+	payload wire.Payload // of all slots, unless each is set
+	each    []argument   // of one slot each; release and put are those of all together
+	release func()       // lets go of the object that the payload names; nil if the payload is inline
+	put     int64        // bytes that were put into the store for this call
+}
+
+// payloadFor returns what goes to the slots of one share.
+func (a *argument) payloadFor(s *share) wire.Payload {
+	if a.each == nil {
+		return a.payload
+	}
+	var data []byte
+	for _, slot := range s.slots {
+		data = wire.AppendEach(data, a.each[slot].payload)
+	}
+	return wire.Payload{Kind: wire.PayloadEach, Data: data}
 }
 
 // done lets the argument go. Calling it again has no effect.
@@ -188,6 +205,42 @@ func SubmitNamed(ctx context.Context, t *Targets, name string, in any, p Policy)
 	return t.submitValue(ctx, m, v, p)
 }
 
+// SubmitEach is Submit with an argument of its own for every target: ins[i] goes to target i. All are still one message to each node.
+// There must be as many as targets. Any of them that cannot be encoded is named by its index, and nothing is sent.
+func SubmitEach[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), ins []In, p Policy) (*Slots, error) {
+	m, err := lookup(t.kind, f)
+	if err != nil {
+		return nil, err
+	}
+	if len(ins) != len(t.ids) {
+		return nil, fmt.Errorf("call %v: %w: %d arguments for %d actors", m, ErrInvalid, len(ins), len(t.ids))
+	}
+	if err := t.sys.err(); err != nil {
+		return nil, fmt.Errorf("call %v: %w", m, err)
+	}
+	args := make([]argument, 0, len(ins))
+	all := argument{release: func() {
+		for i := range args {
+			args[i].done()
+		}
+	}}
+	for i := range ins {
+		v, err := encode(t.sys.codec, ins[i])
+		var arg argument
+		if err == nil {
+			arg, err = t.sys.argumentOf(v, 1+t.largest*InlineMax/eachMax)
+		}
+		if err != nil {
+			all.done()
+			return nil, fmt.Errorf("argument %d of %v: %w", i, m, err)
+		}
+		args = append(args, arg)
+		all.put += arg.put
+	}
+	all.each = args
+	return t.submit(ctx, m, all, p)
+}
+
 func (t *Targets) submitValue(ctx context.Context, m *method, v codec.Value, p Policy) (*Slots, error) {
 	if err := t.sys.err(); err != nil {
 		return nil, fmt.Errorf("call %v: %w", m, err)
@@ -216,7 +269,7 @@ func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy)
 		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
 	h.Seq = s.seq
-	messages, sent, err := s.send(ctx, h, arg.payload, p)
+	messages, sent, err := s.send(ctx, h, &arg, p)
 	s.mu.Lock()
 	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, arg.put+sent, time.Since(s.began)
 	s.mu.Unlock()
@@ -225,16 +278,17 @@ func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy)
 }
 
 // send sends one message to every node.
-func (s *Slots) send(ctx context.Context, h wire.Header, payload wire.Payload, p Policy) (messages int, bytes int64, err error) {
-	body := wire.Call{Method: s.sys.table.methID[s.method], Payload: payload}
+func (s *Slots) send(ctx context.Context, h wire.Header, arg *argument, p Policy) (messages int, bytes int64, err error) {
+	body := wire.Call{Method: s.sys.table.methID[s.method]}
 	for i := range s.targets.shares {
 		share := &s.targets.shares[i]
 		body.Runs = share.runs
+		body.Payload = arg.payloadFor(share)
 		msg := body.AppendHead(nil)
-		err := s.sys.mesh.Send(ctx, share.node, &h, msg, payload.Data)
+		err := s.sys.mesh.Send(ctx, share.node, &h, msg, body.Payload.Data)
 		if err == nil {
 			messages++
-			bytes += int64(wire.HeaderSize + len(msg) + len(payload.Data))
+			bytes += int64(wire.HeaderSize + len(msg) + len(body.Payload.Data))
 			continue
 		}
 		err = sendError(err)

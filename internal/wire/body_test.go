@@ -118,7 +118,7 @@ func TestCallRefusals(t *testing.T) {
 		{"run beyond the bound", append(uvarints(1, 1, 0, 0, most+1), 0), "count of a run"},
 		{"runs beyond the bound together", append(uvarints(1, 2, 0, 0, most, 0, 0, 1), 0), "run"},
 		{"no payload kind", uvarints(1, 1, 0, 0, 1), "payload kind"},
-		{"unknown payload kind", append(uvarints(1, 1, 0, 0, 1), 2), "payload kind"},
+		{"unknown payload kind", append(uvarints(1, 1, 0, 0, 1), 3), "payload kind"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := wire.ParseCall(tt.body)

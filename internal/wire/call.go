@@ -18,10 +18,11 @@ type PayloadKind uint8
 const (
 	PayloadInline PayloadKind = iota // the value's flat form stands in the message
 	PayloadObject                    // the identity of an object of the store stands in the message
+	PayloadEach                      // a payload of its own for every slot stands in the message
 	payloadEnd
 )
 
-// Payload is an argument as it travels: a value in flat form, or the identity of an object.
+// Payload is an argument as it travels: a value in flat form, the identity of an object, or one of these for every slot.
 type Payload struct {
 	Kind PayloadKind
 	Data []byte
@@ -103,4 +104,28 @@ func AppendRuns(dst []Run, slots, actors []uint32) []Run {
 		dst = append(dst, Run{Slot: slot, Actor: actors[i], Count: 1})
 	}
 	return dst
+}
+
+// AppendEach appends the payload of the next slot to the data of a payload of kind PayloadEach. Slots come in the order of the
+// call's runs.
+func AppendEach(dst []byte, p Payload) []byte {
+	return appendBytes(append(dst, byte(p.Kind)), p.Data)
+}
+
+// ParseEach reads the payloads of n slots from the data of a payload of kind PayloadEach. They alias b.
+func ParseEach(b []byte, n int) ([]Payload, error) {
+	cur := cursor{b: b, what: "payloads"}
+	if n < 0 || n > len(b)/2 { // each takes two bytes at least
+		cur.fail("number of payloads")
+		return nil, cur.err
+	}
+	ps := make([]Payload, n)
+	for i := range ps {
+		ps[i].Kind = PayloadKind(cur.byte("kind of a payload"))
+		if ps[i].Kind != PayloadInline && ps[i].Kind != PayloadObject {
+			cur.fail("kind of a payload")
+		}
+		ps[i].Data = cur.bytes("payload")
+	}
+	return ps, cur.end()
 }

@@ -42,6 +42,27 @@ func FuzzParseCall(f *testing.F) {
 	})
 }
 
+func FuzzParseEach(f *testing.F) {
+	two := wire.AppendEach(wire.AppendEach(nil, wire.Payload{Data: []byte("value")}), wire.Payload{Kind: wire.PayloadObject})
+	f.Add(two, 2)
+	f.Add(two, 1)
+	f.Add([]byte{}, 0)
+	f.Add([]byte{2, 0}, 1)
+	f.Fuzz(func(t *testing.T, b []byte, n int) {
+		ps, err := wire.ParseEach(b, n)
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+			return
+		}
+		require.Len(t, ps, n)
+		var again []byte
+		for _, p := range ps {
+			again = wire.AppendEach(again, p)
+		}
+		require.Len(t, again, len(b))
+	})
+}
+
 func FuzzParseReply(f *testing.F) {
 	rng := rand.New(rand.NewPCG(11, 2))
 	for range 10 {
