@@ -22,7 +22,7 @@ func (s *Store) PutArray(arr arrow.Array) (*Object, error) { return s.putArrow(a
 func (s *Store) PutTensor(t tensor.Interface) (*Object, error) { return s.putArrow(t) }
 
 func (s *Store) putArrow(v any) (*Object, error) {
-	meta, buffers, err := Flatten(v)
+	meta, buffers, err := flatten(v, &s.schemas)
 	if err != nil {
 		return nil, err
 	}

@@ -33,8 +33,11 @@ func Flattens(t reflect.Type) bool {
 // of, which are not copied: they are valid as long as the value is. Unflatten makes the value of them again, in another
 // process if need be. Other values are ErrType. Buffers that are used more than once are returned once. Of a slice of a
 // larger array only the part that it shows is returned; for that, the offsets of strings and lists are copied.
-func Flatten(v any) (meta []byte, buffers [][]byte, err error) {
-	f := flattener{seen: map[bufferKey]int{}}
+func Flatten(v any) (meta []byte, buffers [][]byte, err error) { return flatten(v, nil) }
+
+// flatten is Flatten with a memory of schemas, which may be nil.
+func flatten(v any, known *schemas) (meta []byte, buffers [][]byte, err error) {
+	f := flattener{seen: map[bufferKey]int{}, known: known}
 	switch v := v.(type) {
 	case arrow.Record:
 		err = f.record(v)
@@ -62,15 +65,20 @@ type flattener struct {
 	meta    []byte
 	buffers [][]byte
 	seen    map[bufferKey]int
+	known   *schemas
 }
 
 func (f *flattener) record(r arrow.Record) error {
 	f.meta = append(f.meta, flatMagic...)
 	f.meta = append(f.meta, flatRecord)
 	schema := r.Schema()
-	described, err := appendFields(appendMetadata(nil, schema.Metadata()), schema.Fields(), 0)
-	if err != nil {
-		return err
+	described := f.known.text(schema)
+	if described == nil {
+		var err error
+		if described, err = appendFields(appendMetadata(nil, schema.Metadata()), schema.Fields(), 0); err != nil {
+			return err
+		}
+		f.known.putText(schema, described)
 	}
 	f.meta = binary.AppendUvarint(f.meta, uint64(len(described)))
 	f.meta = append(f.meta, described...)

@@ -38,7 +38,8 @@ func (f *flattener) data(dt arrow.DataType, data arrow.ArrayData, first, n int) 
 	case n == 0:
 		c, offset = cut{}, 0
 	}
-	buffers, children, err := c.buffers(s, data)
+	var scratch [3][]byte
+	buffers, children, err := c.buffers(s, data, scratch[:])
 	if err != nil {
 		return fmt.Errorf("%v: %w", dt, err)
 	}
@@ -99,9 +100,12 @@ func (f *flattener) buffer(b []byte) int {
 	return n
 }
 
-// buffers returns what is needed of an array's buffers, and which elements of the children are.
-func (c cut) buffers(dt arrow.DataType, data arrow.ArrayData) ([][]byte, cut, error) {
-	all := make([][]byte, len(data.Buffers()))
+// buffers returns what is needed of an array's buffers, in scratch if they fit, and which elements of the children are.
+func (c cut) buffers(dt arrow.DataType, data arrow.ArrayData, scratch [][]byte) ([][]byte, cut, error) {
+	all := scratch[:0]
+	for range data.Buffers() {
+		all = append(all, nil)
+	}
 	for i, b := range data.Buffers() {
 		if b != nil {
 			if all[i] = b.Bytes(); all[i] == nil {
@@ -113,12 +117,22 @@ func (c cut) buffers(dt arrow.DataType, data arrow.ArrayData) ([][]byte, cut, er
 	if c.all {
 		return all, whole, nil
 	}
+	if hasEndOffset(dt.ID()) {
+		if len(all) < 2 {
+			return nil, whole, fmt.Errorf("%d buffers: %w", len(all), ErrType)
+		}
+		return c.offsets(dt, all)
+	}
+	if t, ok := dt.(arrow.FixedWidthDataType); ok && dt.ID() != arrow.BOOL && len(all) == 2 { // the common case, without a layout
+		var err error
+		if all[0], err = slice(all[0], c.from/8, (c.to+7)/8); err == nil {
+			all[1], err = slice(all[1], c.from*t.Bytes(), c.to*t.Bytes())
+		}
+		return all, whole, err
+	}
 	specs, _ := layoutOf(dt)
 	if len(all) < len(specs) {
 		return nil, whole, fmt.Errorf("%d buffers: %w", len(all), ErrType)
-	}
-	if hasEndOffset(dt.ID()) {
-		return c.offsets(dt, all)
 	}
 	for i, spec := range specs {
 		var err error

@@ -79,8 +79,32 @@ type unflattener struct {
 type schemas struct {
 	mu struct {
 		sync.Mutex
-		byText map[string]*arrow.Schema
+		byText   map[string]*arrow.Schema
+		last     *arrow.Schema // that was described, as lastText says
+		lastText []byte
 	}
+}
+
+// text returns the description of a schema if it was the last one described.
+func (c *schemas) text(s *arrow.Schema) []byte {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.last != s {
+		return nil
+	}
+	return c.mu.lastText
+}
+
+func (c *schemas) putText(s *arrow.Schema, text []byte) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.last, c.mu.lastText = s, text
 }
 
 const maxSchemas = 64
