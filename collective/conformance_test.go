@@ -6,9 +6,13 @@ package collective
 import (
 	"context"
 	"fmt"
+	"math"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // domain says how elements of one type are made and what a reduction should do to them, one at a time. Values are such that no
@@ -161,14 +165,108 @@ func about[T Element](d domain[T]) subject { return subject{kindOf[T]().String()
 // halves are powers of two and of a half: their sums, and the products of a few, are exact.
 func halves[T ~float32 | ~float64]() domain[T] {
 	return domain[T]{
-		draw:    func(rng *rand.Rand) T { return []T{-2, -1, -0.5, 0.5, 1, 2}[rng.IntN(6)] },
-		ops:     []Op{Sum, Avg},
-		combine: func(_ Op, a, b T) T { return a + b },
-		divide:  func(sum T, by int) T { return sum / T(by) },
+		draw: func(rng *rand.Rand) T { return []T{-2, -1, -0.5, 0.5, 1, 2}[rng.IntN(6)] },
+		ops:  []Op{Sum, Avg, Prod, Min, Max},
+		combine: func(op Op, a, b T) T {
+			switch {
+			case op == Prod:
+				return a * b
+			case op == Min && a < b, op == Max && a > b:
+				return a
+			case op == Min, op == Max:
+				return b
+			default:
+				return a + b
+			}
+		},
+		divide: func(sum T, by int) T { return sum / T(by) },
 	}
 }
 
-func subjects() []subject { return []subject{about(halves[float32]()), about(halves[float64]())} }
+type integer interface {
+	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr
+}
+
+// integers may be any, for they wrap around in any order alike.
+func integers[T integer]() domain[T] {
+	return domain[T]{
+		draw: func(rng *rand.Rand) T { return T(rng.Uint64()) },
+		ops:  []Op{Sum, Avg, Prod, Min, Max, BitAnd, BitOr, BitXor},
+		combine: func(op Op, a, b T) T {
+			switch op {
+			case Prod:
+				return a * b
+			case Min:
+				return min(a, b)
+			case Max:
+				return max(a, b)
+			case BitAnd:
+				return a & b
+			case BitOr:
+				return a | b
+			case BitXor:
+				return a ^ b
+			default:
+				return a + b
+			}
+		},
+		divide: func(sum T, by int) T {
+			quotient := new(big.Int).Quo(asBig(sum), big.NewInt(int64(by))) // Quo truncates
+			if quotient.Sign() < 0 {
+				return T(quotient.Int64())
+			}
+			return T(quotient.Uint64())
+		},
+	}
+}
+
+func asBig[T integer](v T) *big.Int {
+	if v < 0 {
+		return big.NewInt(int64(v))
+	}
+	return new(big.Int).SetUint64(uint64(v))
+}
+
+// units have sums and products that are exact.
+func units[T complex64 | complex128]() domain[T] {
+	return domain[T]{
+		draw: func(rng *rand.Rand) T { return []T{1, -1, 1i, -1i, 1 + 1i}[rng.IntN(5)] },
+		ops:  []Op{Sum, Prod},
+		combine: func(op Op, a, b T) T {
+			if op == Prod {
+				return a * b
+			}
+			return a + b
+		},
+	}
+}
+
+func truths[T ~bool]() domain[T] {
+	return domain[T]{
+		draw: func(rng *rand.Rand) T { return rng.IntN(2) == 0 },
+		ops:  []Op{LogicalAnd, LogicalOr},
+		combine: func(op Op, a, b T) T {
+			if op == LogicalAnd {
+				return a && b
+			}
+			return a || b
+		},
+	}
+}
+
+type (
+	level uint8
+	flag  bool
+)
+
+func subjects() []subject {
+	return []subject{
+		about(halves[float32]()), about(integers[int]()), about(integers[int8]()), about(integers[int16]()), about(integers[int32]()),
+		about(integers[int64]()), about(halves[float64]()), about(integers[uint]()), about(integers[uint8]()), about(integers[uint16]()),
+		about(integers[uint32]()), about(integers[uint64]()), about(integers[uintptr]()), about(units[complex64]()), about(units[complex128]()),
+		about(truths[bool]()), about(halves[celsius]()), about(integers[level]()), about(truths[flag]()),
+	}
+}
 
 func runTrials(t *testing.T, groups []*Group, s subject, length int) {
 	t.Helper()
@@ -221,5 +319,65 @@ func TestEveryTypeAgreesWithASequentialReference(t *testing.T) {
 				runTrials(t, groups, s, length)
 			}
 		}
+	}
+}
+
+// A NaN of one member is everybody's result, wherever it was and whatever the others have.
+func TestNaNWinsInMinAndMax(t *testing.T) {
+	const n = 7
+	c := newCluster(t, 3, inMemory)
+	_, groups := c.group("g", n)
+	for _, length := range []int{3, 5000} { // short and long
+		for odd := range n {
+			for _, op := range []Op{Min, Max} {
+				results := make([][]float64, n)
+				requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+					buf := make([]float64, length)
+					for i := range buf {
+						buf[i] = []float64{math.Inf(1), math.Inf(-1), 0, 3}[(i+g.Rank())%4]
+					}
+					if g.Rank() == odd {
+						buf[1], buf[length-1] = math.NaN(), math.NaN()
+					}
+					results[g.Rank()] = buf
+					return AllReduce(ctx, g, buf, op)
+				}))
+				for _, got := range results {
+					for i, v := range got {
+						if math.IsNaN(v) != (i == 1 || i == length-1) || math.Float64bits(v) != math.Float64bits(results[0][i]) {
+							t.Fatalf("%v, NaN at rank %d: element %d of %d is %v", op, odd, i, length, v)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestReductionsThatAreNotForAnElementTypeAreRefused(t *testing.T) {
+	c := newCluster(t, 2, inMemory)
+	_, groups := c.group("g", 1)
+	for op := Sum; op < reductionEnd; op++ {
+		tryReduction[float32](t, groups[0], op, halves[float32]().ops)
+		tryReduction[uint16](t, groups[0], op, integers[uint16]().ops)
+		tryReduction[complex64](t, groups[0], op, units[complex64]().ops)
+		tryReduction[bool](t, groups[0], op, truths[bool]().ops)
+	}
+}
+
+func tryReduction[T Element](t *testing.T, g *Group, op Op, allowed []Op) {
+	t.Helper()
+	ctx, one := t.Context(), make([]T, 1)
+	for name, err := range map[string]error{
+		"AllReduce":     AllReduce(ctx, g, one, op),
+		"Reduce":        Reduce(ctx, g, one, op, 0),
+		"ReduceScatter": ReduceScatter(ctx, g, one, make([]T, 1), op),
+	} {
+		if slices.Contains(allowed, op) {
+			require.NoError(t, err, "%s %v of %v", name, op, kindOf[T]())
+			continue
+		}
+		require.ErrorIs(t, err, ErrArgument)
+		require.ErrorContains(t, err, fmt.Sprintf("%s: op is %v, which is not for elements of kind %v", name, op, kindOf[T]()))
 	}
 }

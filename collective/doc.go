@@ -27,14 +27,22 @@
 //  1. After an all-reduce all members have the same bits.
 //  2. Elements are combined in an order that depends on their number and on the size of the group alone, never on who was
 //     first: the same inputs give the same bits in every run.
-//  3. Avg divides the sum once, where it is complete. Sums are kept in the element type: at most ceil(log2 size) roundings
-//     lie between an element and the result of a reduction, but size-1 in a short all-reduce.
+//  3. All is computed in the element type. Integers wrap around. A sum of floats takes at most ceil(log2 size) roundings that
+//     lie between an element and the result, but size-1 in a short all-reduce; a complex product is the schoolbook formula's.
+//  4. Avg divides the sum once, where it is complete: floats are rounded, integers truncated toward zero. Where the sum of integers
+//     wraps around, so does their average: widen them first.
+//  5. In Min and Max a NaN wins against every number, so that all members see it; which bits it has is not said, but they are
+//     the same everywhere. -0 is smaller than 0.
+//
+// Sum and Prod are for all numbers; Avg, Min and Max for integers and floats; BitAnd, BitOr and BitXor for integers; LogicalAnd and
+// LogicalOr for bool. Other combinations are an [ErrArgument].
 //
 // # Concurrency
 //
 // One operation runs on a member at a time; further ones of the same member wait, and run in the order in which they were
-// called if one goroutine called them. That includes Send and Recv: SendRecv is for members that send to each other. Different groups do not wait for each other, also where they share actors, but two
-// groups must not be used by their common members in different orders: that is a deadlock, which ends with the deadline.
+// called if one goroutine called them. That includes Send and Recv: SendRecv is for members that send to each other. Different
+// groups do not wait for each other, also where they share actors, but two groups must not be used by their common members in
+// different orders: that is a deadlock, which ends with the deadline.
 //
 // # Memory
 //

@@ -31,8 +31,8 @@ var (
 	// ErrNotMember says that an operation was called on a group that the caller holds but is not a member of: by its creator, or
 	// by an actor that got hold of another's group.
 	ErrNotMember = core.NewError("collective: not a member of the group")
-	// ErrArgument is matched by errors about arguments: a root that is no rank, a wrong length, an unknown reduction, an
-	// empty or repeated set of members. Nothing was sent and the group is as before.
+	// ErrArgument is matched by errors about arguments: a root that is no rank, a wrong length, a reduction that is
+	// not for the element type, an empty or repeated set of members. Nothing was sent and the group is as before.
 	ErrArgument = core.NewError("collective: bad argument")
 )
 

@@ -23,7 +23,7 @@ const treeLimit = 256 << 10
 
 // AllReduce combines buf of all members, element by element, and puts the same result, bit for bit, into buf of all members. All
 // must call it with the same length, element type and op. buf is the member's own until the call returns, and holds
-// nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an unknown op.
+// nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T.
 func AllReduce[T Element](ctx context.Context, g *Group, buf []T, op Op) error {
 	math, err := arithmeticOf[T](opAllReduce, op)
 	if err != nil {
@@ -72,7 +72,8 @@ func (x *execution) reduceAndGather(ctx context.Context, g *Group, buf *even, ma
 // Reduce combines buf of all members, element by element, and puts the result into buf of the member with rank root; buf of the
 // others holds nothing of use afterwards. All must call it with the same length, element type, op and root. buf is
 // the member's own until the call returns. Members other than the root do not wait for it, so that their nil does not mean
-// that it has the result. Errors: *Error, ErrNotMember, ErrArgument for an unknown op or a root that is no rank.
+// that it has the result. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T or a root that is no
+// rank.
 func Reduce[T Element](ctx context.Context, g *Group, buf []T, op Op, root int) error {
 	math, err := arithmeticOf[T](opReduce, op)
 	if err != nil {
@@ -102,8 +103,8 @@ func Reduce[T Element](ctx context.Context, g *Group, buf []T, op Op, root int) 
 // ReduceScatter combines in of all members, element by element, cuts the result into equal parts, and puts the part of each rank
 // into its out. in must be Size times as long as out; it is left as it is, and a copy of it is made. The two must not
 // overlap. All must call it with the same lengths, element type and op. Both are the operation's until the call
-// returns, and out holds nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an unknown op
-// or a wrong length.
+// returns, and out holds nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an op
+// that is not for T or a wrong length.
 func ReduceScatter[T Element](ctx context.Context, g *Group, in, out []T, op Op) error {
 	math, err := arithmeticOf[T](opReduceScatter, op)
 	if err != nil {
