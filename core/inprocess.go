@@ -31,7 +31,7 @@ func startInProcess(ctx context.Context, s *System, cfg config, secret string, t
 	ctx = context.WithoutCancel(ctx)
 	for i := range uint32(cfg.nodes) {
 		id := driverNode + 1 + i
-		m, err := listen(ctx, id, s.dir.path, []byte(secret), s.table, tr, cfg.logger)
+		m, err := listen(ctx, id, s.dir.Path, []byte(secret), s.table, tr, cfg.logger)
 		if err != nil {
 			return nil, errors.Join(err, p.stop(ctx))
 		}

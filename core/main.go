@@ -20,6 +20,7 @@ import (
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/cluster"
 	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/rundir"
 	"github.com/tutti-go/tutti/internal/wire"
 	"github.com/tutti-go/tutti/internal/wire/controlpb"
 )
@@ -107,11 +108,11 @@ func serveNode(ctx context.Context) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With("node", env.id)
-	held, err := joinSessionDir(env.dir)
+	held, err := rundir.Join(env.dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, held.close()) }()
+	defer func() { err = errors.Join(err, held.Close()) }()
 	store, err := openStore(env.dir, env.storeLimit)
 	if err != nil {
 		return err

@@ -35,11 +35,11 @@ type processes struct {
 }
 
 func startProcesses(ctx context.Context, s *System, cfg config, secret string) (*processes, error) {
-	l, err := net.Listen("unix", controlPath(s.dir.path)) //nolint:noctx // does not block
+	l, err := net.Listen("unix", controlPath(s.dir.Path)) //nolint:noctx // does not block
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(controlPath(s.dir.path), 0o600); err != nil {
+	if err := os.Chmod(controlPath(s.dir.Path), 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	p := &processes{sys: s, sessions: map[uint32]*cluster.Session{}}
@@ -49,7 +49,7 @@ func startProcesses(ctx context.Context, s *System, cfg config, secret string) (
 		Heartbeat: cluster.Heartbeat{Interval: cfg.heartbeat, Timeout: cfg.silence},
 	})
 	p.procs, err = cluster.Launch(cluster.LaunchConfig{
-		First: driverNode + 1, Count: uint32(cfg.nodes), Dir: s.dir.path, Secret: secret,
+		First: driverNode + 1, Count: uint32(cfg.nodes), Dir: s.dir.Path, Secret: secret,
 		Env:    []string{envStoreLimit + "=" + strconv.FormatInt(cfg.storeLimit, 10)},
 		Stdout: os.Stdout, Stderr: os.Stderr, Exited: p.exited,
 	})

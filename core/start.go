@@ -63,11 +63,11 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 		}
 		s.wg.Wait()
 	}()
-	if s.dir, err = newSessionDir(cfg.logger); err != nil {
+	if s.dir, err = newRunDir(cfg.logger); err != nil {
 		return err
 	}
-	opened = append(opened, s.dir.close)
-	if s.store, err = openStore(s.dir.path, cfg.storeLimit); err != nil {
+	opened = append(opened, s.dir.Close)
+	if s.store, err = openStore(s.dir.Path, cfg.storeLimit); err != nil {
 		return err
 	}
 	opened = append(opened, s.store.Close)
@@ -77,7 +77,7 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 		transport = link.Unix{}
 	}
 	// The mesh, the control plane and the nodes outlast s.ctx: shutdown needs them, and closes them.
-	if s.mesh, err = listen(context.WithoutCancel(ctx), driverNode, s.dir.path, []byte(secret), s.table, transport, cfg.logger); err != nil {
+	if s.mesh, err = listen(context.WithoutCancel(ctx), driverNode, s.dir.Path, []byte(secret), s.table, transport, cfg.logger); err != nil {
 		return err
 	}
 	opened = append(opened, s.mesh.Close)

@@ -15,6 +15,7 @@ import (
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
 	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/rundir"
 	"github.com/tutti-go/tutti/internal/wire"
 	"github.com/tutti-go/tutti/internal/wire/controlpb"
 )
@@ -27,7 +28,7 @@ type System struct {
 	table *table
 	codec *codec.Codec
 	log   *slog.Logger
-	dir   *sessionDir
+	dir   *rundir.Dir
 	store *arrowstore.Store
 	mesh  *mesh.Mesh
 	nodes nodes // where the actors live
@@ -373,7 +374,7 @@ func (s *System) close(ctx context.Context) error {
 	err = errors.Join(err, s.mesh.Close())
 	s.wg.Wait()
 	s.releasePuts()
-	return errors.Join(err, s.store.Close(), s.dir.close())
+	return errors.Join(err, s.store.Close(), s.dir.Close())
 }
 
 // releasePuts releases what Put has made and nobody has released. Views of it end here.

@@ -7,12 +7,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/tutti-go/tutti/core"
 	"github.com/tutti-go/tutti/internal/leakcheck"
+	"github.com/tutti-go/tutti/internal/rundir"
 )
 
 // shutdownTimeout bounds the orderly end of a system at the end of a test.
@@ -21,9 +25,12 @@ const shutdownTimeout = 20 * time.Second
 // Main is the body of TestMain. It never returns.
 func Main(m interface{ Run() int }) {
 	core.ServeNode()
-	// Every test binary gets a place of its own, so that a leftover is known to be its own.
-	dir, err := os.MkdirTemp(shortTempDir(), "tt")
+	// Every test binary gets a place of its own, so that a leftover is known to be its own. What binaries that were
+	// killed left behind goes with the next.
+	held, err := rundir.New(filepath.Join(shortTempDir(), "tutti-test-"+strconv.Itoa(os.Getuid())), slog.Default())
+	var dir string
 	if err == nil {
+		dir = filepath.Join(held.Path, "r")
 		err = os.Setenv(core.EnvRunDir, dir)
 	}
 	if err == nil && os.Getenv("GORACE") == "" {
@@ -35,7 +42,7 @@ func Main(m interface{ Run() int }) {
 		os.Exit(1)
 	}
 	code := leakcheck.Run(m, leakcheck.Dirs(dir))
-	if err := os.RemoveAll(dir); err != nil {
+	if err := held.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "coretest:", err)
 		code = max(code, 1)
 	}

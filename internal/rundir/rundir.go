@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rundir
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrUnsafe says that a directory is not this user's alone.
+var ErrUnsafe = errors.New("unsafe directory")
+
+const lockName = "lock"
+
+// Dir is a directory in use. Several processes may hold it; the last one to close it removes it.
+type Dir struct {
+	Path string
+	lock *os.File
+}
+
+// New makes a directory below base, which is made if it is missing, after removing those below it that nobody holds. The
+// error matches ErrUnsafe if others can enter base, or it is no directory.
+func New(base string, log *slog.Logger) (*Dir, error) {
+	if err := privateDir(base); err != nil {
+		return nil, err
+	}
+	sweep(base, log)
+	for range 10 {
+		path, err := os.MkdirTemp(base, "s")
+		if err != nil {
+			return nil, fmt.Errorf("run directory: %w", err)
+		}
+		d, err := Join(path)
+		if err == nil {
+			return d, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return nil, errors.Join(err, os.RemoveAll(path))
+		}
+		// Somebody who swept took the directory, not yet locked, for a leftover.
+	}
+	return nil, fmt.Errorf("run directory: cannot keep one in %s", base)
+}
+
+// privateDir makes sure that path is a directory of this user that nobody else can enter.
+func privateDir(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return fmt.Errorf("run directory %s: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Getuid() || st.Mode&0o077 != 0 {
+		return fmt.Errorf("run directory %s: %w: must be a directory of user %d with mode 0700", path, ErrUnsafe, os.Getuid())
+	}
+	return nil
+}
+
+// Join takes hold of a directory that another process has made. The error matches os.ErrNotExist if the directory was
+// removed meanwhile.
+func Join(path string) (*Dir, error) {
+	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	d := &Dir{path, f}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH)
+	if err == nil {
+		err = d.check()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock run directory %s: %w", path, err), f.Close())
+	}
+	return d, nil
+}
+
+// check makes sure that the locked file is the one in the directory.
+func (d *Dir) check() error {
+	locked, err := d.lock.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(d.lock.Name())
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(locked, there) {
+		return os.ErrNotExist
+	}
+	return nil
+}
+
+// Close gives the directory up. The last one to do so removes it.
+func (d *Dir) Close() error {
+	var err error
+	if unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		err = os.RemoveAll(d.Path)
+	}
+	return errors.Join(err, d.lock.Close())
+}
+
+// sweep removes the directories that no live process has locked. One that cannot be removed is reported and
+// left for the next time.
+func sweep(base string, log *slog.Logger) {
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		log.Warn("cannot look for leftovers of earlier runs", "dir", base, "err", err)
+		return
+	}
+	for _, e := range entries {
+		path := filepath.Join(base, e.Name())
+		if err := sweepOne(path); err != nil {
+			log.Warn("cannot remove the leftovers of an earlier run", "dir", path, "err", err)
+		}
+	}
+}
+
+func sweepOne(path string) error {
+	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		_ = os.Remove(path) // succeeds if it is empty: its maker died, or will make another
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		err = os.RemoveAll(path)
+	}
+	return errors.Join(err, f.Close())
+}
