@@ -20,6 +20,7 @@ import (
 // see package rundir.
 
 func controlPath(dir string) string { return filepath.Join(dir, "control.sock") }
+
 func socketPath(dir string, node uint32) string {
 	return filepath.Join(dir, fmt.Sprintf("n%d.sock", node))
 }
