@@ -149,6 +149,30 @@ func BenchmarkAllToAll(b *testing.B) {
 	})
 }
 
+// The ring in which each member sends to the next.
+func BenchmarkSendRecv(b *testing.B) {
+	benchmarkSizes(b, []int{2, 8, 64}, []int{8, 64 << 10, 1 << 20}, func(n, size int) func(context.Context, *Group) error {
+		ins, outs := deal(n, size), deal(n, size)
+		return func(ctx context.Context, g *Group) error {
+			return SendRecv(ctx, g, ins[g.Rank()], (g.Rank()+1)%n, outs[g.Rank()], (g.Rank()+n-1)%n, 0)
+		}
+	})
+}
+
+// Half of the members have all there is.
+func BenchmarkAllGatherV(b *testing.B) {
+	benchmarkSizes(b, []int{8, 64}, []int{4 << 10, 1 << 20}, func(n, size int) func(context.Context, *Group) error {
+		counts, outs := make([]int, n), deal(n, size)
+		for r := range n / 2 {
+			counts[2*r] = size / 4 / (n / 2)
+		}
+		return func(ctx context.Context, g *Group) error {
+			in := make([]float32, counts[g.Rank()])
+			return AllGatherV(ctx, g, in, outs[g.Rank()], counts)
+		}
+	})
+}
+
 func BenchmarkBarrier(b *testing.B) {
 	for _, members := range []int{8, 64, 400} {
 		for name, tr := range map[string]transport{"memory": inMemory, "unix": overSockets} {

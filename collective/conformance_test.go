@@ -56,7 +56,7 @@ func (d domain[T]) reduced(bufs [][]T, op Op) []T {
 
 // trials are all operations over blocks of a length.
 func (d domain[T]) trials(rng *rand.Rand, n, length int) []trial {
-	all := d.moves(rng, n, length)
+	all := append(d.moves(rng, n, length), d.uneven(rng, n, length)...)
 	for _, op := range d.ops {
 		all = append(all, d.reductions(rng, n, length, op)...)
 	}
@@ -135,6 +135,56 @@ func (d domain[T]) moves(rng *rand.Rand, n, length int) []trial {
 			return compare(AllToAll(ctx, g, rows[g.Rank()], out), want, out, "AllToAll")
 		},
 		Barrier,
+	}
+}
+
+// uneven are the operations whose blocks have different lengths, some of them none.
+func (d domain[T]) uneven(rng *rand.Rand, n, length int) []trial {
+	root := rng.IntN(n)
+	counts, blocks := make([]int, n), make([][]T, n)
+	pairs := make([][]int, n) // by sender and receiver
+	rows := make([][][]T, n)
+	for r := range n {
+		counts[r] = rng.IntN(length+1) * rng.IntN(2)
+		blocks[r] = d.dealt(rng, 1, counts[r])[0]
+		pairs[r], rows[r] = make([]int, n), make([][]T, n)
+		for to := range n {
+			pairs[r][to] = rng.IntN(min(length, 100) + 1)
+			rows[r][to] = d.dealt(rng, 1, pairs[r][to])[0]
+		}
+	}
+	joined := slices.Concat(blocks...)
+	return []trial{
+		func(ctx context.Context, g *Group) error {
+			out := make([]T, len(joined))
+			return compare(AllGatherV(ctx, g, blocks[g.Rank()], out, counts), joined, out, "AllGatherV")
+		},
+		func(ctx context.Context, g *Group) error {
+			in := slices.Clone(blocks[g.Rank()])
+			if g.Rank() != root {
+				return compare(GatherV(ctx, g, in, nil, counts, root), blocks[g.Rank()], in, "GatherV: in afterwards")
+			}
+			out := make([]T, len(joined))
+			return compare(GatherV(ctx, g, in, out, counts, root), joined, out, "GatherV to %d", root)
+		},
+		func(ctx context.Context, g *Group) error {
+			var in []T
+			if g.Rank() == root {
+				in = joined
+			}
+			out := make([]T, counts[g.Rank()])
+			return compare(ScatterV(ctx, g, in, out, counts, root), blocks[g.Rank()], out, "ScatterV from %d", root)
+		},
+		func(ctx context.Context, g *Group) error {
+			outCounts, want := make([]int, n), []T{}
+			for s := range n {
+				outCounts[s] = pairs[s][g.Rank()]
+				want = append(want, rows[s][g.Rank()]...)
+			}
+			out := make([]T, len(want))
+			err := AllToAllV(ctx, g, slices.Concat(rows[g.Rank()]...), pairs[g.Rank()], out, outCounts)
+			return compare(err, want, out, "AllToAllV")
+		},
 	}
 }
 

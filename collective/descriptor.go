@@ -28,6 +28,10 @@ const (
 	opSend
 	opRecv
 	opSendRecv
+	opAllGatherV
+	opGatherV
+	opScatterV
+	opAllToAllV
 	opEnd
 )
 
@@ -37,7 +41,7 @@ func (o operation) String() string {
 	}
 	return [...]string{
 		"AllReduce", "Broadcast", "Barrier", "Reduce", "ReduceScatter", "AllGather", "Gather", "Scatter", "AllToAll",
-		"Send", "Recv", "SendRecv",
+		"Send", "Recv", "SendRecv", "AllGatherV", "GatherV", "ScatterV", "AllToAllV",
 	}[o-1]
 }
 
@@ -54,7 +58,9 @@ type descriptor struct {
 	how   Op           // of a reduction, else 0
 	kind  reflect.Kind // of the elements; 0 if there are none
 	root  uint32       // of Send and Recv: the tag
-	count uint64       // elements of the buffer, or of each block where there is one for every member
+	count uint64       // elements of the buffer, or of each block where there is one for every member; a hash of counts that differ
+
+	counts []int // that count is the hash of; known where the call was made only
 }
 
 // String describes a call as its caller would.
@@ -66,6 +72,12 @@ func (d descriptor) String() string {
 		return fmt.Sprintf("%v(%v, %v x %d, root %d)", d.op, d.how, d.kind, d.count, d.root)
 	case opBroadcast, opGather, opScatter:
 		return fmt.Sprintf("%v(%v x %d, root %d)", d.op, d.kind, d.count, d.root)
+	case opAllGatherV:
+		return fmt.Sprintf("%v(%v x %s)", d.op, d.kind, d.countsText())
+	case opGatherV, opScatterV:
+		return fmt.Sprintf("%v(%v x %s, root %d)", d.op, d.kind, d.countsText(), d.root)
+	case opAllToAllV:
+		return fmt.Sprintf("%v(%v)", d.op, d.kind)
 	case opSend, opRecv, opSendRecv:
 		return fmt.Sprintf("%v(%v x %d, tag %d)", d.op, d.kind, d.count, d.root)
 	case opAllGather, opAllToAll:
@@ -73,6 +85,14 @@ func (d descriptor) String() string {
 	default:
 		return d.op.String()
 	}
+}
+
+func (d descriptor) countsText() string {
+	hash := fmt.Sprintf("counts of hash %016x", d.count)
+	if d.counts == nil {
+		return hash
+	}
+	return ranksText(d.counts) + ", " + hash
 }
 
 // append appends the descriptor's 16 bytes to dst and returns it.
@@ -94,6 +114,20 @@ func parseDescriptor(b []byte) (descriptor, error) {
 		root:  binary.LittleEndian.Uint32(b[4:]),
 		count: binary.LittleEndian.Uint64(b[8:]),
 	}, nil
+}
+
+// countOf returns the count of the descriptor in front of a body.
+func countOf(body []byte) uint64 { return binary.LittleEndian.Uint64(body[descriptorSize-8:]) }
+
+// hashOf makes one number of the counts that all members must agree on.
+func hashOf(counts []int) uint64 {
+	h := fnv.New64a()
+	var b [8]byte
+	for _, n := range counts {
+		binary.LittleEndian.PutUint64(b[:], uint64(n))
+		_, _ = h.Write(b[:]) // a hash never fails
+	}
+	return h.Sum64()
 }
 
 // hash is the descriptor's mark in the headers of its frames.

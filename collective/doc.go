@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package collective lets the members of a group of actors combine and share data among themselves, for any number of members,
-// without a driver in the path: all-reduce, reduce, reduce-scatter, broadcast, all-gather, gather, scatter, all-to-all and barrier,
-// and messages between two. A group is made by one batch call.
+// without a driver in the path: all-reduce, reduce, reduce-scatter, broadcast, barrier, all-gather, gather, scatter and all-to-all,
+// the last four with blocks of equal or of different lengths, and messages between two. A group is made by one batch call.
 //
 // The driver makes the group, and the actors find it by its name:
 //
@@ -20,7 +20,9 @@
 //	}
 //
 // The members of a group must call the same operations in the same order, with the same element type, length, reduction and
-// root. Send, Recv and SendRecv stand outside of this order: each pair of members matches them by tag. docs/algorithms.md says what each operation does on the wire.
+// root, and the same counts for blocks of different lengths; in AllToAllV what one has for another must be what that one expects.
+// Send, Recv and SendRecv stand outside of this order: each pair of members matches them by tag. docs/algorithms.md says what each
+// operation does on the wire.
 //
 // # Results
 //

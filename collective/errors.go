@@ -68,7 +68,7 @@ func (e *Error) Is(target error) bool { return target == ErrAborted }
 // Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Reason }
 
-// ranksText prints the first ranks of a list and how many more there are.
+// ranksText prints the first ranks of a list, or numbers by rank, and how many more there are.
 func ranksText(ranks []int) string {
 	const shown = 8
 	text := fmt.Sprint(ranks[:min(len(ranks), shown)])

@@ -5,7 +5,9 @@ package collective
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/tutti-go/tutti/collective/schedule"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -59,7 +61,7 @@ func (w *walk) next(use func([]byte)) {
 type peers interface {
 	// send takes the body over: a descriptor followed by data.
 	send(ctx context.Context, to, round int, body []byte) error
-	// recv returns the data of the next message of a rank, which must be one of the given round.
+	// recv returns the body of the next message of a rank, which must be one of the given round.
 	recv(ctx context.Context, from, round int) ([]byte, error)
 }
 
@@ -69,6 +71,8 @@ type execution struct {
 	head    []byte // the encoded descriptor
 	buf     memory
 	combine func(dst, src []byte) // for steps that reduce
+	rank    int                   // of the caller, for the texts of errors
+	counted int                   // bytes per element, if each pair of members has a count of its own, which the frames then tell
 }
 
 func (x *execution) run(ctx context.Context, s schedule.Schedule) error {
@@ -84,21 +88,30 @@ func (x *execution) run(ctx context.Context, s schedule.Schedule) error {
 // rank, so that waiting for room at the receiver cannot go round in a circle.
 func (x *execution) step(ctx context.Context, total int, st schedule.Step) error {
 	out, in := newWalk(x.buf, total, st.Send), newWalk(x.buf, total, st.Recv)
+	head := x.head
+	if x.counted > 0 {
+		head = binary.LittleEndian.AppendUint64(slices.Clone(head[:descriptorSize-8]), uint64(out.left/x.counted))
+	}
+	want := uint64(in.left / max(x.counted, 1))
 	for out.frames > 0 || in.frames > 0 {
 		if out.frames > 0 {
-			body := make([]byte, 0, len(x.head)+min(out.left, segment))
-			body = append(body, x.head...)
+			body := make([]byte, 0, len(head)+min(out.left, segment))
+			body = append(body, head...)
 			out.next(func(b []byte) { body = append(body, b...) })
 			if err := x.peers.send(ctx, st.Send.Peer, st.Round, body); err != nil {
 				return err
 			}
 		}
 		if in.frames > 0 {
-			data, err := x.peers.recv(ctx, st.Recv.Peer, st.Round)
+			body, err := x.peers.recv(ctx, st.Recv.Peer, st.Round)
 			if err != nil {
 				return err
 			}
-			if err := x.place(&in, st, data); err != nil {
+			if got := countOf(body); x.counted > 0 && got != want {
+				return mismatch("rank %d called AllToAllV with %d elements for rank %d, rank %d called it for %d from rank %d",
+					st.Recv.Peer, got, x.rank, x.rank, want, st.Recv.Peer)
+			}
+			if err := x.place(&in, st, body[descriptorSize:]); err != nil {
 				return err
 			}
 		}

@@ -55,7 +55,7 @@ func (w wireEnd) send(ctx context.Context, to, _ int, body []byte) error {
 func (w wireEnd) recv(ctx context.Context, from, _ int) ([]byte, error) {
 	select {
 	case body := <-w.lines[from*w.ranks+w.rank]:
-		return body[descriptorSize:], nil
+		return body, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -153,6 +153,8 @@ func FuzzDescriptor(f *testing.F) {
 	f.Add(descriptor{op: opBroadcast, kind: reflect.Int8, root: 3, count: 1 << 40}.append(nil))
 	f.Add(descriptor{op: opAllReduce, how: Avg, kind: reflect.Float64, count: 7}.append(nil))
 	f.Add(descriptor{op: opBarrier}.append(nil))
+	f.Add(descriptor{op: opGatherV, kind: reflect.Bool, root: 2, count: hashOf([]int{1, 0})}.append(nil))
+	f.Add(descriptor{op: opSend, kind: reflect.Uint, root: 1 << 31, count: 8}.append(nil))
 	f.Add([]byte{})
 	f.Add(make([]byte, descriptorSize))
 	f.Fuzz(func(t *testing.T, b []byte) {

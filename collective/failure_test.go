@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -55,6 +56,25 @@ func operations() map[string]func(context.Context, *Group) error {
 		"all-to-all": func(ctx context.Context, g *Group) error {
 			return AllToAll(ctx, g, make([]bool, 3000*g.Size()), make([]bool, 3000*g.Size()))
 		},
+		"uneven all-gather": func(ctx context.Context, g *Group) error {
+			counts := triangle(g.Size())
+			return AllGatherV(ctx, g, make([]int8, counts[g.Rank()]), make([]int8, sumAll(counts)), counts)
+		},
+		"uneven gather": then(func(ctx context.Context, g *Group) error {
+			counts := triangle(g.Size())
+			return GatherV(ctx, g, make([]int8, counts[g.Rank()]), make([]int8, sumAll(counts)), counts, 1)
+		}),
+		"uneven scatter": then(func(ctx context.Context, g *Group) error {
+			counts := triangle(g.Size())
+			return ScatterV(ctx, g, make([]int8, sumAll(counts)), make([]int8, counts[g.Rank()]), counts, 1)
+		}),
+		"uneven all-to-all": func(ctx context.Context, g *Group) error {
+			in, out := slices.Repeat([]int{1 + g.Rank()}, g.Size()), make([]int, g.Size()) // each gives its rank and 1 to all
+			for s := range out {
+				out[s] = 1 + s
+			}
+			return AllToAllV(ctx, g, make([]int16, sumAll(in)), in, make([]int16, sumAll(out)), out)
+		},
 		"send and receive": then(func(ctx context.Context, g *Group) error { // between neighbours
 			buf := make([]int32, 2000)
 			switch peer := g.Rank() ^ 1; {
@@ -70,6 +90,30 @@ func operations() map[string]func(context.Context, *Group) error {
 			return SendRecv(ctx, g, make([]int32, 200000), (g.Rank()+1)%g.Size(), make([]int32, 200000), (g.Rank()+g.Size()-1)%g.Size(), 0)
 		}),
 	}
+}
+
+// oneMore is counts of which that of the next rank is larger by one.
+func oneMore(g *Group, n int) []int {
+	counts := slices.Repeat([]int{n}, g.Size())
+	counts[(g.Rank()+1)%g.Size()]++
+	return counts
+}
+
+// triangle is counts that grow with the rank.
+func triangle(n int) []int {
+	counts := make([]int, n)
+	for r := range counts {
+		counts[r] = 1000 * r
+	}
+	return counts
+}
+
+func sumAll(counts []int) int {
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
 }
 
 // then is for operations that some members finish without the others: these hear of a failure in the next.
@@ -251,6 +295,44 @@ func TestADifferentCallIsNamedByBothSides(t *testing.T) {
 			func(ctx context.Context, g *Group) error { return AllToAll(ctx, g, make([]int8, 60), make([]int8, 60)) },
 			[]string{"AllToAll(int8 x 1)", "AllToAll(int8 x 10)"},
 		},
+		"counts of an all-gather": {
+			func(ctx context.Context, g *Group) error {
+				return AllGatherV(ctx, g, []int{1}, make([]int, 7), oneMore(g, 1))
+			},
+			func(ctx context.Context, g *Group) error {
+				return AllGatherV(ctx, g, []int{1}, make([]int, 6), []int{1, 1, 1, 1, 1, 1})
+			},
+			[]string{"AllGatherV(int x ", fmt.Sprintf("%016x", hashOf([]int{1, 1, 1, 1, 1, 1}))},
+		},
+		"root of a gather with counts": {
+			func(ctx context.Context, g *Group) error {
+				return GatherV(ctx, g, []int{1}, make([]int, 6), []int{1, 1, 1, 1, 1, 1}, 1)
+			},
+			func(ctx context.Context, g *Group) error {
+				return GatherV(ctx, g, []int{1}, make([]int, 6), []int{1, 1, 1, 1, 1, 1}, 3)
+			},
+			[]string{"GatherV(int x ", "root 1", "root 3"},
+		},
+		"counts of a scatter": {
+			func(ctx context.Context, g *Group) error {
+				return ScatterV(ctx, g, make([]int, 7), make([]int, 1), oneMore(g, 1), 4)
+			},
+			func(ctx context.Context, g *Group) error {
+				return ScatterV(ctx, g, make([]int, 6), make([]int, 1), []int{1, 1, 1, 1, 1, 1}, 4)
+			},
+			[]string{"ScatterV(int x ", fmt.Sprintf("%016x", hashOf([]int{1, 1, 1, 1, 1, 1}))},
+		},
+		"counts of an all-to-all": {
+			func(ctx context.Context, g *Group) error {
+				counts := oneMore(g, 2)
+				return AllToAllV(ctx, g, make([]int, 13), counts, make([]int, 13), counts)
+			},
+			func(ctx context.Context, g *Group) error {
+				counts := []int{2, 2, 2, 2, 2, 2}
+				return AllToAllV(ctx, g, make([]int, 12), counts, make([]int, 12), counts)
+			},
+			[]string{"called AllToAllV with", "called it for", "2"},
+		},
 		"order": {
 			func(ctx context.Context, g *Group) error {
 				return errors.Join(Barrier(ctx, g), Broadcast(ctx, g, make([]int, 1), 0))
@@ -283,6 +365,27 @@ func TestADifferentCallIsNamedByBothSides(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The counts travel with the first frame, so that nobody waits for frames that never come.
+func TestCountsThatDifferByWholeSegmentsAreNamedAtOnce(t *testing.T) {
+	c := newCluster(t, 3, inMemory)
+	_, groups := c.group("g", 2)
+	start := time.Now()
+	for _, err := range each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+		in, out := []int{0, 0}, []int{0, 0}
+		if g.Rank() == 0 {
+			in[1] = segment
+		} else {
+			out[0] = 2 * segment
+		}
+		err := AllToAllV(ctx, g, make([]uint8, sumAll(in)), in, make([]uint8, sumAll(out)), out)
+		return errors.Join(err, Barrier(ctx, g))
+	}) {
+		require.ErrorIs(t, err, ErrMismatch)
+		require.ErrorContains(t, err, "rank 0 called AllToAllV with 262144 elements for rank 1, rank 1 called it for 524288 from rank 0")
+	}
+	require.Less(t, time.Since(start), DefaultTimeout/2)
 }
 
 // A root may be many operations ahead of a member that asks it, whose data is still on its way.
@@ -493,19 +596,41 @@ func TestBadArgumentsAreNamedWithTheirBoundsAndLeaveTheGroupAlone(t *testing.T) 
 	ctx, g := t.Context(), groups[1]
 	four, five, eight := make([]float32, 4), make([]float32, 5), make([]float32, 8)
 	for want, err := range map[string]error{
-		"AllReduce: op is op(0)":                                  AllReduce(ctx, g, four, 0),
-		"Reduce: op is op(99)":                                    Reduce(ctx, g, four, 99, 0),
-		"Reduce: root is 4, want 0 to 3":                          Reduce(ctx, g, four, Sum, 4),
-		"ReduceScatter: op is op(0)":                              ReduceScatter(ctx, g, four, four[:1], 0),
-		"ReduceScatter: in has 5 elements, want 4":                ReduceScatter(ctx, g, five, four[:1], Sum),
-		"Broadcast: root is -1, want 0 to 3":                      Broadcast(ctx, g, four, -1),
-		"AllGather: out has 5 elements, want 4: 1 from each of 4": AllGather(ctx, g, four[:1], five),
-		"Gather: root is 9, want 0 to 3":                          Gather(ctx, g, four, nil, 9),
-		"Gather: out has 0 elements, want 16":                     Gather(ctx, g, four, nil, 1),
-		"Scatter: root is -3, want 0 to 3":                        Scatter(ctx, g, nil, four, -3),
-		"Scatter: in has 5 elements, want 16: 4 for each of 4":    Scatter(ctx, g, five, four, 1),
-		"AllToAll: in has 5 elements, want a multiple of 4":       AllToAll(ctx, g, five, five),
-		"AllToAll: out has 8 elements, want 4: as many as in":     AllToAll(ctx, g, four, eight),
+		"AllReduce: op is op(0)":                                                AllReduce(ctx, g, four, 0),
+		"Reduce: op is op(99)":                                                  Reduce(ctx, g, four, 99, 0),
+		"Reduce: root is 4, want 0 to 3":                                        Reduce(ctx, g, four, Sum, 4),
+		"ReduceScatter: op is op(0)":                                            ReduceScatter(ctx, g, four, four[:1], 0),
+		"ReduceScatter: in has 5 elements, want 4":                              ReduceScatter(ctx, g, five, four[:1], Sum),
+		"Broadcast: root is -1, want 0 to 3":                                    Broadcast(ctx, g, four, -1),
+		"AllGather: out has 5 elements, want 4: 1 from each of 4":               AllGather(ctx, g, four[:1], five),
+		"Gather: root is 9, want 0 to 3":                                        Gather(ctx, g, four, nil, 9),
+		"Gather: out has 0 elements, want 16":                                   Gather(ctx, g, four, nil, 1),
+		"Scatter: root is -3, want 0 to 3":                                      Scatter(ctx, g, nil, four, -3),
+		"Scatter: in has 5 elements, want 16: 4 for each of 4":                  Scatter(ctx, g, five, four, 1),
+		"AllToAll: in has 5 elements, want a multiple of 4":                     AllToAll(ctx, g, five, five),
+		"AllToAll: out has 8 elements, want 4: as many as in":                   AllToAll(ctx, g, four, eight),
+		"AllGatherV: counts has 2 entries, want 4":                              AllGatherV(ctx, g, four, five, []int{1, 2}),
+		"AllGatherV: in has 4 elements, want 2: counts[1]":                      AllGatherV(ctx, g, four, five, []int{1, 2, 1, 0}),
+		"AllGatherV: out has 5 elements, want 4: the sum of counts":             AllGatherV(ctx, g, four[:1], five, []int{1, 1, 1, 1}),
+		"GatherV: root is 7, want 0 to 3":                                       GatherV(ctx, g, four, five, nil, 7),
+		"GatherV: counts[2] is -1, want 0 or more":                              GatherV(ctx, g, four, five, []int{1, 1, -1, 1}, 0),
+		"GatherV: in has 5 elements, want 1":                                    GatherV(ctx, g, five, four, []int{1, 1, 1, 1}, 1),
+		"GatherV: out has 5 elements, want 4":                                   GatherV(ctx, g, four[:1], five, []int{1, 1, 1, 1}, 1),
+		"ScatterV: root is -1, want 0 to 3":                                     ScatterV(ctx, g, four, five, nil, -1),
+		"ScatterV: counts has 0 entries, want 4":                                ScatterV(ctx, g, four, five, nil, 1),
+		"ScatterV: out has 5 elements, want 1":                                  ScatterV(ctx, g, four, five, []int{1, 1, 1, 1}, 0),
+		"ScatterV: in has 5 elements, want 4":                                   ScatterV(ctx, g, five, four[:1], []int{1, 1, 1, 1}, 1),
+		"AllToAllV: inCounts has 1 entries":                                     AllToAllV(ctx, g, four, []int{4}, four, []int{1, 1, 1, 1}),
+		"AllToAllV: outCounts[1] is 9223372036854775807":                        AllToAllV(ctx, g, four, []int{1, 1, 1, 1}, four, []int{1, math.MaxInt, 1, 1}),
+		"AllToAllV: in has 5 elements, want 4":                                  AllToAllV(ctx, g, five, []int{1, 1, 1, 1}, four, []int{1, 1, 1, 1}),
+		"AllToAllV: out has 5 elements, want 4":                                 AllToAllV(ctx, g, four, []int{1, 1, 1, 1}, five, []int{1, 1, 1, 1}),
+		"AllToAllV: inCounts has 1 elements for the caller itself, outCounts 2": AllToAllV(ctx, g, four, []int{1, 1, 1, 1}, five, []int{1, 2, 1, 1}),
+		"Send: peer is -5, want 0 to 3":                                         Send(ctx, g, four, -5, 0),
+		"Send: peer is 1, the caller's own":                                     Send(ctx, g, four, 1, 0),
+		"Recv: peer is 4, want 0 to 3":                                          Recv(ctx, g, four, 4, 0),
+		"Recv: tag is -1, want 0 to 4294967295":                                 Recv(ctx, g, four, 2, -1),
+		"SendRecv: to is 4, want 0 to 3":                                        SendRecv(ctx, g, four, 4, five, 0, 0),
+		"SendRecv: from is 1, the caller's own":                                 SendRecv(ctx, g, four, 2, five, 1, 0),
 	} {
 		require.ErrorIs(t, err, ErrArgument, want)
 		require.ErrorContains(t, err, want)

@@ -283,7 +283,7 @@ func (m *member) recv(ctx context.Context, from, round int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return f.Body[descriptorSize:], nil
+	return f.Body, nil
 }
 
 // take takes a frame out of the queue. The credit, if any, is to be sent.

@@ -126,5 +126,5 @@ func (p *pair) recv(ctx context.Context, from, _ int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return f.Body[descriptorSize:], nil
+	return f.Body, nil
 }
