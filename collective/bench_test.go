@@ -143,7 +143,7 @@ func BenchmarkScatter(b *testing.B) {
 }
 
 func BenchmarkAllToAll(b *testing.B) {
-	benchmarkSizes(b, []int{8, 64}, []int{4 << 10, 1 << 20}, func(n, size int) func(context.Context, *Group) error {
+	benchmarkSizes(b, []int{8, 64}, []int{512, 4 << 10, 1 << 20}, func(n, size int) func(context.Context, *Group) error {
 		ins, outs := deal(n, size), deal(n, size)
 		return func(ctx context.Context, g *Group) error { return AllToAll(ctx, g, ins[g.Rank()], outs[g.Rank()]) }
 	})

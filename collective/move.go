@@ -10,6 +10,14 @@ import (
 	"github.com/tutti-go/tutti/collective/schedule"
 )
 
+// exchangeLimit is up to how many bytes of one member an all-to-all of many copies everything to all members, which takes log2
+// size rounds rather than size-1. Measured with BenchmarkAllToAll on two cores: with 64 members on 8 nodes it is 4 times as fast at
+// 512 bytes and 1.4 times at 2 KiB, and slower beyond 4 KiB; with 8 members it is slower at every size.
+const (
+	exchangeLimit   = 2 << 10
+	exchangeMembers = 16
+)
+
 // Broadcast copies buf of the member with rank root into buf of all others. All must call it with the same length, element type
 // and root. buf is the member's own until the call returns; at other members than the root it holds nothing of use after an
 // error. The root does not wait for the others, so that its nil does not mean that they have the data. Errors: *Error,
@@ -156,9 +164,25 @@ func AllToAll[T Element](ctx context.Context, g *Group, in, out []T) error {
 	d := descriptor{op: opAllToAll, kind: kindOf[T](), count: uint64(len(in) / n)}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
 		length := len(bytesOf(in)) / n
+		if n >= exchangeMembers && len(bytesOf(in)) <= exchangeLimit {
+			return x.gatherAndPick(ctx, g, bytesOf(in), bytesOf(out), length)
+		}
 		each := func(int) int { return length }
 		return x.allToAll(ctx, g, split(bytesOf(in), 0, n, n, each), split(bytesOf(out), 0, n, n, each))
 	})
+}
+
+// gatherAndPick copies everything to all members, each of which picks what is for it.
+func (x *execution) gatherAndPick(ctx context.Context, g *Group, in, out []byte, length int) error {
+	n := g.Size()
+	all := &even{bytes: make([]byte, n*len(in)), size: 1, count: n * len(in), blocks: n}
+	if err := x.allGather(ctx, g, in, all); err != nil {
+		return err
+	}
+	for from := range n {
+		copy(out[from*length:(from+1)*length], all.block(from)[g.Rank()*length:])
+	}
+	return nil
 }
 
 func (x *execution) allToAll(ctx context.Context, g *Group, in, out *pieces) error {

@@ -56,6 +56,10 @@ func operate(ctx context.Context, g *collective.Group, t Task, buf []float32) er
 		return collective.AllReduce(ctx, g, buf, collective.Avg)
 	case "broadcast":
 		return collective.Broadcast(ctx, g, buf, t.Root)
+	case "all-to-all":
+		return collective.AllToAll(ctx, g, buf[:len(buf)/g.Size()*g.Size()], make([]float32, len(buf)/g.Size()*g.Size()))
+	case "ring":
+		return collective.SendRecv(ctx, g, buf, (g.Rank()+1)%g.Size(), make([]float32, len(buf)), (g.Rank()+g.Size()-1)%g.Size(), 0)
 	default:
 		return collective.Barrier(ctx, g)
 	}
@@ -201,7 +205,7 @@ func lossReports(t *testing.T, actors []*core.Handle[*member], op string, harm f
 }
 
 func TestAKilledNodeIsAnErrorForAllSurvivors(t *testing.T) {
-	for _, op := range []string{"sum", "broadcast", "barrier"} {
+	for _, op := range []string{"sum", "broadcast", "barrier", "all-to-all", "ring"} {
 		for _, victim := range []uint32{1, 3} { // rank 0, which is the root of the broadcast, lives on node 1
 			t.Run(fmt.Sprintf("%s/node=%d", op, victim), func(t *testing.T) { killNode(t, op, victim) })
 		}
