@@ -54,7 +54,9 @@ func misbehave() string {
 		}
 		os.Exit(5)
 	case "hang":
-		select {}
+		for {
+			time.Sleep(time.Hour) // an empty select would look like a deadlock to the runtime
+		}
 	case "other build":
 		core.Register("only there", newProbe, core.Method((*probe).Ping))
 	}

@@ -288,7 +288,7 @@ func (b *compiler) structure(n *node) *EncodeError {
 // keepsToItself reports whether a struct has contents that are neither sent nor left out on purpose.
 func keepsToItself(t reflect.Type) bool {
 	for f := range t.Fields() {
-		if f := f; f.Name != "_" && f.Type.Size() > 0 && fieldTag(f) != "-" {
+		if f.Name != "_" && f.Type.Size() > 0 && fieldTag(f) != "-" {
 			return true
 		}
 	}
@@ -299,7 +299,6 @@ func keepsToItself(t reflect.Type) bool {
 func sentFields(t reflect.Type) func(yield func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
 		for f := range t.Fields() {
-			f := f
 			if sent(f) && !yield(f) {
 				return
 			}
@@ -351,7 +350,6 @@ func isMessage(t reflect.Type) bool {
 		return true
 	}
 	for f := range t.Elem().Fields() {
-		f := f
 		if f.Anonymous && (implements[proto.Message](f.Type) || implements[proto.Message](reflect.PointerTo(f.Type))) {
 			return false
 		}
