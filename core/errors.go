@@ -24,7 +24,7 @@ var (
 	ErrMixed = errors.New("actors do not belong together")
 	// ErrInvalid says that an argument or an option is outside its bounds; nothing was done.
 	ErrInvalid = errors.New("invalid argument")
-	// ErrEncode says that a value cannot be encoded. errors.As gives a *codec error with type, path and reason in its text.
+	// ErrEncode says that a value cannot be encoded. The text names its type, the path within it, and the reason.
 	ErrEncode = errors.New("value cannot be encoded")
 	// ErrDecode says that a received value does not fit the type that was asked for.
 	ErrDecode = errors.New("value cannot be decoded")
