@@ -29,3 +29,17 @@ func WaitingAt(s *Slots) int {
 
 // TableHash is what the nodes of a system compare.
 func TableHash(s *System) uint64 { return s.table.hash }
+
+// Detached returns slots of a submission that nobody has sent, for actors 1/0 to 1/n-1.
+func Detached(n int) *Slots {
+	sys := &System{}
+	sys.calls.open = map[uint64]*Slots{}
+	t := &Targets{sys: sys, kind: &kind{name: "kind"}}
+	for i := range n {
+		t.ids = append(t.ids, newActorID(1, uint32(i)))
+	}
+	return newSlots(t, &method{kind: "kind", name: "method"})
+}
+
+// Answer takes the body of a reply in.
+func (s *Slots) Answer(body []byte) error { return s.apply(body) }

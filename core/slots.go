@@ -43,6 +43,8 @@ type Slots struct {
 		ended     time.Duration
 		bySlot    map[uint32][]*waiter // who waits for a slot
 		byCount   []countWaiter
+		onEach    []func(slots []uint32)
+		told      int // slots of order that onEach has been told of
 		onDone    []func()
 	}
 	remote *remoteObjects
@@ -158,7 +160,7 @@ func (s *Slots) apply(body []byte) error {
 		}
 		return true
 	})
-	s.wakeLocked()
+	s.progressLocked()
 	if outside {
 		err = fmt.Errorf("%w: answer for a slot that %v does not have", wire.ErrFrame, s.method)
 	}
@@ -200,23 +202,32 @@ func (s *Slots) setLocked(slot uint32, o outcome) {
 		w.completed()
 	}
 	delete(s.mu.bySlot, slot)
-	if len(s.mu.order) == len(s.mu.results) {
-		s.mu.ended = time.Since(s.began)
-		s.finishLocked()
-	}
 }
 
 // finishLocked lets go of what the submission held while answers were missing.
 func (s *Slots) finishLocked() {
+	s.mu.ended = time.Since(s.began)
 	s.sys.forget(s.seq)
 	s.arg.done()
 	for _, fn := range s.mu.onDone {
 		fn()
 	}
-	s.mu.onDone = nil
+	s.mu.onEach, s.mu.onDone = nil, nil
 }
 
-func (s *Slots) wakeLocked() {
+// progressLocked tells whoever waits of the slots that were completed since it last did.
+func (s *Slots) progressLocked() {
+	fresh := s.mu.order[s.mu.told:len(s.mu.order):len(s.mu.order)]
+	if len(fresh) == 0 {
+		return
+	}
+	s.mu.told = len(s.mu.order)
+	for _, fn := range s.mu.onEach {
+		fn(fresh)
+	}
+	if len(s.mu.order) == len(s.mu.results) {
+		s.finishLocked()
+	}
 	keep := s.mu.byCount[:0]
 	for _, w := range s.mu.byCount {
 		if len(s.mu.order) >= w.n {
@@ -226,6 +237,21 @@ func (s *Slots) wakeLocked() {
 		keep = append(keep, w)
 	}
 	s.mu.byCount = keep
+}
+
+// OnEach calls fn with the slots as they complete, in the order of completion: at once with those that are complete already, then once for
+// every reply that brings answers, with all that it brings, and before OnDone is told of the last. No two calls of it overlap. The
+// slice may be kept, and must not be changed. fn runs on the reader of a link: it must not block or use the Slots, and what it
+// does there delays the answers behind it.
+func (s *Slots) OnEach(fn func(slots []uint32)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.told > 0 {
+		fn(s.mu.order[:s.mu.told:s.mu.told])
+	}
+	if s.mu.told < len(s.mu.results) {
+		s.mu.onEach = append(s.mu.onEach, fn)
+	}
 }
 
 // OnDone calls fn when the last slot is complete; at once, if it is. fn must not block or use the Slots.
@@ -249,7 +275,7 @@ func (s *Slots) failWhere(match func(slot int) bool, reason error) {
 			s.setLocked(uint32(i), outcome{state: failed, err: err})
 		}
 	}
-	s.wakeLocked()
+	s.progressLocked()
 }
 
 // Wait blocks until n slots are complete, and returns the context's error if it ends first. n is capped at Len.
