@@ -48,7 +48,7 @@ func TestOnEachTellsOfEverySlotOnceInOrderOfCompletion(t *testing.T) {
 			}
 			rest = rest[k:]
 			calls := 0
-			s.OnEach(func(slots []uint32) { calls++ })
+			s.OnEach(func([]uint32) { calls++ })
 			had := calls
 			require.NoError(t, s.Answer(body))
 			require.Equal(t, had+1, calls, "one call for one reply")
