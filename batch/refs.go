@@ -46,7 +46,7 @@ func (r *Refs[Out]) Get(ctx context.Context) ([]Out, error) {
 	values := make([]Out, r.Len())
 	var failed *Error
 	for i := range values {
-		v, err := core.ValueAt[Out](r.slots, i)
+		v, err := core.ValueAt[Out](ctx, r.slots, i)
 		if err != nil {
 			failed = failed.add(r.slots, i, err)
 			continue
@@ -69,7 +69,7 @@ func (r *Refs[Out]) Stream(ctx context.Context) iter.Seq2[int, core.Result[Out]]
 				return
 			}
 			slot, _ := r.slots.Completed(k)
-			v, err := core.ValueAt[Out](r.slots, slot)
+			v, err := core.ValueAt[Out](ctx, r.slots, slot)
 			if !yield(slot, core.Result[Out]{Value: v, Err: err}) {
 				return
 			}
@@ -90,7 +90,7 @@ func (r *Refs[Out]) First(ctx context.Context, m int) ([]core.Result[Out], error
 		if !ok {
 			break
 		}
-		v, err := core.ValueAt[Out](r.slots, slot)
+		v, err := core.ValueAt[Out](ctx, r.slots, slot)
 		results = append(results, core.Result[Out]{Value: v, Err: err})
 	}
 	if err != nil && len(results) < m {

@@ -35,6 +35,10 @@
 //	TUTTI_DIR          the directory of the system
 //	TUTTI_SECRET       drawn at random by every system; who does not know it is not served
 //	TUTTI_STORE_LIMIT  what StoreLimit was given, in bytes
+//	TUTTI_HOST         set by the user, or by SimulatedHosts for each node: the name of the host in place of the machine's own
+//
+// A host is a set of nodes that share the directory of their object stores; NodeInfo.Host says which. By default all nodes of a system
+// are on one, and SimulatedHosts stands several up on this machine.
 //
 // A directory that a killed driver and its nodes left behind is removed by the next Start of the same user, if not by the last of the
 // nodes.

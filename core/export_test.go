@@ -12,12 +12,12 @@ func Unregister(name string) {
 
 // WaitingAt counts the nodes in this process at which a submission has not ended.
 func WaitingAt(s *Slots) int {
-	hosts, ok := s.sys.nodes.(*inProcess)
+	local, ok := s.sys.nodes.(*inProcess)
 	if !ok {
 		return 0
 	}
 	n := 0
-	for _, h := range hosts.hosts {
+	for _, h := range local.local {
 		h.node.mu.Lock()
 		if c := h.node.mu.inbound[inboundKey{s.sys.mesh.Incarnation(), s.seq}]; c != nil && c.ctx.Err() == nil {
 			n++

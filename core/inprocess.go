@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -17,48 +18,72 @@ import (
 
 // inProcess are nodes inside the driver's process.
 type inProcess struct {
-	hosts map[uint32]*host
+	local  map[uint32]*localNode
+	stores map[string]*arrowstore.Store // of the hosts that the driver is not on, by name
 }
 
-// host is one node with its end of the mesh.
-type host struct {
+// localNode is one node with its end of the mesh.
+type localNode struct {
 	node *node
 	mesh *mesh.Mesh
 }
 
 func startInProcess(ctx context.Context, s *System, cfg config, secret string, tr link.Transport) (nodes, error) {
-	p := &inProcess{hosts: map[uint32]*host{}}
+	p := &inProcess{local: map[uint32]*localNode{}, stores: map[string]*arrowstore.Store{}}
 	ctx = context.WithoutCancel(ctx)
 	for i := range uint32(cfg.nodes) {
 		id := driverNode + 1 + i
+		store, host, err := p.storeFor(s, cfg, id)
+		if err != nil {
+			return nil, errors.Join(err, p.stop(ctx))
+		}
 		m, err := listen(ctx, id, s.dir.Path, []byte(secret), s.table, tr, cfg.logger)
 		if err != nil {
 			return nil, errors.Join(err, p.stop(ctx))
 		}
-		p.hosts[id] = &host{newNode(ctx, m, s.store, s.codec, s.table, cfg.logger), m}
+		p.local[id] = &localNode{newNode(ctx, m, store, s.codec, s.table, cfg.logger), m}
 		m.Start()
-		s.addMember(id, os.Getpid())
+		s.addMember(id, host, os.Getpid())
 	}
 	return p, nil
 }
 
-func (p *inProcess) control(node uint32) control { return p.hosts[node] }
+// storeFor returns the store of a node and the identity of its host. Nodes of one host have one store in common.
+func (p *inProcess) storeFor(s *System, cfg config, node uint32) (*arrowstore.Store, string, error) {
+	name := cfg.hostOf(node)
+	if name == cfg.hostOf(driverNode) {
+		return s.store, s.host, nil
+	}
+	if st := p.stores[name]; st != nil {
+		return st, name, nil
+	}
+	st, err := openStore(s.dir.Path, name, cfg.storeLimit)
+	if err == nil {
+		p.stores[name] = st
+	}
+	return st, name, err
+}
+
+func (p *inProcess) control(node uint32) control { return p.local[node] }
 
 func (p *inProcess) discard(uint32) error { return nil }
 
 func (p *inProcess) stop(ctx context.Context) error {
-	errs := make(chan error, len(p.hosts)) // one for each
-	for _, h := range p.hosts {
+	errs := make(chan error, len(p.local)) // one for each
+	for _, h := range p.local {
 		go func() { errs <- errors.Join(h.node.close(ctx), h.mesh.Close()) }()
 	}
 	var err error
-	for range p.hosts {
+	for range p.local {
 		err = errors.Join(err, <-errs)
+	}
+	for _, st := range p.stores {
+		err = errors.Join(err, st.Close())
 	}
 	return err
 }
 
-func (h *host) do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply, error) {
+func (h *localNode) do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply, error) {
 	done := make(chan *controlpb.Reply, 1)
 	if !h.node.begin(func() { done <- h.node.handle(ctx, req) }) {
 		return nil, ErrClosed
@@ -73,7 +98,7 @@ func (h *host) do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply
 	}
 }
 
-func (h *host) lost(node uint32, cause string) { h.mesh.Lost(node, errors.New(cause)) }
+func (h *localNode) lost(node uint32, cause string) { h.mesh.Lost(node, errors.New(cause)) }
 
 // handle answers a request of the control plane.
 func (n *node) handle(ctx context.Context, req *controlpb.Request) *controlpb.Reply {

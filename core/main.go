@@ -79,6 +79,7 @@ type nodeEnv struct {
 	id         uint32
 	dir        string
 	secret     []byte
+	host       string // name of the host; empty for the machine's own
 	storeLimit int64
 }
 
@@ -90,15 +91,15 @@ func takeNodeEnv() (env nodeEnv, err error) {
 		err = errors.Join(err, os.Unsetenv(key))
 		return v
 	}
-	node, dir, secret, limit := get(cluster.EnvNode), get(cluster.EnvDir), get(cluster.EnvSecret), get(envStoreLimit)
+	node, dir, secret, limit, host := get(cluster.EnvNode), get(cluster.EnvDir), get(cluster.EnvSecret), get(envStoreLimit), get(EnvHost)
 	get(cluster.EnvRole)
 	id, e1 := strconv.ParseUint(node, 10, 32)
 	bytes, e2 := strconv.ParseInt(limit, 10, 64)
-	if e1 != nil || e2 != nil || dir == "" {
-		return env, fmt.Errorf("%w: %s=%q, %s=%q, %s=%q",
-			ErrInvalid, cluster.EnvNode, node, cluster.EnvDir, dir, envStoreLimit, limit)
+	if e1 != nil || e2 != nil || dir == "" || host != "" && !validHost(host) {
+		return env, fmt.Errorf("%w: %s=%q, %s=%q, %s=%q, %s=%q",
+			ErrInvalid, cluster.EnvNode, node, cluster.EnvDir, dir, envStoreLimit, limit, EnvHost, host)
 	}
-	return nodeEnv{uint32(id), dir, []byte(secret), bytes}, err
+	return nodeEnv{uint32(id), dir, []byte(secret), host, bytes}, err
 }
 
 // serveNode is the life of a node process.
@@ -113,7 +114,7 @@ func serveNode(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, held.Close()) }()
-	store, err := openStore(env.dir, env.storeLimit)
+	store, err := openStore(env.dir, env.host, env.storeLimit)
 	if err != nil {
 		return err
 	}
@@ -123,6 +124,10 @@ func serveNode(ctx context.Context) (err error) {
 
 func serveSession(ctx context.Context, env nodeEnv, store *arrowstore.Store, log *slog.Logger) error {
 	t := newTable()
+	host, err := hostIdentity(env.host, env.dir)
+	if err != nil {
+		return err
+	}
 	m, err := listen(ctx, env.id, env.dir, env.secret, t, link.Unix{}, log)
 	if err != nil {
 		return err
@@ -131,6 +136,7 @@ func serveSession(ctx context.Context, env nodeEnv, store *arrowstore.Store, log
 	m.Start()
 	join := &controlpb.Join{
 		Node: env.id, Incarnation: m.Incarnation(), Build: buildVersion(), WireVersion: wire.Version, Pid: int64(os.Getpid()),
+		Host: host,
 	}
 	for _, e := range t.entries {
 		join.Table = append(join.Table, &controlpb.Entry{Kind: e.kind, Method: e.name, Signature: e.sig})

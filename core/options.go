@@ -6,6 +6,7 @@ package core
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 )
 
@@ -20,6 +21,9 @@ type config struct {
 	nodes      int
 	processes  bool
 	chosen     int // options that chose where nodes run
+	simulated  int // hosts that the nodes are spread over; 0 if they share this one
+	hostsGiven bool
+	host       string // of the driver, from the environment; empty for the machine's own
 	storeLimit int64
 	heartbeat  time.Duration
 	silence    time.Duration
@@ -36,6 +40,14 @@ func InProcess(n int) Option {
 // ServeNode first thing.
 func LocalNodes(n int) Option {
 	return optionFunc(func(c *config) { c.nodes, c.processes, c.chosen = n, true, c.chosen+1 })
+}
+
+// SimulatedHosts spreads the driver and its nodes over k hosts that exist in name only: each has an object store of its own, so
+// that calls and objects take the ways that they would take between machines. It is for tests of programs that are to run on several
+// hosts. The nodes are divided into k blocks of neighbours, and the driver is on the host of the first. k must not exceed the number
+// of nodes. By default all are on the host that they run on.
+func SimulatedHosts(k int) Option {
+	return optionFunc(func(c *config) { c.simulated, c.hostsGiven = k, true })
 }
 
 // Logger makes the system log to l. The default is slog.Default. Node processes log to standard error.
@@ -57,7 +69,7 @@ func Heartbeat(interval, timeout time.Duration) Option {
 }
 
 func newConfig(opts []Option) (config, error) {
-	c := config{nodes: 1, logger: slog.Default(), heartbeat: time.Second, silence: 30 * time.Second}
+	c := config{nodes: 1, host: os.Getenv(EnvHost), logger: slog.Default(), heartbeat: time.Second, silence: 30 * time.Second}
 	for _, o := range opts {
 		if o == nil {
 			return c, fmt.Errorf("%w: nil option", ErrInvalid)
@@ -69,6 +81,10 @@ func newConfig(opts []Option) (config, error) {
 		return c, fmt.Errorf("%w: InProcess and LocalNodes given together or twice", ErrInvalid)
 	case c.nodes < 1 || c.nodes > maxNodes:
 		return c, fmt.Errorf("%w: %d nodes, must be between 1 and %d", ErrInvalid, c.nodes, maxNodes)
+	case c.hostsGiven && (c.simulated < 1 || c.simulated > c.nodes):
+		return c, fmt.Errorf("%w: SimulatedHosts(%d), must be between 1 and the number of nodes, %d", ErrInvalid, c.simulated, c.nodes)
+	case c.host != "" && !validHost(c.host):
+		return c, fmt.Errorf("%w: %s=%q, must be 1 to %d letters, digits, dots, dashes or underscores", ErrInvalid, EnvHost, c.host, maxHostName)
 	case c.logger == nil:
 		return c, fmt.Errorf("%w: Logger(nil)", ErrInvalid)
 	case c.storeLimit < 0:

@@ -50,7 +50,9 @@ func startProcesses(ctx context.Context, s *System, cfg config, secret string) (
 	})
 	p.procs, err = cluster.Launch(cluster.LaunchConfig{
 		First: driverNode + 1, Count: uint32(cfg.nodes), Dir: s.dir.Path, Secret: secret,
-		Env:    []string{envStoreLimit + "=" + strconv.FormatInt(cfg.storeLimit, 10)},
+		Env: func(node uint32) []string {
+			return []string{envStoreLimit + "=" + strconv.FormatInt(cfg.storeLimit, 10), EnvHost + "=" + cfg.hostOf(node)}
+		},
 		Stdout: os.Stdout, Stderr: os.Stderr, Exited: p.exited,
 	})
 	if err == nil {
@@ -98,7 +100,7 @@ func (p *processes) join(ctx context.Context, n int) error {
 	g.SetLimit(64)
 	for id, session := range p.sessions {
 		g.Go(func() error { return p.sys.mesh.Connect(ctx, id) })
-		p.sys.addMember(id, session.PID)
+		p.sys.addMember(id, session.Host, session.PID)
 	}
 	if err := g.Wait(); err != nil {
 		return err

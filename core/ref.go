@@ -151,14 +151,15 @@ func (r *Ref[T]) Get(ctx context.Context) (T, error) {
 	if err := r.wait(ctx); err != nil {
 		return zero, err
 	}
-	return ValueAt[T](r.slots, r.index)
+	return ValueAt[T](ctx, r.slots, r.index)
 }
 
-// ValueAt returns the value of slot i of a submission, as Ref.Get does, without waiting: a pending slot is an error that matches
-// ErrInvalid. T must be the result type of the method.
-func ValueAt[T any](s *Slots, i int) (T, error) {
+// ValueAt returns the value of slot i of a submission, as Ref.Get does, without waiting for the answer: a pending slot is an error that
+// matches ErrInvalid. A large value that is on another host is brought here, for which ctx bounds the wait. T must be the result type of
+// the method.
+func ValueAt[T any](ctx context.Context, s *Slots, i int) (T, error) {
 	var zero T
-	v, obj, err := s.value(i)
+	v, obj, err := s.value(ctx, i)
 	if err != nil {
 		return zero, err
 	}
@@ -276,7 +277,7 @@ func (r *Ref[T]) argument(ctx context.Context, sys *System, share int) (argument
 	if err := r.wait(ctx); err != nil {
 		return argument{}, err
 	}
-	v, obj, err := r.slots.value(r.index)
+	v, obj, err := r.slots.value(ctx, r.index)
 	switch {
 	case err != nil:
 		return argument{}, err

@@ -24,7 +24,6 @@ func controlPath(dir string) string { return filepath.Join(dir, "control.sock") 
 func socketPath(dir string, node uint32) string {
 	return filepath.Join(dir, fmt.Sprintf("n%d.sock", node))
 }
-func storePath(dir string) string { return filepath.Join(dir, "store") }
 
 // EnvRunDir names the environment variable that overrides where systems keep their sockets and shared memory on this machine. The
 // default is a directory of the user's own in /dev/shm, or among the temporary files where there is none. The path

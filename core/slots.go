@@ -358,7 +358,7 @@ func (s *Slots) Err(i int) error {
 
 // value returns the encoded answer of slot i. Use it between the slot's completion and release of the
 // returned object, which may be nil.
-func (s *Slots) value(i int) (codec.Value, *arrowstore.Object, error) {
+func (s *Slots) value(_ context.Context, i int) (codec.Value, *arrowstore.Object, error) {
 	s.mu.Lock()
 	o := s.mu.results[i]
 	s.mu.Unlock()

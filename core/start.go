@@ -67,10 +67,13 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 		return err
 	}
 	opened = append(opened, s.dir.Close)
-	if s.store, err = openStore(s.dir.Path, cfg.storeLimit); err != nil {
+	if s.store, err = openStore(s.dir.Path, cfg.hostOf(driverNode), cfg.storeLimit); err != nil {
 		return err
 	}
 	opened = append(opened, s.store.Close)
+	if s.host, err = hostIdentity(cfg.hostOf(driverNode), s.dir.Path); err != nil {
+		return err
+	}
 	secret := rand.Text()
 	var transport link.Transport = new(link.Memory)
 	if cfg.processes {
@@ -94,12 +97,12 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 
 func newCodec() *codec.Codec { return codec.New(arrowData{}) }
 
-func openStore(dir string, limit int64) (*arrowstore.Store, error) {
+func openStore(dir, host string, limit int64) (*arrowstore.Store, error) {
 	var opts []arrowstore.Option
 	if limit > 0 {
 		opts = append(opts, arrowstore.Limit(limit))
 	}
-	return arrowstore.Open(storePath(dir), opts...)
+	return arrowstore.Open(storePath(dir, host), opts...)
 }
 
 // listen opens a node's end of the mesh.
@@ -118,8 +121,8 @@ func listen(ctx context.Context, node uint32, dir string, secret []byte, t *tabl
 }
 
 // addMember makes a node known that can host actors.
-func (s *System) addMember(node uint32, pid int) {
+func (s *System) addMember(node uint32, host string, pid int) {
 	s.members.Lock()
 	defer s.members.Unlock()
-	s.members.byID[node] = &member{info: NodeInfo{ID: node, PID: pid, Alive: true}, actors: map[uint32]*kind{}}
+	s.members.byID[node] = &member{info: NodeInfo{ID: node, Host: host, PID: pid, Alive: true}, actors: map[uint32]*kind{}}
 }

@@ -29,6 +29,7 @@ type System struct {
 	codec *codec.Codec
 	log   *slog.Logger
 	dir   *rundir.Dir
+	host  string // identity of the driver's host
 	store *arrowstore.Store
 	mesh  *mesh.Mesh
 	nodes nodes // where the actors live
@@ -85,9 +86,10 @@ type member struct {
 // NodeInfo describes a node.
 type NodeInfo struct {
 	ID     uint32
-	PID    int  // process that hosts it
-	Alive  bool // false once it is lost
-	Actors int  // live actors
+	Host   string // identity of the host; nodes with the same one share memory
+	PID    int    // process that hosts it
+	Alive  bool   // false once it is lost
+	Actors int    // live actors
 }
 
 // ActorInfo describes a live actor.

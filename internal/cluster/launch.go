@@ -25,10 +25,11 @@ const (
 
 // LaunchConfig says how to start node processes.
 type LaunchConfig struct {
-	First, Count   uint32 // numbers of the nodes: First .. First+Count-1
-	Dir            string
-	Secret         string
-	Env            []string // further environment, "KEY=value"
+	First, Count uint32 // numbers of the nodes: First .. First+Count-1
+	Dir          string
+	Secret       string
+	// Env is further environment of a node, each "KEY=value"; there may be none.
+	Env            func(node uint32) []string
 	Stdout, Stderr io.Writer
 	// Exited is called once for every process that has ended. It must not block.
 	Exited func(node uint32, err error)
@@ -54,7 +55,9 @@ func Launch(cfg LaunchConfig) (*Processes, error) {
 		cmd := exec.Command(exe, os.Args[1:]...) //nolint:gosec,noctx // this very program; its end is the session's business
 		cmd.Env = append(os.Environ(),
 			EnvRole+"="+RoleNode, EnvNode+"="+strconv.FormatUint(uint64(node), 10), EnvDir+"="+cfg.Dir, EnvSecret+"="+cfg.Secret)
-		cmd.Env = append(cmd.Env, cfg.Env...)
+		if cfg.Env != nil {
+			cmd.Env = append(cmd.Env, cfg.Env(node)...)
+		}
 		cmd.Stdout, cmd.Stderr = cfg.Stdout, cfg.Stderr
 		cmd.SysProcAttr = ownGroup()
 		if err := cmd.Start(); err != nil {

@@ -37,6 +37,7 @@ type Session struct {
 	Node        uint32
 	Incarnation uint64
 	PID         int
+	Host        string // nodes with the same share an object store
 
 	stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode]
 	beat   Heartbeat
@@ -55,7 +56,7 @@ type Session struct {
 
 func newSession(ctx context.Context, join *controlpb.Join, stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode], beat Heartbeat) *Session {
 	s := &Session{
-		Node: join.GetNode(), Incarnation: join.GetIncarnation(), PID: int(join.GetPid()),
+		Node: join.GetNode(), Incarnation: join.GetIncarnation(), PID: int(join.GetPid()), Host: join.GetHost(),
 		stream: stream, beat: beat.withDefaults(),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)

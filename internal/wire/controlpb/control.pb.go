@@ -248,6 +248,7 @@ type Join struct {
 	WireVersion   uint32                 `protobuf:"varint,4,opt,name=wire_version,json=wireVersion,proto3" json:"wire_version,omitempty"` // version of the frame format on links
 	Pid           int64                  `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
 	Table         []*Entry               `protobuf:"bytes,6,rep,name=table,proto3" json:"table,omitempty"` // kinds and methods
+	Host          string                 `protobuf:"bytes,7,opt,name=host,proto3" json:"host,omitempty"`   // identity of the host: nodes with the same share an object store
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,6 +323,13 @@ func (x *Join) GetTable() []*Entry {
 		return x.Table
 	}
 	return nil
+}
+
+func (x *Join) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
 }
 
 // Entry is a line of the method table: a kind (no method) or a method of it, with the hash of its types.
@@ -980,14 +988,15 @@ const file_internal_wire_controlpb_control_proto_rawDesc = "" +
 	"\arequest\x18\x02 \x01(\v2\x19.tutti.control.v1.RequestH\x00R\arequest\x12,\n" +
 	"\x04ping\x18\x03 \x01(\v2\x16.tutti.control.v1.PingH\x00R\x04ping\x129\n" +
 	"\tnode_lost\x18\x04 \x01(\v2\x1a.tutti.control.v1.NodeLostH\x00R\bnodeLostB\x06\n" +
-	"\x04kind\"\xb6\x01\n" +
+	"\x04kind\"\xca\x01\n" +
 	"\x04Join\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x14\n" +
 	"\x05build\x18\x03 \x01(\tR\x05build\x12!\n" +
 	"\fwire_version\x18\x04 \x01(\rR\vwireVersion\x12\x10\n" +
 	"\x03pid\x18\x05 \x01(\x03R\x03pid\x12-\n" +
-	"\x05table\x18\x06 \x03(\v2\x17.tutti.control.v1.EntryR\x05table\"Q\n" +
+	"\x05table\x18\x06 \x03(\v2\x17.tutti.control.v1.EntryR\x05table\x12\x12\n" +
+	"\x04host\x18\a \x01(\tR\x04host\"Q\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12\x1c\n" +
