@@ -40,9 +40,9 @@ func (r *race) begin() (admitted <-chan struct{}, err error) {
 	cause := r.mu.cause
 	r.mu.Unlock()
 	if cause != nil {
-		r.sched.giveUp(run, cause) // enqueue refuses it
+		r.sched.giveUp(run, cause) // admit refuses it
 	}
-	return r.sched.enqueue(run, nil)
+	return r.sched.admit(run)
 }
 
 func (r *race) newRun() *item {
@@ -84,7 +84,7 @@ func (r *race) hedge() {
 	r.mu.runs = append(r.mu.runs, run)
 	r.mu.live++
 	r.mu.Unlock()
-	_, _ = r.sched.enqueue(run, nil) // its end is reported to finish, whatever it is
+	_, _ = r.sched.admit(run) // its end is reported to finish, whatever it is
 }
 
 // finish takes in a run that is settled. An actor's answer, a result or its own error, ends the race; anything else only when no other

@@ -28,6 +28,8 @@ type item struct {
 	answer     *core.Slots // what it was settled with, for finished: an answer
 	err        error       // or an error
 
+	tally *tally      // counts it; nil until it is enqueued, and for the runs of a race
+
 	index int         // in the input of a Map, or of Tasks
 	held  node[*item] // among those that its Map or Tasks hold, and guarded by what guards them
 
@@ -63,7 +65,7 @@ func (it *item) release() {
 func (it *item) resolve(s *core.Slots) {
 	if it.promise.Resolve(s, 0) {
 		it.answer = s
-		it.finish()
+		it.finish(s.Err(0))
 		return
 	}
 	s.Release() // it was given up: nobody will ask for the answer
@@ -73,13 +75,16 @@ func (it *item) resolve(s *core.Slots) {
 func (it *item) fail(err error) {
 	if it.promise.Fail(err) {
 		it.err = err
-		it.finish()
+		it.finish(err)
 	}
 }
 
-func (it *item) finish() {
+func (it *item) finish(err error) {
 	if it.stop != nil {
 		it.stop()
+	}
+	if it.tally != nil {
+		it.tally.end(err)
 	}
 	it.settled.Store(true)
 	if it.finished != nil {

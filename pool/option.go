@@ -24,6 +24,7 @@ type options struct {
 	queue    int // 0: as many as may be in flight
 	replace  any // a ReplaceFunc, or nil
 	elastic  *elastic
+	report   *reporter
 }
 
 type optionFunc func(*options)
@@ -100,6 +101,11 @@ func newOptions(opts []Option) (options, error) {
 	}
 	if o.elastic != nil {
 		if err := o.elastic.check(); err != nil {
+			return o, err
+		}
+	}
+	if o.report != nil {
+		if err := o.report.check(); err != nil {
 			return o, err
 		}
 	}

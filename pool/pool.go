@@ -53,6 +53,9 @@ func (p *Pool[A]) fill(handles []*core.Handle[A], o options) error {
 		p.sched.keeper = k
 		p.sched.wg.Go(func() { k.run(p.sched) })
 	}
+	if r := o.report; r != nil {
+		p.sched.wg.Go(func() { r.run(p.sched) })
+	}
 	for _, h := range handles {
 		m, err := p.newMember(h)
 		if err == nil {

@@ -25,6 +25,7 @@ type scheduler struct {
 	window atomic.Int64 // items that a Map may hold
 	calls  *source      // of Submit and Tasks
 	keeper *keeper      // nil if nobody replaces or adds members
+	tally  tally        // of items that were enqueued
 
 	inFlight, bound int
 
@@ -75,12 +76,17 @@ func (s *scheduler) open(src *source) {
 // enqueue takes an item in, or settles it with the error that is returned. stop unregisters it from its context and may
 // be nil. If the item is beyond the bound of its source, the channel is not nil; it is closed when there is room, or the item is settled.
 func (s *scheduler) enqueue(it *item, stop func() bool) (admitted <-chan struct{}, err error) {
-	s.mu.Lock()
-	it.stop = stop
+	it.stop, it.tally = stop, &s.tally // before anybody else can settle it
+	s.tally.given.Add(1)
 	if it.race != nil {
-		s.mu.Unlock()
 		return it.race.begin()
 	}
+	return s.admit(it)
+}
+
+// admit does what enqueue does, also for the runs of a race.
+func (s *scheduler) admit(it *item) (admitted <-chan struct{}, err error) {
+	s.mu.Lock()
 	switch {
 	case it.cause != nil:
 		err = it.cause
