@@ -20,6 +20,11 @@ BASE ?=
 BIN := .bin/$(shell { $(GO) env GOVERSION; cat tools/go.mod tools/go.sum tools/protogen/*.go; } | cksum | cut -d' ' -f1)
 OUT := .out
 
+# Modules below the root that are checked and tested with it. They have what the library's users need not download.
+NESTED := examples/pool
+# $(call nested,COMMAND) runs a command in each of them, unless PKG names some packages only.
+nested = if [[ '$(PKG)' == ./... ]]; then for m in $(NESTED); do (cd $$m && $(1)); done; fi
+
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +51,7 @@ demo: ## Show in under a minute what this is for: 400 actors called at once, the
 .PHONY: test
 test: ## Run all tests (PKG=./core/... for some, RUN=regexp)
 	$(GO) test -run '$(RUN)' $(PKG)
+	@$(call nested,$(GO) test -run '$(RUN)' ./...)
 
 .PHONY: test-full
 test-full: ## Run all tests without the cache, shuffled, then with invariants, then with the race detector
@@ -122,10 +128,12 @@ cover: ## Measure test coverage across packages; the page is .out/cover.html
 vet: ## Run go vet
 	$(GO) vet ./...
 	$(GO) vet -tags invariants ./...
+	@$(call nested,$(GO) vet ./...)
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Run golangci-lint with .golangci.yml
 	$(BIN)/golangci-lint run $(PKG)
+	@$(call nested,$(CURDIR)/$(BIN)/golangci-lint run ./...)
 
 .PHONY: fmt
 fmt: $(BIN)/golangci-lint ## Format as lint wants it
@@ -171,10 +179,12 @@ check-clean: ## Generate again and fail if that changes a file
 tidy: ## Tidy the go.mod files
 	$(GO) mod tidy
 	$(GO) -C tools mod tidy
+	@$(call nested,$(GO) mod tidy)
 
 .PHONY: check-tidy
 check-tidy:
 	$(GO) mod tidy -diff
+	@$(call nested,$(GO) mod tidy -diff)
 
 .PHONY: ci
 ci: ## Run exactly what continuous integration runs; every step runs, whatever failed before it

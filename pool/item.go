@@ -28,7 +28,7 @@ type item struct {
 	answer     *core.Slots // what it was settled with, for finished: an answer
 	err        error       // or an error
 
-	tally *tally      // counts it; nil until it is enqueued, and for the runs of a race
+	tally *tally // counts it; nil until it is enqueued, and for the runs of a race
 
 	index int         // in the input of a Map, or of Tasks
 	held  node[*item] // among those that its Map or Tasks hold, and guarded by what guards them
