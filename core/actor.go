@@ -42,8 +42,9 @@ type actor struct {
 	mu struct {
 		sync.Mutex
 		queue   []item
-		head    int // first waiting item of queue
-		running int // goroutines that serve
+		head    int            // first waiting item of queue
+		running int            // goroutines that serve
+		active  []*callContext // of the calls that run
 		dead    bool
 	}
 }
@@ -53,6 +54,7 @@ type item struct {
 	call  *inbound
 	slot  uint32
 	param *param
+	cause error // why it was given up while it waited; nil if it was not
 }
 
 // push puts a call into the mailbox. The call runs after those that are there.
@@ -66,7 +68,8 @@ func (a *actor) push(it item) error {
 		// Nothing waits then: a goroutine that serves goes only when the mailbox is empty. A call that can run at once
 		// never takes room in the mailbox.
 		a.mu.running++
-		a.node.wg.Go(func() { a.serve(it) })
+		ctx := a.activateLocked(it)
+		a.node.wg.Go(func() { a.serve(it, ctx) })
 		return nil
 	}
 	if len(a.mu.queue)-a.mu.head >= a.mailbox {
@@ -76,13 +79,30 @@ func (a *actor) push(it item) error {
 	return nil
 }
 
-func (a *actor) pop() (item, bool) {
+// activateLocked makes the context of a call that is about to run.
+func (a *actor) activateLocked(it item) *callContext {
+	ctx := &callContext{Context: it.call.ctx, actor: a, call: it.call, slot: it.slot, place: len(a.mu.active)}
+	a.mu.active = append(a.mu.active, ctx)
+	return ctx
+}
+
+func (a *actor) deactivateLocked(ctx *callContext) {
+	last := len(a.mu.active) - 1
+	moved := a.mu.active[last]
+	a.mu.active[ctx.place], moved.place = moved, ctx.place
+	a.mu.active[last] = nil
+	a.mu.active = a.mu.active[:last]
+}
+
+// pop ends a call and takes the next from the mailbox. If there is none, the goroutine that serves must end.
+func (a *actor) pop(ended *callContext) (item, *callContext, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.deactivateLocked(ended)
 	if a.mu.head == len(a.mu.queue) {
 		a.mu.queue, a.mu.head = a.mu.queue[:0], 0
 		a.mu.running--
-		return item{}, false
+		return item{}, nil, false
 	}
 	it := a.mu.queue[a.mu.head]
 	a.mu.queue[a.mu.head] = item{}
@@ -92,21 +112,39 @@ func (a *actor) pop() (item, bool) {
 		clear(a.mu.queue[n:])
 		a.mu.queue, a.mu.head = a.mu.queue[:n], 0
 	}
-	return it, true
+	return it, a.activateLocked(it), true
+}
+
+// interrupt gives up one slot of a call: its context is cancelled if it runs; if it waits, it will not run.
+func (a *actor) interrupt(c *inbound, slot uint32, cause error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, ctx := range a.mu.active {
+		if ctx.call == c && ctx.slot == slot {
+			ctx.interrupt(cause)
+			return
+		}
+	}
+	for i := a.mu.head; i < len(a.mu.queue); i++ {
+		if it := &a.mu.queue[i]; it.call == c && it.slot == slot {
+			it.cause = cause
+			return
+		}
+	}
 }
 
 // serve runs a call, and then what waits until the mailbox is empty.
-func (a *actor) serve(it item) {
+func (a *actor) serve(it item, ctx *callContext) {
 	// A fault at an address, such as a write to a read-only mapping, panics instead of ending the process.
 	debug.SetPanicOnFault(true)
 	running := true
 	defer func() {
 		if running {
-			a.abandoned(it)
+			a.abandoned(it, ctx)
 		}
 	}()
-	for ok := true; ok; it, ok = a.pop() {
-		v, err := a.run(it.call, it.param)
+	for ok := true; ok; it, ctx, ok = a.pop(ctx) {
+		v, err := a.run(it, ctx)
 		it.call.finish(it.slot, v, err)
 	}
 	running = false
@@ -114,22 +152,25 @@ func (a *actor) serve(it item) {
 
 // abandoned answers a call whose method ended its goroutine with runtime.Goexit, as testing.T.FailNow does. Another
 // goroutine serves what waits.
-func (a *actor) abandoned(it item) {
+func (a *actor) abandoned(it item, ctx *callContext) {
 	it.call.finish(it.slot, codec.Value{}, &methodError{errGoexit})
-	if next, ok := a.pop(); ok {
-		a.node.wg.Go(func() { a.serve(next) })
+	if next, ctx, ok := a.pop(ctx); ok {
+		a.node.wg.Go(func() { a.serve(next, ctx) })
 	}
 }
 
 // run runs one call. A panic becomes an error with the stack, a write to a shared argument ErrReadOnly.
-func (a *actor) run(c *inbound, p *param) (v codec.Value, err error) {
+func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
+	c, p := it.call, it.param
+	if it.cause != nil {
+		return codec.Value{}, it.cause // given up while it waited
+	}
 	if err := context.Cause(c.ctx); err != nil {
 		return codec.Value{}, err // cancelled while it waited
 	}
 	if err := context.Cause(a.ctx); err != nil {
 		return codec.Value{}, err // killed while it waited
 	}
-	ctx := &callContext{Context: c.ctx, actor: a}
 	defer ctx.end()
 	defer func() {
 		if r := recover(); r != nil {

@@ -16,7 +16,11 @@ type callContext struct {
 	context.Context //nolint:containedctx // of the batch; this is a context itself
 
 	actor *actor
-	mu    struct {
+	call  *inbound
+	slot  uint32
+	place int // among the actor's active calls; guarded by the actor
+
+	mu struct {
 		sync.Mutex
 		ended   bool
 		derived context.Context //nolint:containedctx // nil until somebody asks
@@ -28,6 +32,18 @@ type callContext struct {
 func (c *callContext) derive() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.deriveLocked()
+}
+
+// interrupt ends the context while the call runs.
+func (c *callContext) interrupt(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deriveLocked()
+	c.mu.cancel(cause)
+}
+
+func (c *callContext) deriveLocked() context.Context {
 	if c.mu.derived == nil {
 		c.mu.derived, c.mu.cancel = context.WithCancelCause(c.Context) //nolint:fatcontext // made once
 		cancel := c.mu.cancel

@@ -3,6 +3,8 @@
 
 package core
 
+import "github.com/tutti-go/tutti/internal/wire"
+
 // Unregister takes a kind out that a test has registered. Nodes in processes of their own do not know it.
 func Unregister(name string) {
 	registry.Lock()
@@ -43,3 +45,12 @@ func Detached(n int) *Slots {
 
 // Answer takes the body of a reply in.
 func (s *Slots) Answer(body []byte) error { return s.apply(body) }
+
+// Answers gathers outcomes like a node does.
+type Answers struct{ a answers }
+
+// Add takes the outcome of a slot in.
+func (a *Answers) Add(slot uint32, status wire.Status, data []byte) { a.a.add(slot, status, data) }
+
+// Take returns the bodies of replies.
+func (a *Answers) Take() [][]byte { return a.a.take() }

@@ -15,10 +15,6 @@ import (
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
-// replySize is the size in bytes at which the answers to one call message are divided among several frames. A single
-// answer never exceeds InlineMax by much, and a frame carries wire.MaxBody.
-const replySize = 1 << 20
-
 // param is an argument at the node that received it.
 type param struct {
 	value codec.Value
@@ -33,6 +29,7 @@ type inbound struct {
 	caller uint64
 	seq    uint64
 	method *method
+	runs   []wire.Run
 
 	param  param                // of all slots, unless each is set
 	each   []wire.Payload       // of one slot each, in the order of the runs
@@ -44,9 +41,8 @@ type inbound struct {
 
 	mu struct {
 		sync.Mutex
-		out   [][]byte    // answers that were not sent yet, as bodies of about replySize bytes
-		run   wire.Result // answers with no value, in consecutive slots, that out does not hold yet
-		dirty bool        // the outbox knows of this call
+		answers answers // that were not sent yet
+		dirty   bool    // the outbox knows of this call
 	}
 }
 
@@ -61,7 +57,7 @@ func (n *node) onCall(from uint32, f wire.Frame) {
 		n.mesh.Lost(from, err)
 		return
 	}
-	c := &inbound{node: n, from: from, caller: f.Caller, seq: f.Seq}
+	c := &inbound{node: n, from: from, caller: f.Caller, seq: f.Seq, runs: body.Runs}
 	total := 0
 	for _, r := range body.Runs {
 		total += int(r.Count)
@@ -81,7 +77,7 @@ func (n *node) onCall(from uint32, f wire.Frame) {
 		}
 	}
 	if err := c.prepare(body); err != nil {
-		c.eachSlot(body.Runs, func(slot uint32) { c.finish(slot, codec.Value{}, err) })
+		c.eachSlot(func(slot uint32) { c.finish(slot, codec.Value{}, err) })
 		return
 	}
 	n.admit(c)
@@ -152,10 +148,23 @@ func (n *node) payload(p wire.Payload) (codec.Value, codec.Mode, *arrowstore.Obj
 	return v, codec.View, obj, err
 }
 
-func (c *inbound) eachSlot(runs []wire.Run, fn func(slot uint32)) {
-	for _, r := range runs {
+func (c *inbound) eachSlot(fn func(slot uint32)) {
+	for _, r := range c.runs {
 		for i := range r.Count {
 			fn(r.Slot + i)
+		}
+	}
+}
+
+// interrupt gives up the slots of a set.
+func (c *inbound) interrupt(slots wire.SlotSet, cause error) {
+	for first, count := range slots.Ranges {
+		for _, r := range c.runs {
+			for slot := max(first, r.Slot); slot < min(first+count, r.Slot+r.Count); slot++ {
+				if a := c.node.actor(r.Actor + slot - r.Slot); a != nil {
+					a.interrupt(c, slot, cause)
+				}
+			}
 		}
 	}
 }
@@ -171,16 +180,16 @@ func (c *inbound) deliver(serial, slot uint32, p *param) {
 		c.finish(slot, codec.Value{}, fmt.Errorf("%w: %v on actor %v of kind %q", ErrNoMethod, c.method, a.id, a.kind.name))
 		return
 	}
-	if err := a.push(item{c, slot, p}); err != nil {
+	if err := a.push(item{call: c, slot: slot, param: p}); err != nil {
 		c.finish(slot, codec.Value{}, err)
 	}
 }
 
 // finish records the answer of one slot and lets the outbox know.
 func (c *inbound) finish(slot uint32, v codec.Value, err error) {
-	r := c.result(slot, v, err)
+	status, data := c.outcome(v, err)
 	c.mu.Lock()
-	c.addLocked(r)
+	c.mu.answers.add(slot, status, data)
 	tell := !c.mu.dirty
 	c.mu.dirty = true
 	c.mu.Unlock()
@@ -196,71 +205,32 @@ func (c *inbound) finish(slot uint32, v codec.Value, err error) {
 	}
 }
 
-// result encodes an answer. A large value goes into the store.
-func (c *inbound) result(slot uint32, v codec.Value, err error) wire.Result {
+// outcome encodes an answer. A large value goes into the store.
+func (c *inbound) outcome(v codec.Value, err error) (wire.Status, []byte) {
 	if err == nil && len(v.Meta) == 0 && len(v.Bufs) == 0 {
-		return wire.Result{Slot: slot, Count: 1, Status: wire.StatusEmpty}
+		return wire.StatusEmpty, nil
 	}
-	r := wire.Result{Slot: slot, Count: 1, Status: wire.StatusInline}
 	if err == nil && v.Size() > InlineMax {
 		var obj *arrowstore.Object
 		if obj, err = putObject(c.node.store, v); err == nil {
-			r.Status, r.Data = wire.StatusObject, idBytes(obj.ID())
 			obj.Release() // the store keeps it until the caller releases it
-			return r
+			return wire.StatusObject, idBytes(obj.ID())
 		}
 		err = fmt.Errorf("result of %v: %w", c.method, err)
 	}
 	if err != nil {
 		f := faultOf(err)
-		r.Status, r.Data = wire.StatusFault, f.Append(nil)
-		return r
+		return wire.StatusFault, f.Append(nil)
 	}
-	r.Data = codec.AppendValue(nil, v)
-	return r
-}
-
-// addLocked appends an answer, merging those that have no value and neighbouring slots.
-func (c *inbound) addLocked(r wire.Result) {
-	if r.Status == wire.StatusEmpty {
-		if run := &c.mu.run; run.Count > 0 && run.Slot+run.Count == r.Slot {
-			run.Count++
-			return
-		}
-	}
-	c.flushRunLocked()
-	if r.Status == wire.StatusEmpty {
-		c.mu.run = r
-		return
-	}
-	c.appendLocked(r)
-}
-
-func (c *inbound) flushRunLocked() {
-	if c.mu.run.Count > 0 {
-		c.appendLocked(c.mu.run)
-		c.mu.run.Count = 0
-	}
-}
-
-// appendLocked starts another body when the last one is full, so that no body exceeds what a frame may carry.
-func (c *inbound) appendLocked(r wire.Result) {
-	last := len(c.mu.out) - 1
-	if last < 0 || len(c.mu.out[last])+len(r.Data) > replySize && len(c.mu.out[last]) > 0 {
-		c.mu.out = append(c.mu.out, nil)
-		last++
-	}
-	c.mu.out[last] = wire.AppendResult(c.mu.out[last], r)
+	return wire.StatusInline, codec.AppendValue(nil, v)
 }
 
 // take returns the answers that were not sent yet, as bodies of reply frames.
 func (c *inbound) take() [][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.flushRunLocked()
-	out := c.mu.out
-	c.mu.out, c.mu.dirty = nil, false
-	return out
+	c.mu.dirty = false
+	return c.mu.answers.take()
 }
 
 // outbox sends the answers to one caller's node. One goroutine per peer takes whatever answers have come together since it

@@ -89,12 +89,22 @@ func (n *node) outbox(peer uint32) *outbox {
 	return o
 }
 
-func (n *node) onCancel(_ uint32, f wire.Frame) {
+func (n *node) onCancel(from uint32, f wire.Frame) {
+	slots, all, err := wire.ParseCancel(f.Body)
+	if err != nil {
+		n.log.Error("bad cancellation, closing the link", "peer", from, "err", err)
+		n.mesh.Lost(from, err)
+		return
+	}
 	n.mu.Lock()
 	c := n.mu.inbound[inboundKey{f.Caller, f.Seq}]
 	n.mu.Unlock()
-	if c != nil {
+	switch {
+	case c == nil:
+	case all:
 		c.cancel(context.Canceled)
+	default:
+		c.interrupt(slots, context.Canceled)
 	}
 }
 

@@ -43,8 +43,8 @@ func TestOnEachTellsOfEverySlotOnceInOrderOfCompletion(t *testing.T) {
 			k := 1 + rng.IntN(len(rest))
 			var body []byte
 			for _, slot := range rest[:k] {
-				body = wire.AppendResult(body, wire.Result{Slot: uint32(slot), Count: 1})
-				body = wire.AppendResult(body, wire.Result{Slot: uint32(slot), Count: 1}) // twice counts once
+				body = wire.AppendResult(body, wire.StatusEmpty, nil, uint32(slot))
+				body = wire.AppendResult(body, wire.StatusEmpty, nil, uint32(slot)) // twice counts once
 			}
 			rest = rest[k:]
 			calls := 0
@@ -88,7 +88,7 @@ func BenchmarkAnswers(b *testing.B) {
 	const n = 400
 	var body []byte
 	for i := range uint32(n) {
-		body = wire.AppendResult(body, wire.Result{Slot: i, Count: 1, Status: wire.StatusInline, Data: []byte{1}})
+		body = wire.AppendResult(body, wire.StatusInline, []byte{1}, i)
 	}
 	for _, hook := range []bool{false, true} {
 		name := "alone"

@@ -56,7 +56,7 @@ func (p *Promise) settle(s *Slots, i int, err error) bool {
 	}
 	p.mu.waiters = nil
 	if p.mu.released && s != nil {
-		s.Release()
+		s.ReleaseSlot(i)
 	}
 	return true
 }
@@ -102,14 +102,14 @@ func (p *Promise) wait(ctx context.Context) error {
 	}
 }
 
-// release is Release of a Ref: of the submission that the promise was resolved with, or will be.
+// release is Release of a Ref: of the slot that the promise was resolved with, or will be.
 func (p *Promise) release() {
 	p.mu.Lock()
 	s := p.slots
 	p.mu.released = true
 	p.mu.Unlock()
 	if s != nil {
-		s.Release()
+		s.ReleaseSlot(p.index)
 	}
 }
 
@@ -156,29 +156,34 @@ func (c *Prepared) Start(ctx context.Context, t *Targets, deadline time.Time) (*
 	if t.sys != c.sys || t.kind != c.kind {
 		return nil, fmt.Errorf("call %v: %w: prepared for kind %q of its system", c.method, ErrMixed, c.kind.name)
 	}
-	err := t.Check()
-	if err == nil {
-		err = ended(ctx)
-	}
-	if err != nil {
+	if err := t.Check(); err != nil {
 		return nil, fmt.Errorf("call %v: %w", c.method, err)
 	}
+	arg := argument{payload: c.arg.payload}
+	if c.arg.release != nil {
+		arg.release = c.Retain().Release
+	}
+	return c.start(ctx, t, arg, deadline)
+}
+
+// start submits c with an argument that it takes over.
+func (c *Prepared) start(ctx context.Context, t *Targets, arg argument, deadline time.Time) (*Slots, error) {
 	s := newSlots(t, c.method)
+	s.arg = arg
 	h := wire.Header{Kind: wire.KindCall, Caller: t.sys.mesh.Incarnation()}
 	if !deadline.IsZero() {
 		h.Deadline = max(time.Until(deadline), 1) // 0 would be none
 	}
-	s.arg.payload = c.arg.payload
-	if c.arg.release != nil {
-		c.holds.Add(1)
-		s.arg.release = c.Release
+	err := ended(ctx)
+	if err == nil {
+		err = t.sys.remember(s)
 	}
-	if err := t.sys.remember(s); err != nil {
+	if err != nil {
 		s.arg.done()
 		return nil, fmt.Errorf("call %v: %w", c.method, err)
 	}
 	h.Seq = s.seq
-	messages, sent, err := s.send(ctx, h, &c.arg, FailFast)
+	messages, sent, err := s.send(ctx, h, &arg, FailFast)
 	s.mu.Lock()
 	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, sent, time.Since(s.began)
 	s.mu.Unlock()
@@ -201,8 +206,11 @@ func (c *Prepared) Release() {
 // Check returns an error that names the first target which is known to be gone, and matches ErrActorDead or ErrNodeLost; nil if all
 // are alive as far as this process knows.
 func (t *Targets) Check() error {
-	for i := range t.shares {
-		if lost := t.sys.mesh.IsLost(t.shares[i].node); lost != nil {
+	for i, id := range t.ids {
+		if i > 0 && t.ids[i-1].Node() == id.Node() {
+			continue // asked just now
+		}
+		if lost := t.sys.mesh.IsLost(id.Node()); lost != nil {
 			return fmt.Errorf("%w: %w", ErrNodeLost, lost)
 		}
 	}

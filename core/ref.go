@@ -283,16 +283,17 @@ func (r *Ref[T]) argument(ctx context.Context, sys *System, share int) (argument
 		return argument{}, err
 	case obj != nil:
 		defer obj.Release()
-		if !r.slots.remote.hold.retain() {
+		slots, slot := r.slots, uint32(r.index)
+		if !slots.remote.retain(slot) {
 			return argument{}, fmt.Errorf("%w: result of %v was released", ErrObjectLost, r.slots.method)
 		}
-		return argument{payload: objectPayload(obj), release: r.slots.remote.hold.done}, nil
+		return argument{payload: objectPayload(obj), release: func() { slots.remote.done(slot) }}, nil
 	}
 	return r.slots.sys.argumentOf(v, share)
 }
 
 // Release gives back the object that the Ref stands for. Views that Get returned must not be used afterwards. For
-// the result of a call it releases the large answers of the whole submission. Calling it again has no effect.
+// the result of a call it releases the answer, large or not, and leaves the others of its batch. Calling it again has no effect.
 func (r *Ref[T]) Release() {
 	switch {
 	case r.promise != nil:
@@ -300,7 +301,7 @@ func (r *Ref[T]) Release() {
 	case r.put != nil:
 		r.put.hold.release()
 	case r.slots != nil:
-		r.slots.Release()
+		r.slots.ReleaseSlot(r.index)
 	}
 }
 

@@ -47,7 +47,7 @@ type Slots struct {
 		told      int // slots of order that onEach has been told of
 		onDone    []func()
 	}
-	remote *remoteObjects
+	remote *remoteResults
 }
 
 // outcome is the state of a slot.
@@ -90,51 +90,8 @@ func (w *waiter) completed() {
 	}
 }
 
-// remoteObjects are the large answers of a submission, by the node that keeps them. They are released when the
-// Slots are, which the collector sees to if nobody else does.
-type remoteObjects struct {
-	sys  *System
-	hold *hold
-	mu   struct {
-		sync.Mutex
-		freed bool
-		ids   map[uint32][]arrowstore.ID
-	}
-}
-
-// add takes an object in, and reports whether it is the first.
-func (r *remoteObjects) add(node uint32, id arrowstore.ID) (first bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.mu.freed { // an answer that came after Release
-		r.sys.releaseRemote(node, []arrowstore.ID{id})
-		return false
-	}
-	if first = r.mu.ids == nil; first {
-		r.mu.ids = map[uint32][]arrowstore.ID{}
-	}
-	r.mu.ids[node] = append(r.mu.ids[node], id)
-	return first
-}
-
-func newRemoteObjects(sys *System) *remoteObjects {
-	r := &remoteObjects{sys: sys}
-	r.hold = newHold(r.free)
-	return r
-}
-
-func (r *remoteObjects) free() {
-	r.mu.Lock()
-	ids := r.mu.ids
-	r.mu.ids, r.mu.freed = nil, true
-	r.mu.Unlock()
-	for node, ids := range ids {
-		r.sys.releaseRemote(node, ids)
-	}
-}
-
 func newSlots(t *Targets, m *method) *Slots {
-	s := &Slots{sys: t.sys, targets: t, method: m, began: time.Now(), remote: newRemoteObjects(t.sys)}
+	s := &Slots{sys: t.sys, targets: t, method: m, began: time.Now(), remote: &remoteResults{sys: t.sys}}
 	s.mu.results = make([]outcome, len(t.ids))
 	s.mu.order = make([]uint32, 0, len(t.ids))
 	return s
@@ -152,11 +109,13 @@ func (s *Slots) apply(body []byte) error {
 	defer s.mu.Unlock()
 	outside := false
 	err := wire.ParseReply(body, func(r wire.Result) bool {
-		if outside = int(r.Slot)+int(r.Count) > s.Len(); outside {
-			return false
-		}
-		for i := range r.Count {
-			s.setLocked(r.Slot+i, s.outcomeOf(r))
+		for first, count := range r.Slots.Ranges {
+			if outside = int(first)+int(count) > s.Len(); outside {
+				return false
+			}
+			for i := range count {
+				s.setLocked(first+i, s.outcomeOf(first+i, r))
+			}
 		}
 		return true
 	})
@@ -167,7 +126,7 @@ func (s *Slots) apply(body []byte) error {
 	return err
 }
 
-func (s *Slots) outcomeOf(r wire.Result) outcome {
+func (s *Slots) outcomeOf(slot uint32, r wire.Result) outcome {
 	switch r.Status {
 	case wire.StatusEmpty:
 		return outcome{state: succeeded}
@@ -178,8 +137,8 @@ func (s *Slots) outcomeOf(r wire.Result) outcome {
 		if err != nil {
 			return outcome{state: failed, err: fmt.Errorf("%w: %w", ErrDecode, err)}
 		}
-		if s.remote.add(s.Actor(int(r.Slot)).Node(), id) {
-			runtime.AddCleanup(s, (*hold).release, s.remote.hold)
+		if s.remote.add(slot, s.Actor(int(slot)).Node(), id) {
+			runtime.AddCleanup(s, (*remoteResults).releaseAll, s.remote)
 		}
 		return outcome{state: succeededObject, data: r.Data}
 	default: // StatusFault: there are no others in a reply that was parsed
@@ -187,7 +146,7 @@ func (s *Slots) outcomeOf(r wire.Result) outcome {
 		if err != nil {
 			return outcome{state: failed, err: fmt.Errorf("%w: %w", ErrDecode, err)}
 		}
-		return outcome{state: failed, err: faultError(f, s.Actor(int(r.Slot)), s.targets.kind.name, s.method.name)}
+		return outcome{state: failed, err: faultError(f, s.Actor(int(slot)), s.targets.kind.name, s.method.name)}
 	}
 }
 
@@ -375,7 +334,7 @@ func (s *Slots) value(_ context.Context, i int) (codec.Value, *arrowstore.Object
 		}
 		return v, nil, nil
 	case succeededObject:
-		if s.remote.hold.released.Load() {
+		if s.remote.gone(uint32(i)) {
 			return codec.Value{}, nil, fmt.Errorf("%w: result of %v was released", ErrObjectLost, s.method)
 		}
 		id, err := arrowstore.ParseID(o.data)
@@ -419,7 +378,7 @@ func (s *Slots) pendingNodes() []uint32 {
 // Release gives back the room that large answers take in the object store, without waiting for the collector. Values that
 // were handed out stay valid: they are copies. Asking for a large answer afterwards fails with ErrObjectLost.
 func (s *Slots) Release() {
-	s.remote.hold.release()
+	s.remote.releaseAll()
 }
 
 // SlotStats says what a submission cost.

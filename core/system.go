@@ -214,7 +214,7 @@ func (s *System) onReply(from uint32, f wire.Frame) {
 func (s *System) releaseLate(from uint32, body []byte) error {
 	var ids []arrowstore.ID
 	err := wire.ParseReply(body, func(r wire.Result) bool {
-		if r.Status == wire.StatusObject {
+		if r.Status == wire.StatusObject { // one slot
 			if id, err := arrowstore.ParseID(r.Data); err == nil {
 				ids = append(ids, id)
 			}
@@ -241,15 +241,19 @@ func (s *System) releaseRemote(node uint32, ids []arrowstore.ID) {
 	})
 }
 
-// sendCancels tells nodes that a call was given up. It does not block.
-func (s *System) sendCancels(seq uint64, nodes []uint32) {
+// sendCancels tells nodes that a call was given up, or slots of it. It does not block.
+func (s *System) sendCancels(seq uint64, nodes []uint32, slots ...uint32) {
 	if len(nodes) == 0 {
 		return
+	}
+	var body []byte
+	if len(slots) > 0 {
+		body = wire.AppendSlots(nil, slots)
 	}
 	s.background(func() {
 		for _, n := range nodes {
 			h := wire.Header{Kind: wire.KindCancel, Caller: s.mesh.Incarnation(), Seq: seq}
-			if err := s.mesh.Send(s.ctx, n, &h); err != nil {
+			if err := s.mesh.Send(s.ctx, n, &h, body); err != nil {
 				s.log.Debug("cancellation was not delivered", "peer", n, "err", err)
 			}
 		}

@@ -271,7 +271,7 @@ func TestOtherVersionIsAnsweredWithABuildFault(t *testing.T) {
 	fault, err := wire.ParseFault(answer.Body)
 	require.NoError(t, err)
 	assert.Equal(t, wire.FaultBuild, fault.Code)
-	assert.Contains(t, fault.Message, "peer speaks frame version 2, this build speaks 1")
+	assert.Contains(t, fault.Message, "peer speaks frame version 3, this build speaks 2")
 	require.NoError(t, m.Close())
 }
 

@@ -47,6 +47,7 @@ func randomBytes(rng *rand.Rand, limit int) []byte {
 func randomCall(rng *rand.Rand) wire.Call {
 	c := wire.Call{
 		Method:  rng.Uint32() >> rng.IntN(32),
+		Flags:   wire.CallFlags(rng.IntN(4)),
 		Runs:    []wire.Run{},
 		Payload: wire.Payload{Kind: wire.PayloadKind(rng.IntN(2)), Data: randomBytes(rng, 40)},
 	}
@@ -106,19 +107,21 @@ func TestCallRefusals(t *testing.T) {
 		{"method of 33 bits", uvarints(1 << 32), "method"},
 		{"method with a byte too many", []byte{0x81, 0x00, 0, 0}, "method"},
 		{"method of eleven bytes", bytes.Repeat([]byte{0x80}, 11), "method"},
-		{"no number of runs", uvarints(1), "number of runs"},
-		{"more runs than bytes", uvarints(1, 2, 0, 0, 1), "number of runs"},
-		{"as many runs as a number can say", uvarints(1, math.MaxUint64), "number of runs"},
-		{"run cut off", append(uvarints(1, 1, 0, 0), 0x80), "count of a run"},
-		{"slot at the bound", append(uvarints(1, 1, most, 0, 1), 0), "slot"},
-		{"slots past the bound", append(uvarints(1, 1, most-1, 0, 2), 0), "run"},
-		{"actor of 33 bits", append(uvarints(1, 1, 0, 1<<32, 1), 0), "actor"},
-		{"actors past 32 bits", append(uvarints(1, 1, 0, math.MaxUint32, 1), 0), "run"},
-		{"empty run", append(uvarints(1, 1, 0, 0, 0), 0), "run"},
-		{"run beyond the bound", append(uvarints(1, 1, 0, 0, most+1), 0), "count of a run"},
-		{"runs beyond the bound together", append(uvarints(1, 2, 0, 0, most, 0, 0, 1), 0), "run"},
-		{"no payload kind", uvarints(1, 1, 0, 0, 1), "payload kind"},
-		{"unknown payload kind", append(uvarints(1, 1, 0, 0, 1), 3), "payload kind"},
+		{"no flags", uvarints(1), "flags"},
+		{"unknown flags", uvarints(1, 4, 0), "flags"},
+		{"no number of runs", uvarints(1, 0), "number of runs"},
+		{"more runs than bytes", uvarints(1, 0, 2, 0, 0, 1), "number of runs"},
+		{"as many runs as a number can say", uvarints(1, 0, math.MaxUint64), "number of runs"},
+		{"run cut off", append(uvarints(1, 0, 1, 0, 0), 0x80), "count of a run"},
+		{"slot at the bound", append(uvarints(1, 0, 1, most, 0, 1), 0), "slot"},
+		{"slots past the bound", append(uvarints(1, 0, 1, most-1, 0, 2), 0), "run"},
+		{"actor of 33 bits", append(uvarints(1, 0, 1, 0, 1<<32, 1), 0), "actor"},
+		{"actors past 32 bits", append(uvarints(1, 0, 1, 0, math.MaxUint32, 1), 0), "run"},
+		{"empty run", append(uvarints(1, 0, 1, 0, 0, 0), 0), "run"},
+		{"run beyond the bound", append(uvarints(1, 0, 1, 0, 0, most+1), 0), "count of a run"},
+		{"runs beyond the bound together", append(uvarints(1, 0, 2, 0, 0, most, 0, 0, 1), 0), "run"},
+		{"no payload kind", uvarints(1, 0, 1, 0, 0, 1), "payload kind"},
+		{"unknown payload kind", append(uvarints(1, 0, 1, 0, 0, 1), 3), "payload kind"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := wire.ParseCall(tt.body)
@@ -144,9 +147,11 @@ func TestTruncatedBodiesAreRefused(t *testing.T) {
 		_, err := wire.ParseHello(hello.Append(nil)[:n])
 		require.ErrorIs(t, err, wire.ErrFrame, "hello of %d bytes", n)
 	}
-	one := wire.AppendResult(nil, wire.Result{Slot: 300, Count: 1, Status: wire.StatusInline, Data: []byte("xyz")})
-	for n := 1; n < len(one); n++ { // a reply without entries is one
-		require.ErrorIs(t, wire.ParseReply(one[:n], func(wire.Result) bool { return true }), wire.ErrFrame, "reply of %d bytes", n)
+	for _, slots := range [][]uint32{{300}, {300, 700, 701}} {
+		one := wire.AppendResult(nil, wire.StatusInline, []byte("xyz"), slots...)
+		for n := 1; n < len(one); n++ { // a reply without entries is one
+			require.ErrorIs(t, wire.ParseReply(one[:n], func(wire.Result) bool { return true }), wire.ErrFrame, "reply of %d bytes", n)
+		}
 	}
 	id := wire.AppendRelease(nil, []byte("abc"))
 	for n := 1; n < len(id); n++ {
@@ -165,75 +170,168 @@ func TestBytesLeftOverAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "2 bytes left over")
 }
 
-func randomReply(rng *rand.Rand) []wire.Result {
-	results := make([]wire.Result, rng.IntN(20))
-	for i := range results {
-		r := wire.Result{Slot: rng.Uint32N(wire.MaxTargets), Count: 1, Status: wire.Status(rng.IntN(4))}
-		if r.Status == wire.StatusEmpty {
-			r.Count = 1 + rng.Uint32N(wire.MaxTargets-r.Slot)
-		} else {
-			r.Data = randomBytes(rng, 30)
-		}
-		results[i] = r
-	}
-	return results
+// entry is a result with its slots spelled out.
+type entry struct {
+	status wire.Status
+	data   []byte
+	slots  []uint32
 }
 
-func appendReply(dst []byte, results []wire.Result) []byte {
-	for _, r := range results {
-		dst = wire.AppendResult(dst, r)
+func randomReply(rng *rand.Rand) []entry {
+	entries := make([]entry, rng.IntN(20))
+	for i := range entries {
+		e := entry{status: wire.Status(rng.IntN(4)), slots: []uint32{rng.Uint32N(wire.MaxTargets)}}
+		if e.status != wire.StatusEmpty {
+			e.data = randomBytes(rng, 30)
+		}
+		if e.status != wire.StatusObject && rng.IntN(2) == 0 {
+			e.slots = randomSlots(rng, 2+rng.IntN(50))
+		}
+		entries[i] = e
+	}
+	return entries
+}
+
+// randomSlots returns n slots in order, with runs of neighbours among them.
+func randomSlots(rng *rand.Rand, n int) []uint32 {
+	slots := make([]uint32, 0, n)
+	next := uint32(0)
+	for range n {
+		if rng.IntN(3) == 0 {
+			next += rng.Uint32N(uint32(wire.MaxTargets / n))
+		}
+		slots = append(slots, next)
+		next++
+	}
+	return slots
+}
+
+func appendReply(dst []byte, entries []entry) []byte {
+	for _, e := range entries {
+		dst = wire.AppendResult(dst, e.status, e.data, e.slots...)
 	}
 	return dst
 }
 
 // parseReply returns the entries, and what comes in front of a malformed one.
-func parseReply(b []byte) ([]wire.Result, error) {
-	results := []wire.Result{}
+func parseReply(b []byte) ([]entry, error) {
+	entries := []entry{}
 	err := wire.ParseReply(b, func(r wire.Result) bool {
-		results = append(results, r)
+		e := entry{status: r.Status, data: r.Data}
+		for first, count := range r.Slots.Ranges {
+			for i := range count {
+				e.slots = append(e.slots, first+i)
+			}
+		}
+		entries = append(entries, e)
 		return true
 	})
-	return results, err
+	return entries, err
 }
 
 func TestReplyComesBackAsItWas(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for range 10_000 {
-		results := randomReply(rng)
-		got, err := parseReply(appendReply(nil, results))
+		entries := randomReply(rng)
+		got, err := parseReply(appendReply(nil, entries))
 		require.NoError(t, err)
-		require.Equal(t, results, got)
+		require.Equal(t, entries, got)
+	}
+}
+
+func TestSlotsThatShareAnOutcomeCostBits(t *testing.T) {
+	all := make([]uint32, 100_000)
+	for i := range all {
+		all[i] = uint32(len(all) - 1 - i)
+	}
+	assert.LessOrEqual(t, len(wire.AppendResult(nil, wire.StatusEmpty, nil, all...)), 8)
+	assert.True(t, slices.IsSorted(all), "they are put in order")
+	odd := make([]uint32, 0, 1000)
+	for i := range uint32(1000) {
+		odd = append(odd, 2*i+1)
+	}
+	assert.LessOrEqual(t, len(wire.AppendResult(nil, wire.StatusEmpty, nil, odd...)), 2*len(odd)+4)
+}
+
+func TestRangesStopWhenTold(t *testing.T) {
+	require.NoError(t, wire.ParseReply(wire.AppendResult(nil, wire.StatusEmpty, nil, 1, 3, 5), func(r wire.Result) bool {
+		var seen []uint32
+		for first := range r.Slots.Ranges {
+			if seen = append(seen, first); len(seen) == 2 {
+				break
+			}
+		}
+		assert.Equal(t, []uint32{1, 3}, seen)
+		return true
+	}))
+}
+
+func TestCancelComesBackAsItWas(t *testing.T) {
+	_, all, err := wire.ParseCancel(nil)
+	require.NoError(t, err)
+	require.True(t, all)
+	rng := rand.New(rand.NewPCG(2, 3))
+	for range 1000 {
+		slots := randomSlots(rng, 1+rng.IntN(20))
+		set, all, err := wire.ParseCancel(wire.AppendSlots(nil, slots))
+		require.NoError(t, err)
+		require.False(t, all)
+		var got []uint32
+		for first, count := range set.Ranges {
+			for i := range count {
+				got = append(got, first+i)
+			}
+		}
+		require.Equal(t, slots, got)
+	}
+	for name, body := range map[string][]byte{
+		"set of slots":    uvarints(0),
+		"range of slots":  uvarints(1, 5, 0),
+		"slot":            uvarints(1, wire.MaxTargets, 1),
+		"end: 1 bytes":    uvarints(1, 5, 1, 1),
+		"count of slots":  uvarints(1, 5, wire.MaxTargets+1),
+		"number of range": uvarints(math.MaxUint64),
+	} {
+		_, _, err := wire.ParseCancel(body)
+		require.ErrorIs(t, err, wire.ErrFrame)
+		require.ErrorContains(t, err, "cancel: bad or missing "+name)
 	}
 }
 
 func TestReplyRefusals(t *testing.T) {
-	const most = wire.MaxTargets
-	good := wire.Result{Slot: 5, Count: 1, Status: wire.StatusInline, Data: []byte("fine")}
+	const most, many = wire.MaxTargets, 0x80
+	good := entry{wire.StatusInline, []byte("fine"), []uint32{5}}
 	for _, tt := range []struct {
 		name  string
 		entry []byte
 		want  string
 	}{
 		{"unknown status", append([]byte{4}, uvarints(1, 0)...), "status"},
+		{"objects in common", append([]byte{many | 2}, uvarints(1, 1, 2, 0)...), "status"},
 		{"no slot", []byte{1}, "slot"},
-		{"slot at the bound", append([]byte{0}, uvarints(most, 1)...), "slot"},
-		{"no slot at all", append([]byte{0}, uvarints(1, 0)...), "count"},
-		{"slots past the bound", append([]byte{0}, uvarints(most-1, 2)...), "count"},
+		{"slot at the bound", append([]byte{0}, uvarints(most)...), "slot"},
+		{"no slot at all", append([]byte{many}, uvarints(0)...), "set of slots"},
+		{"one slot as a set", append([]byte{many}, uvarints(1, 7, 1)...), "set of slots"},
+		{"an empty range", append([]byte{many}, uvarints(2, 7, 2, 3, 0)...), "range of slots"},
+		{"two ranges that are one", append([]byte{many}, uvarints(2, 7, 2, 0, 2)...), "range of slots"},
+		{"slots past the bound", append([]byte{many}, uvarints(1, most-1, 2)...), "range of slots"},
+		{"ranges past the bound", append([]byte{many}, uvarints(2, 0, most-1, 1, 1)...), "range of slots"},
+		{"more ranges than bytes", append([]byte{many}, uvarints(3, 7, 2, 1)...), "number of ranges"},
 		{"data longer than the frame", append([]byte{1}, uvarints(1, 2, 0)...), "data"},
 		{"data as long as a number can say", append([]byte{1}, uvarints(1, math.MaxUint64)...), "data"},
 		{"length with a byte too many", []byte{1, 1, 0x80, 0x00}, "data"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := parseReply(append(wire.AppendResult(nil, good), tt.entry...))
+			got, err := parseReply(append(appendReply(nil, []entry{good}), tt.entry...))
 			require.ErrorIs(t, err, wire.ErrFrame)
 			require.ErrorContains(t, err, "reply: bad or missing "+tt.want)
-			assert.Equal(t, []wire.Result{good}, got, "what stands in front has been yielded, what is bad has not")
+			assert.Equal(t, []entry{good}, got, "what stands in front has been yielded, what is bad has not")
 		})
 	}
 }
 
 func TestReplyAndReleaseStopWhenTold(t *testing.T) {
-	body := append(appendReply(nil, []wire.Result{{Count: 1}, {Slot: 1, Count: 1}}), 99)
+	body := append(appendReply(nil, []entry{{slots: []uint32{0}}, {slots: []uint32{1}}}), 99)
 	n := 0
 	require.NoError(t, wire.ParseReply(body, func(wire.Result) bool { n++; return n < 2 }), "the bad entry is not reached")
 	assert.Equal(t, 2, n)
@@ -367,7 +465,7 @@ func TestRunsNameTheTargetsTheyWereMadeOf(t *testing.T) {
 // A body that promises much and holds little must not make a decoder allocate what is promised.
 func TestDecodersAllocateInProportionToTheirInput(t *testing.T) {
 	runs := wire.Call{Runs: slices.Repeat([]wire.Run{{Count: 1}}, 50_000)}
-	promise := append(uvarints(1, 50_000), make([]byte, 150_000)...) // empty runs: refused at the first
+	promise := append(uvarints(1, 0, 50_000), make([]byte, 150_000)...) // empty runs: refused at the first
 	fault := wire.Fault{Message: strings.Repeat("m", 50_000), Stack: strings.Repeat("s", 50_000)}
 	for name, tt := range map[string]struct {
 		input  []byte
@@ -375,7 +473,7 @@ func TestDecodersAllocateInProportionToTheirInput(t *testing.T) {
 	}{
 		"call":        {runs.Append(nil), func(b []byte) { _, _ = wire.ParseCall(b) }},
 		"refused":     {promise, func(b []byte) { _, _ = wire.ParseCall(b) }},
-		"call's lie":  {uvarints(1, 1<<40), func(b []byte) { _, _ = wire.ParseCall(b) }},
+		"call's lie":  {uvarints(1, 0, 1<<40), func(b []byte) { _, _ = wire.ParseCall(b) }},
 		"fault":       {fault.Append(nil), func(b []byte) { _, _ = wire.ParseFault(b) }},
 		"fault's lie": {append([]byte{0, 0}, uvarints(1<<40)...), func(b []byte) { _, _ = wire.ParseFault(b) }},
 		"reply's lie": {append([]byte{1}, uvarints(1, 1<<40)...), func(b []byte) { _, _ = parseReply(b) }},

@@ -37,9 +37,20 @@ type Run struct {
 	Count uint32
 }
 
+// CallFlags change how a call is treated. They may be combined.
+type CallFlags uint8
+
+// The flags of a call.
+const (
+	CallCast       CallFlags = 1 << iota // no answers are wanted
+	CallIdempotent                       // may run again if its actor is made anew
+	callFlagsEnd
+)
+
 // Call is the body of a call frame: one method, one argument, and the actors of one node.
 type Call struct {
 	Method  uint32 // index in the method table that both sides agreed on
+	Flags   CallFlags
 	Runs    []Run
 	Payload Payload
 }
@@ -53,6 +64,7 @@ func (c *Call) Append(dst []byte) []byte {
 // follows as a part of its own.
 func (c *Call) AppendHead(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(c.Method))
+	dst = append(dst, byte(c.Flags))
 	dst = binary.AppendUvarint(dst, uint64(len(c.Runs)))
 	for _, r := range c.Runs {
 		dst = binary.AppendUvarint(dst, uint64(r.Slot))
@@ -66,6 +78,9 @@ func (c *Call) AppendHead(dst []byte) []byte {
 func ParseCall(b []byte) (Call, error) {
 	cur := cursor{b: b, what: "call"}
 	c := Call{Method: uint32(cur.uint("method", math.MaxUint32))}
+	if c.Flags = CallFlags(cur.byte("flags")); c.Flags >= callFlagsEnd {
+		cur.fail("flags")
+	}
 	// A run takes at least three bytes, so the bytes at hand bound the number of runs.
 	n := cur.uint("number of runs", uint64(len(cur.b)/3))
 	c.Runs = make([]Run, 0, n)

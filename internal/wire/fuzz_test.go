@@ -21,7 +21,7 @@ func FuzzParseCall(f *testing.F) {
 		c := randomCall(rng)
 		f.Add(c.Append(nil))
 	}
-	f.Add(uvarints(1, 1<<40))
+	f.Add(uvarints(1, 0, 1<<40))
 	f.Add([]byte{0x80, 0x00})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := wire.ParseCall(b)
@@ -70,19 +70,26 @@ func FuzzParseReply(f *testing.F) {
 	}
 	f.Add([]byte{1, 1, 0x80, 0x00})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		results, err := parseReply(b)
-		for _, r := range results {
-			require.NotZero(t, r.Count)
-			require.LessOrEqual(t, uint64(r.Slot)+uint64(r.Count), uint64(wire.MaxTargets))
+		again := []byte{}
+		err := wire.ParseReply(b, func(r wire.Result) bool {
 			require.LessOrEqual(t, r.Status, wire.StatusFault)
-		}
-		again := appendReply([]byte{}, results)
+			var slots []uint32
+			for first, count := range r.Slots.Ranges {
+				require.NotZero(t, count)
+				require.LessOrEqual(t, uint64(first)+uint64(count), uint64(wire.MaxTargets))
+				for i := range count {
+					slots = append(slots, first+i)
+				}
+			}
+			again = wire.AppendResult(again, r.Status, r.Data, slots...)
+			return true
+		})
 		if err != nil {
 			require.ErrorIs(t, err, wire.ErrFrame)
-			require.Equal(t, b[:len(again)], again, "what was yielded before the error")
+			require.Equal(t, string(b[:len(again)]), string(again), "what was yielded before the error")
 			return
 		}
-		require.Equal(t, b, again)
+		require.Equal(t, string(b), string(again))
 	})
 }
 
@@ -136,5 +143,29 @@ func FuzzParseRelease(f *testing.F) {
 		}
 		require.Equal(t, b[:len(again)], again)
 		require.True(t, err != nil || len(again) == len(b))
+	})
+}
+
+func FuzzParseCancel(f *testing.F) {
+	f.Add(wire.AppendSlots(nil, []uint32{1, 2, 3, 9}))
+	f.Add([]byte{})
+	f.Add([]byte{2, 7, 2, 0, 2})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		set, all, err := wire.ParseCancel(b)
+		require.Equal(t, all, len(b) == 0)
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+			return
+		}
+		if all {
+			return
+		}
+		var slots []uint32
+		for first, count := range set.Ranges {
+			for i := range count {
+				slots = append(slots, first+i)
+			}
+		}
+		require.Equal(t, b, wire.AppendSlots([]byte{}, slots))
 	})
 }

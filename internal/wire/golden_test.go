@@ -49,15 +49,24 @@ var golden = []struct {
 			Payload: wire.Payload{Kind: wire.PayloadObject, Data: []byte("identity")},
 		}).Append(nil),
 	},
-	{"reply", wire.Header{Kind: wire.KindReply, Caller: 0x1122334455667788, Seq: 1000}, appendReply(nil, []wire.Result{
-		{Slot: 0, Count: 399, Status: wire.StatusEmpty},
-		{Slot: 399, Count: 1, Status: wire.StatusInline, Data: []byte("result")},
-		{Slot: 400, Count: 1, Status: wire.StatusObject, Data: []byte("identity")},
-		{Slot: 401, Count: 1, Status: wire.StatusFault, Data: (&wire.Fault{
-			Code: wire.FaultPanic, Message: "index out of range", Stack: "goroutine 1",
-		}).Append(nil)},
-		{Slot: 402, Count: 1, Status: wire.StatusFault, Data: (&wire.Fault{Code: wire.FaultCanceled, Own: true, Message: "gave up"}).Append(nil)},
+	{
+		"call_cast",
+		wire.Header{Kind: wire.KindCall, Caller: 0x1122334455667788, Seq: 1002},
+		(&wire.Call{
+			Method: 3, Flags: wire.CallCast, Runs: []wire.Run{{Slot: 0, Actor: 1, Count: 400}},
+			Payload: wire.Payload{Kind: wire.PayloadInline, Data: []byte("argument")},
+		}).Append(nil),
+	},
+	{"reply", wire.Header{Kind: wire.KindReply, Caller: 0x1122334455667788, Seq: 1000}, appendReply(nil, []entry{
+		{wire.StatusEmpty, nil, []uint32{0}},
+		{wire.StatusEmpty, nil, []uint32{1, 2, 3, 4, 5, 390, 391, 397}},
+		{wire.StatusInline, []byte("result"), []uint32{398}},
+		{wire.StatusInline, []byte("same"), []uint32{392, 399}},
+		{wire.StatusObject, []byte("identity"), []uint32{400}},
+		{wire.StatusFault, (&wire.Fault{Code: wire.FaultPanic, Message: "index out of range", Stack: "goroutine 1"}).Append(nil), []uint32{401}},
+		{wire.StatusFault, (&wire.Fault{Code: wire.FaultCanceled, Own: true, Message: "gave up"}).Append(nil), []uint32{402, 403}},
 	})},
+	{"cancel_slots", wire.Header{Kind: wire.KindCancel, Caller: 0x1122334455667788, Seq: 1000}, wire.AppendSlots(nil, []uint32{7, 8, 399})},
 	{"cancel", wire.Header{Kind: wire.KindCancel, Caller: 0x1122334455667788, Seq: 1000}, nil},
 	{
 		"block",

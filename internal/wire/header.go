@@ -12,7 +12,7 @@ import (
 
 const (
 	// Version is the version of the frame format. Peers must agree on it exactly.
-	Version = 1
+	Version = 2
 	// HeaderSize is the length of every frame's header, in bytes.
 	HeaderSize = 64
 	// MaxBody is the largest body that a frame may carry, in bytes. Larger data travels

@@ -10,30 +10,37 @@ type Status uint8
 
 // The statuses of a result.
 const (
-	StatusEmpty  Status = iota // Count consecutive slots succeeded with a value of no bytes
-	StatusInline               // one slot succeeded; Data is the value's flat form
+	StatusEmpty  Status = iota // the slots succeeded with a value of no bytes
+	StatusInline               // the slots succeeded; Data is the value's flat form
 	StatusObject               // one slot succeeded; Data is the identity of the object that holds the value
-	StatusFault                // one slot failed; Data is a [Fault]
+	StatusFault                // the slots failed; Data is a [Fault]
 	statusEnd
+
+	// manySlots in the byte of a status says that a set of slots follows instead of one.
+	manySlots = 0x80
 )
 
-// Result is an entry of a reply frame's body: the outcome of one slot, or of a run of slots
-// that succeeded with nothing to say.
+// Result is an entry of a reply frame's body: an outcome, and the slots that have it.
 type Result struct {
-	Slot   uint32
-	Count  uint32 // slots covered; 1 unless the status is StatusEmpty
+	Slots  SlotSet // never empty; one slot if the status is StatusObject
 	Status Status
 	Data   []byte
 }
 
-// AppendResult appends one entry of a reply's body to dst and returns it.
-func AppendResult(dst []byte, r Result) []byte {
-	dst = append(dst, byte(r.Status))
-	dst = binary.AppendUvarint(dst, uint64(r.Slot))
-	if r.Status == StatusEmpty {
-		return binary.AppendUvarint(dst, uint64(r.Count))
+// AppendResult appends an entry to the body of a reply and returns it: the outcome that all the slots have in common, which are put in
+// order. Results in the object store have no outcome in common: each takes an entry of its own.
+func AppendResult(dst []byte, status Status, data []byte, slots ...uint32) []byte {
+	if len(slots) == 1 {
+		dst = append(dst, byte(status))
+		dst = binary.AppendUvarint(dst, uint64(slots[0]))
+	} else {
+		dst = append(dst, byte(status)|manySlots)
+		dst = AppendSlots(dst, slots)
 	}
-	return appendBytes(dst, r.Data)
+	if status == StatusEmpty {
+		return dst
+	}
+	return appendBytes(dst, data)
 }
 
 // ParseReply calls yield for every entry of a reply's body, until yield returns false. The
@@ -41,17 +48,18 @@ func AppendResult(dst []byte, r Result) []byte {
 func ParseReply(b []byte, yield func(Result) bool) error {
 	cur := cursor{b: b, what: "reply"}
 	for len(cur.b) > 0 {
-		r := Result{Count: 1, Status: Status(cur.byte("status"))}
-		r.Slot = uint32(cur.uint("slot", MaxTargets-1))
-		switch {
-		case r.Status >= statusEnd:
+		head := cur.byte("status")
+		r := Result{Status: Status(head &^ manySlots)}
+		many := head&manySlots != 0
+		if r.Status >= statusEnd || many && r.Status == StatusObject {
 			cur.fail("status")
-		case r.Status == StatusEmpty:
-			r.Count = uint32(cur.uint("count", MaxTargets-uint64(r.Slot)))
-			if r.Count == 0 {
-				cur.fail("count")
-			}
-		default:
+		}
+		if many {
+			r.Slots = cur.slots(2)
+		} else {
+			r.Slots.one = uint32(cur.uint("slot", MaxTargets-1))
+		}
+		if r.Status != StatusEmpty {
 			r.Data = cur.bytes("data")
 		}
 		if cur.err != nil || !yield(r) {
