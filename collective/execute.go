@@ -30,9 +30,6 @@ type walk struct {
 
 func newWalk(buf memory, total int, t schedule.Transfer) walk {
 	w := walk{buf: buf, blocks: t.Blocks, total: total}
-	if t.Peer == schedule.None {
-		return w
-	}
 	for i := range t.Blocks.All(total) {
 		w.left += len(buf.block(i))
 	}
@@ -47,7 +44,7 @@ func (w *walk) next(use func([]byte)) {
 	w.left -= todo
 	for todo > 0 {
 		if len(w.rest) == 0 {
-			w.rest = w.buf.block((w.blocks.First + w.done*w.blocks.Stride) % w.total)
+			w.rest = w.buf.block(w.blocks.At(w.done, w.total))
 			w.done++
 			continue
 		}
@@ -57,12 +54,30 @@ func (w *walk) next(use func([]byte)) {
 	}
 }
 
+// flow is one transfer of a schedule under way: it goes frame by frame.
+type flow struct {
+	walk
+
+	action schedule.Action
+	step   schedule.Step
+	peer   int
+	count  uint64 // of elements, where each pair of members has one of its own
+
+	room bool   // wait found room for the next frame
+	body []byte // wait took the next frame: its descriptor and data; or nil
+	came wire.Header
+}
+
+// next returns the length of the body of the next frame that is sent.
+func (f *flow) nextBody() int { return descriptorSize + min(f.left, segment) }
+
 // peers is what an execution needs of the world. Messages between two ranks keep their order.
 type peers interface {
-	// send takes the body over: a descriptor followed by data.
-	send(ctx context.Context, to, round int, body []byte) error
-	// recv returns the body of the next message of a rank, which must be one of the given round.
-	recv(ctx context.Context, from, round int) ([]byte, error)
+	// wait returns when one of the flows, or more, can go on. Where they send it reserves room for a frame, where they receive it
+	// takes one; but not if the flow has that already. The first of the flows is the one that the others wait for in the end.
+	wait(ctx context.Context, flows []*flow) error
+	// send sends a frame for which there is room, and takes its body over: a descriptor followed by data.
+	send(ctx context.Context, f *flow, body []byte) error
 }
 
 // execution runs schedules of one operation over one memory.
@@ -71,62 +86,103 @@ type execution struct {
 	head    []byte // the encoded descriptor
 	buf     memory
 	combine func(dst, src []byte) // for steps that reduce
+	finish  func(dst []byte)      // for a block that holds all contributions; nil if nothing is left to do
 	rank    int                   // of the caller, for the texts of errors
 	counted int                   // bytes per element, if each pair of members has a count of its own, which the frames then tell
+
+	plan    schedule.Schedule
+	machine schedule.Machine
+	flows   []*flow // under way, in the order of the schedule
 }
 
-func (x *execution) run(ctx context.Context, s schedule.Schedule) error {
-	for _, st := range s.Steps {
-		if err := x.step(ctx, s.Blocks, st); err != nil {
+// run carries out what the machine of the schedule releases, side by side, until all is done.
+func (x *execution) run(ctx context.Context, p plan) error {
+	x.plan = p.Schedule
+	x.machine.Reset(p.program)
+	for !x.machine.Done() {
+		for a, ok := x.machine.Next(); ok; a, ok = x.machine.Next() {
+			x.begin(a)
+		}
+		if err := x.peers.wait(ctx, x.flows); err != nil {
+			return err
+		}
+		if err := x.advance(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// step sends and receives in turns, a frame each. What it waits for has a lower place in the order of (round, frame) at every
-// rank, so that waiting for room at the receiver cannot go round in a circle.
-func (x *execution) step(ctx context.Context, total int, st schedule.Step) error {
-	out, in := newWalk(x.buf, total, st.Send), newWalk(x.buf, total, st.Recv)
-	head := x.head
-	if x.counted > 0 {
-		head = binary.LittleEndian.AppendUint64(slices.Clone(head[:descriptorSize-8]), uint64(out.left/x.counted))
+// begin puts a transfer among those under way, behind those of earlier steps.
+func (x *execution) begin(a schedule.Action) {
+	st := x.plan.At(a.Step)
+	t := st.Recv
+	if a.Send {
+		t = st.Send
 	}
-	want := uint64(in.left / max(x.counted, 1))
-	for out.frames > 0 || in.frames > 0 {
-		if out.frames > 0 {
-			body := make([]byte, 0, len(head)+min(out.left, segment))
-			body = append(body, head...)
-			out.next(func(b []byte) { body = append(body, b...) })
-			if err := x.peers.send(ctx, st.Send.Peer, st.Round, body); err != nil {
-				return err
-			}
-		}
-		if in.frames > 0 {
-			body, err := x.peers.recv(ctx, st.Recv.Peer, st.Round)
-			if err != nil {
-				return err
-			}
-			if got := countOf(body); x.counted > 0 && got != want {
-				return mismatch("rank %d called AllToAllV with %d elements for rank %d, rank %d called it for %d from rank %d",
-					st.Recv.Peer, got, x.rank, x.rank, want, st.Recv.Peer)
-			}
-			if err := x.place(&in, st, body[descriptorSize:]); err != nil {
+	f := &flow{walk: newWalk(x.buf, x.plan.Blocks, t), action: a, step: st, peer: t.Peer}
+	f.count = uint64(f.left / max(x.counted, 1))
+	at := len(x.flows)
+	for at > 0 && x.flows[at-1].action.Step > a.Step {
+		at--
+	}
+	x.flows = slices.Insert(x.flows, at, f)
+}
+
+// advance moves a frame of each flow that can go on: first what goes out, for others wait for it.
+func (x *execution) advance(ctx context.Context) error {
+	for _, f := range x.flows {
+		if f.room {
+			f.room = false
+			if err := x.peers.send(ctx, f, x.frame(f)); err != nil {
 				return err
 			}
 		}
 	}
+	for _, f := range x.flows {
+		if body := f.body; body != nil {
+			f.body = nil
+			if err := x.place(f, body); err != nil {
+				return err
+			}
+		}
+	}
+	x.flows = slices.DeleteFunc(x.flows, func(f *flow) bool {
+		if f.frames > 0 {
+			return false
+		}
+		x.machine.Complete(f.action)
+		return true
+	})
 	return nil
 }
 
-// place puts the data of one frame where it belongs.
-func (x *execution) place(in *walk, st schedule.Step, data []byte) error {
-	if want := min(in.left, segment); len(data) != want {
-		return fmt.Errorf("%w: rank %d sent %d bytes in round %d, want %d", wire.ErrFrame, st.Recv.Peer, len(data), st.Round, want)
+// frame makes the body of the next frame of a flow.
+func (x *execution) frame(f *flow) []byte {
+	body := append(make([]byte, 0, f.nextBody()), x.head...)
+	if x.counted > 0 {
+		binary.LittleEndian.PutUint64(body[descriptorSize-8:], f.count)
 	}
-	in.next(func(dst []byte) {
-		if st.Reduce {
+	f.next(func(b []byte) { body = append(body, b...) })
+	return body
+}
+
+// place puts the data of one frame where it belongs.
+func (x *execution) place(f *flow, body []byte) error {
+	if got := countOf(body); x.counted > 0 && got != f.count {
+		return mismatch("rank %d called AllToAllV with %d elements for rank %d, rank %d called it for %d from rank %d",
+			f.peer, got, x.rank, x.rank, f.count, f.peer)
+	}
+	data := body[descriptorSize:]
+	if want := min(f.left, segment); len(data) != want {
+		return fmt.Errorf("%w: rank %d sent %d bytes in round %d, want %d", wire.ErrFrame, f.peer, len(data), f.step.Round, want)
+	}
+	f.next(func(dst []byte) {
+		if f.step.Reduce {
 			x.combine(dst, data[:len(dst)])
+			if f.step.Final && x.finish != nil {
+				x.finish(dst)
+			}
 		} else {
 			copy(dst, data)
 		}

@@ -70,6 +70,7 @@ type member struct {
 		point   bool             // Send or Recv are running
 		calls   [remembered]call // by number of the operation, modulo the length
 		awaits  int              // rank that the operation waits for, to receive or to send, or -1
+		also    []*flow          // what else it waits for while it awaits that rank
 		chase   chase
 	}
 }
@@ -194,7 +195,7 @@ func (m *member) deliver(from int, local bool, f wire.Frame) *ending {
 	if end != nil {
 		return end
 	}
-	if m.mu.awaits == from {
+	if m.awaitsLocked(from) {
 		select {
 		case m.wake <- struct{}{}:
 		default: // a token is there already
@@ -216,7 +217,7 @@ func (m *member) queueLocked(from int, local bool, e *edge, f wire.Frame) *endin
 		return &ending{code: codeOther, text: fmt.Sprintf("rank %d: rank %d sent a malformed block or more than was granted", m.rank, from)}
 	}
 	const small = 4 << 10
-	if !local && m.mu.awaits != from && len(f.Body) <= small {
+	if !local && !m.awaitsLocked(from) && len(f.Body) <= small {
 		// It may wait for long: do not keep the reader's whole arena alive for it.
 		f.Body = bytes.Clone(f.Body)
 	}
@@ -227,64 +228,6 @@ func (m *member) queueLocked(from int, local bool, e *edge, f wire.Frame) *endin
 
 // cost is what a frame takes of a window.
 func cost(body []byte) int { return wire.HeaderSize + len(body) }
-
-// send implements peers.
-func (m *member) send(ctx context.Context, to, round int, body []byte) error {
-	return m.push(ctx, to, round, m.edgeLocked, m.mark(uint32(round)), body)
-}
-
-// push sends a frame when there is room for it on an edge.
-func (m *member) push(ctx context.Context, to, round int, edgeLocked func(int) *edge, k mark, body []byte) error {
-	n := uint64(cost(body))
-	if err := m.await(ctx, to, round, func() (done, stray bool) {
-		e := edgeLocked(to)
-		if e.sent != e.granted && e.sent-e.granted+n > window {
-			return false, false
-		}
-		e.sent += n
-		return true, false
-	}); err != nil {
-		return err
-	}
-	begin := time.Now()
-	err := m.post(ctx, to, k, body) // may wait for a connection, or room in it
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.mu.awaits = -1
-	if err != nil && time.Since(begin) > probeAfter {
-		m.mu.chase = chase{seq: m.numberLocked(), asked: -1, suspect: to} // its node does not read
-	}
-	return err
-}
-
-// recv implements peers.
-func (m *member) recv(ctx context.Context, from, round int) ([]byte, error) {
-	var f wire.Frame
-	var credit []byte
-	if err := m.await(ctx, from, round, func() (done, stray bool) {
-		e := m.edgeLocked(from)
-		if len(e.queue) == 0 {
-			return false, false
-		}
-		if e.queue[0].Seq > m.mu.seq {
-			return false, true // it has left this operation, or never was in it
-		}
-		m.mu.awaits = -1
-		f, credit = e.take(0)
-		return true, false
-	}); err != nil {
-		return nil, err
-	}
-	if f.Step != uint32(round) { // the operation is the same, or it would have been refused
-		return nil, fmt.Errorf("%w: rank %d is in round %d, want round %d", wire.ErrFrame, from, f.Step, round)
-	}
-	if credit != nil {
-		if err := m.post(ctx, from, m.mark(stepCredit), credit); err != nil {
-			return nil, err
-		}
-	}
-	return f.Body, nil
-}
 
 // take takes a frame out of the queue. The credit, if any, is to be sent.
 func (e *edge) take(i int) (f wire.Frame, credit []byte) {

@@ -3,6 +3,8 @@
 
 package collective
 
+import "github.com/tutti-go/tutti/collective/schedule"
+
 // memory is what the blocks of a schedule stand for at one rank. Only blocks that the schedule names for this rank exist.
 type memory interface {
 	block(i int) []byte
@@ -53,19 +55,47 @@ func (p *pieces) block(i int) []byte {
 // length returns how many bytes all blocks have.
 func (p *pieces) length() int { return p.ends[len(p.ends)-1] }
 
-// exchange is memory of one rank in an all-to-all: block s*ranks+d goes from rank s to rank d.
+// exchange is memory of one rank in an all-to-all: block s*row+i goes from rank s to the rank i above. Blocks that are only on
+// their way have memory of their own, all as long as the longest.
 type exchange struct {
-	rank int
-	in   *pieces // by receiver
-	out  *pieces // by sender
+	rank, ranks, row int
+	in               *pieces // by receiver
+	out              *pieces // by sender
+	passing          map[int][]byte
 }
 
-func (x *exchange) block(i int) []byte {
-	s, d := i/x.in.ranks, i%x.in.ranks
-	if s == x.rank {
-		return x.in.block(d)
+func newExchange(s schedule.Schedule, in, out *pieces) *exchange {
+	x := &exchange{rank: s.Rank, ranks: s.Ranks, row: s.Blocks / s.Ranks, in: in, out: out}
+	if x.row == s.Ranks {
+		return x // every block goes straight to where it belongs
 	}
-	return x.out.block(s)
+	x.passing = map[int][]byte{}
+	longest := len(in.block(s.Rank)) // of blocks of one length
+	for _, st := range s.Steps() {
+		for b := range st.Recv.Blocks.All(s.Blocks) {
+			if from, i := b/x.row, b%x.row; i < s.Ranks && (from+i)%s.Ranks != s.Rank {
+				x.passing[b] = nil
+			}
+		}
+	}
+	memory := make([]byte, longest*len(x.passing))
+	for b := range x.passing {
+		x.passing[b], memory = memory[:longest:longest], memory[longest:]
+	}
+	return x
+}
+
+func (x *exchange) block(b int) []byte {
+	from, i := b/x.row, b%x.row
+	switch to := (from + i) % x.ranks; {
+	case i >= x.ranks: // there is no such rank
+		return nil
+	case from == x.rank:
+		return x.in.block(to)
+	case to == x.rank:
+		return x.out.block(from)
+	}
+	return x.passing[b]
 }
 
 // duplex is memory of two blocks: what is sent and what is received.

@@ -10,14 +10,6 @@ import (
 	"github.com/tutti-go/tutti/collective/schedule"
 )
 
-// exchangeLimit is up to how many bytes of one member an all-to-all of many copies everything to all members, which takes log2
-// size rounds rather than size-1. Measured with BenchmarkAllToAll on two cores: with 64 members on 8 nodes it is 4 times as fast at
-// 512 bytes and 1.4 times at 2 KiB, and slower beyond 4 KiB; with 8 members it is slower at every size.
-const (
-	exchangeLimit   = 2 << 10
-	exchangeMembers = 16
-)
-
 // Broadcast copies buf of the member with rank root into buf of all others. All must call it with the same length, element type
 // and root. buf is the member's own until the call returns; at other members than the root it holds nothing of use after an
 // error. The root does not wait for the others, so that its nil does not mean that they have the data. Errors: *Error,
@@ -28,15 +20,16 @@ func Broadcast[T Element](ctx context.Context, g *Group, buf []T, root int) erro
 	}
 	d := descriptor{op: opBroadcast, kind: kindOf[T](), root: uint32(root), count: uint64(len(buf))}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		x.buf = evenly(buf, 1)
-		return x.run(ctx, schedule.BinomialBroadcast(g.Size(), g.Rank(), root))
+		p := g.plan(g.choose(schedule.Broadcast, len(bytesOf(buf))), root)
+		x.buf = evenly(buf, p.Blocks)
+		return x.run(ctx, p)
 	})
 }
 
 // Barrier returns when all members have called it. Errors: *Error, ErrNotMember.
 func Barrier(ctx context.Context, g *Group) error {
 	return g.operate(ctx, descriptor{op: opBarrier}, func(ctx context.Context, x *execution) error {
-		return x.run(ctx, schedule.DisseminationBarrier(g.Size(), g.Rank()))
+		return x.run(ctx, g.plan(g.choose(schedule.Barrier, 0), 0))
 	})
 }
 
@@ -51,14 +44,14 @@ func AllGather[T Element](ctx context.Context, g *Group, in, out []T) error {
 	}
 	d := descriptor{op: opAllGather, kind: kindOf[T](), count: uint64(len(in))}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		return x.allGather(ctx, g, bytesOf(in), evenly(out, n))
+		return x.allGather(ctx, g, g.choose(schedule.AllGather, len(bytesOf(out))), bytesOf(in), evenly(out, n))
 	})
 }
 
-func (x *execution) allGather(ctx context.Context, g *Group, in []byte, out memory) error {
+func (x *execution) allGather(ctx context.Context, g *Group, c schedule.Choice, in []byte, out memory) error {
 	copy(out.block(g.Rank()), in)
 	x.buf = out
-	return x.run(ctx, schedule.CirculantAllGather(g.Size(), g.Rank()))
+	return x.run(ctx, g.plan(c, 0))
 }
 
 // Gather copies in of all members, in the order of ranks, into out of the member with rank root, which must be Size times as
@@ -79,28 +72,28 @@ func Gather[T Element](ctx context.Context, g *Group, in, out []T, root int) err
 	d := descriptor{op: opGather, kind: kindOf[T](), root: uint32(root), count: uint64(len(in))}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
 		length := len(bytesOf(in))
-		return x.gather(ctx, g, bytesOf(in), bytesOf(out), root, func(int) int { return length })
+		p := g.plan(g.choose(schedule.Gather, n*length), root)
+		return x.gather(ctx, g, p, bytesOf(in), bytesOf(out), root, func(int) int { return length })
 	})
 }
 
 // gather runs a gather of blocks whose lengths in bytes are given by rank.
-func (x *execution) gather(ctx context.Context, g *Group, in, out []byte, root int, length func(rank int) int) error {
+func (x *execution) gather(ctx context.Context, g *Group, p plan, in, out []byte, root int, length func(rank int) int) error {
 	n, rank := g.Size(), g.Rank()
-	s := schedule.BinomialGather(n, rank, root)
 	if rank == root {
 		all := split(out, 0, n, n, length)
 		copy(all.block(rank), in)
 		x.buf = all
-		return x.run(ctx, s)
+		return x.run(ctx, p)
 	}
 	// What the last step sends are this rank's own block and those of the ranks behind it.
-	part := split(in, rank, s.Steps[len(s.Steps)-1].Send.Blocks.Count, n, length)
+	part := split(in, rank, p.At(p.Len()-1).Send.Blocks.Count, n, length)
 	if total := part.length(); total > len(in) {
 		part.bytes = make([]byte, total)
 		copy(part.bytes, in)
 	}
 	x.buf = part
-	return x.run(ctx, s)
+	return x.run(ctx, p)
 }
 
 // Scatter cuts in of the member with rank root into equal parts and puts the part of each rank into its out. in of the root must
@@ -122,27 +115,27 @@ func Scatter[T Element](ctx context.Context, g *Group, in, out []T, root int) er
 	d := descriptor{op: opScatter, kind: kindOf[T](), root: uint32(root), count: uint64(len(out))}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
 		length := len(bytesOf(out))
-		return x.scatter(ctx, g, bytesOf(in), bytesOf(out), root, func(int) int { return length })
+		p := g.plan(g.choose(schedule.Scatter, n*length), root)
+		return x.scatter(ctx, g, p, bytesOf(in), bytesOf(out), root, func(int) int { return length })
 	})
 }
 
 // scatter runs a scatter of blocks whose lengths in bytes are given by rank.
-func (x *execution) scatter(ctx context.Context, g *Group, in, out []byte, root int, length func(rank int) int) error {
+func (x *execution) scatter(ctx context.Context, g *Group, p plan, in, out []byte, root int, length func(rank int) int) error {
 	n, rank := g.Size(), g.Rank()
-	s := schedule.BinomialScatter(n, rank, root)
 	if rank == root {
 		all := split(in, 0, n, n, length)
 		copy(out, all.block(rank))
 		x.buf = all
-		return x.run(ctx, s)
+		return x.run(ctx, p)
 	}
 	// What the first step receives are this rank's own block and those of the ranks behind it.
-	part := split(out, rank, s.Steps[0].Recv.Blocks.Count, n, length)
+	part := split(out, rank, p.At(0).Recv.Blocks.Count, n, length)
 	if total := part.length(); total > len(out) {
 		part.bytes = make([]byte, total)
 	}
 	x.buf = part
-	if err := x.run(ctx, s); err != nil {
+	if err := x.run(ctx, p); err != nil {
 		return err
 	}
 	copy(out, part.block(rank))
@@ -164,19 +157,22 @@ func AllToAll[T Element](ctx context.Context, g *Group, in, out []T) error {
 	d := descriptor{op: opAllToAll, kind: kindOf[T](), count: uint64(len(in) / n)}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
 		length := len(bytesOf(in)) / n
-		if n >= exchangeMembers && len(bytesOf(in)) <= exchangeLimit {
-			return x.gatherAndPick(ctx, g, bytesOf(in), bytesOf(out), length)
-		}
 		each := func(int) int { return length }
-		return x.allToAll(ctx, g, split(bytesOf(in), 0, n, n, each), split(bytesOf(out), 0, n, n, each))
+		c := g.choose(schedule.AllToAll, len(bytesOf(in)))
+		if c.Algorithm.Local {
+			return x.gatherAndPick(ctx, g, g.plan(c, 0), bytesOf(in), bytesOf(out), length)
+		}
+		return x.allToAll(ctx, g, c, split(bytesOf(in), 0, n, n, each), split(bytesOf(out), 0, n, n, each))
 	})
 }
 
 // gatherAndPick copies everything to all members, each of which picks what is for it.
-func (x *execution) gatherAndPick(ctx context.Context, g *Group, in, out []byte, length int) error {
+func (x *execution) gatherAndPick(ctx context.Context, g *Group, p plan, in, out []byte, length int) error {
 	n := g.Size()
 	all := &even{bytes: make([]byte, n*len(in)), size: 1, count: n * len(in), blocks: n}
-	if err := x.allGather(ctx, g, in, all); err != nil {
+	copy(all.block(g.Rank()), in)
+	x.buf = all
+	if err := x.run(ctx, p); err != nil {
 		return err
 	}
 	for from := range n {
@@ -185,8 +181,9 @@ func (x *execution) gatherAndPick(ctx context.Context, g *Group, in, out []byte,
 	return nil
 }
 
-func (x *execution) allToAll(ctx context.Context, g *Group, in, out *pieces) error {
+func (x *execution) allToAll(ctx context.Context, g *Group, c schedule.Choice, in, out *pieces) error {
 	copy(out.block(g.Rank()), in.block(g.Rank()))
-	x.buf = &exchange{rank: g.Rank(), in: in, out: out}
-	return x.run(ctx, schedule.PairwiseAllToAll(g.Size(), g.Rank()))
+	p := g.plan(c, 0)
+	x.buf = newExchange(p.Schedule, in, out)
+	return x.run(ctx, p)
 }

@@ -51,10 +51,11 @@ func point[T Element](ctx context.Context, g *Group, op operation, in []T, to in
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
 		x.peers, x.head = &pair{m: g.m, sent: send.hash(), want: want}, send.append(nil)
 		x.buf = duplex{bytesOf(in), bytesOf(out)}
-		return x.step(ctx, len(duplex{}), schedule.Step{
+		s := schedule.Of(g.Size(), g.Rank(), len(duplex{}), 1, schedule.Step{
 			Send: schedule.Transfer{Peer: to, Blocks: schedule.Blocks{First: 0, Count: 1}},
 			Recv: schedule.Transfer{Peer: from, Blocks: schedule.Blocks{First: 1, Count: 1}},
 		})
+		return x.run(ctx, plan{s, schedule.Compile(s)})
 	})
 }
 
@@ -92,39 +93,32 @@ type pair struct {
 	want descriptor // what is received
 }
 
-func (p *pair) send(ctx context.Context, to, _ int, body []byte) error {
-	return p.m.push(ctx, to, unnumbered, p.m.pointLocked, mark{stepPoint, uint64(p.want.root), p.sent}, body)
+func (p *pair) send(ctx context.Context, f *flow, body []byte) error {
+	return p.m.push(ctx, f.peer, mark{stepPoint, uint64(p.want.root), p.sent}, body)
 }
 
-func (p *pair) recv(ctx context.Context, from, _ int) ([]byte, error) {
-	var f wire.Frame
-	var credit []byte
-	m, tag := p.m, uint64(p.want.root)
-	if err := m.await(ctx, from, unnumbered, func() (done, stray bool) {
-		e := m.pointLocked(from)
-		i := slices.IndexFunc(e.queue, func(f wire.Frame) bool { return f.Seq == tag })
-		if i < 0 {
-			return false, false
-		}
-		m.mu.awaits = -1
-		f, credit = e.take(i)
-		return true, false
-	}); err != nil {
-		return nil, err
+func (p *pair) wait(ctx context.Context, flows []*flow) error {
+	tag := uint64(p.want.root)
+	err := p.m.waitOn(ctx, flows, unnumbered, lane{
+		edgeLocked: p.m.pointLocked,
+		pickLocked: func(e *edge) (int, bool) {
+			return slices.IndexFunc(e.queue, func(f wire.Frame) bool { return f.Seq == tag }), false
+		},
+		credit: stepPointCredit,
+	})
+	if err != nil {
+		return err
 	}
-	if f.Hash != p.want.hash() {
-		theirs, err := parseDescriptor(f.Body)
-		if err != nil {
-			return nil, err
-		}
-		ours := p.want
-		ours.op = opRecv
-		return nil, mismatch("rank %d called %v, rank %d called %v", from, theirs, m.rank, ours)
-	}
-	if credit != nil {
-		if err := m.post(ctx, from, mark{step: stepPointCredit}, credit); err != nil {
-			return nil, err
+	for _, f := range flows {
+		if f.body != nil && f.came.Hash != p.want.hash() {
+			theirs, err := parseDescriptor(f.body)
+			if err != nil {
+				return err
+			}
+			ours := p.want
+			ours.op = opRecv
+			return mismatch("rank %d called %v, rank %d called %v", f.peer, theirs, p.m.rank, ours)
 		}
 	}
-	return f.Body, nil
+	return nil
 }

@@ -11,16 +11,6 @@ import (
 	"github.com/tutti-go/tutti/collective/schedule"
 )
 
-// gatherLimit is up to how many bytes, over all members, an all-reduce collects all contributions everywhere and sums them in
-// each place, which takes half the rounds. Measured with BenchmarkAllReduce on two cores: the two meet between 16 and 64 KiB for
-// 8, 64 and 400 members on 8 nodes.
-const gatherLimit = 16 << 10
-
-// treeLimit is up to how many bytes of one member a reduce sends whole buffers up a tree, which takes half the rounds. It is
-// reasoned, not measured: where all members share two cores the tree wins at every size, by 3 times and more; where
-// each has a link of its own, the other way takes 2 rather than log2 size times as long as one buffer takes on a link.
-const treeLimit = 256 << 10
-
 // AllReduce combines buf of all members, element by element, and puts the same result, bit for bit, into buf of all members. All
 // must call it with the same length, element type and op. buf is the member's own until the call returns, and holds
 // nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T.
@@ -31,20 +21,31 @@ func AllReduce[T Element](ctx context.Context, g *Group, buf []T, op Op) error {
 	}
 	d := descriptor{op: opAllReduce, how: op, kind: kindOf[T](), count: uint64(len(buf))}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		all := evenly(buf, g.Size())
-		if g.Size()*len(all.bytes) <= gatherLimit {
-			return x.gatherAndReduce(ctx, g, all, math)
+		c := g.choose(schedule.AllReduce, len(bytesOf(buf)))
+		p := g.plan(c, 0)
+		if c.Algorithm.Local {
+			return x.gatherAndReduce(ctx, g, p, evenly(buf, 1), math)
 		}
-		return x.reduceAndGather(ctx, g, all, math)
+		x.buf = evenly(buf, p.Blocks)
+		x.reduceWith(math, g.Size())
+		return x.run(ctx, p)
 	})
 }
 
+// reduceWith makes the execution one that reduces.
+func (x *execution) reduceWith(math arithmetic, members int) {
+	x.combine = math.combine
+	if math.divide != nil {
+		x.finish = func(dst []byte) { math.divide(dst, members) }
+	}
+}
+
 // gatherAndReduce copies all contributions to all members, each of which sums them in the order of ranks.
-func (x *execution) gatherAndReduce(ctx context.Context, g *Group, buf *even, math arithmetic) error {
+func (x *execution) gatherAndReduce(ctx context.Context, g *Group, p plan, buf *even, math arithmetic) error {
 	n, result := g.Size(), buf.bytes
 	x.buf = &even{bytes: make([]byte, n*len(result)), size: buf.size, count: n * buf.count, blocks: n}
 	copy(x.buf.block(g.Rank()), result)
-	if err := x.run(ctx, schedule.CirculantAllGather(n, g.Rank())); err != nil {
+	if err := x.run(ctx, p); err != nil {
 		return err
 	}
 	copy(result, x.buf.block(0))
@@ -53,20 +54,6 @@ func (x *execution) gatherAndReduce(ctx context.Context, g *Group, buf *even, ma
 	}
 	math.finish(result, n)
 	return nil
-}
-
-// reduceAndGather sums each block at one member, which then gives it to all.
-func (x *execution) reduceAndGather(ctx context.Context, g *Group, buf *even, math arithmetic) error {
-	n := g.Size()
-	reduce := schedule.CirculantAllReduce(n, g.Rank())
-	gather := reduce
-	reduce.Steps, gather.Steps = reduce.Steps[:schedule.Rounds(n)], reduce.Steps[schedule.Rounds(n):]
-	x.buf, x.combine = buf, math.combine
-	if err := x.run(ctx, reduce); err != nil {
-		return err
-	}
-	math.finish(buf.block(g.Rank()), n)
-	return x.run(ctx, gather)
 }
 
 // Reduce combines buf of all members, element by element, and puts the result into buf of the member with rank root; buf of the
@@ -84,19 +71,10 @@ func Reduce[T Element](ctx context.Context, g *Group, buf []T, op Op, root int) 
 	}
 	d := descriptor{op: opReduce, how: op, kind: kindOf[T](), root: uint32(root), count: uint64(len(buf))}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		plan := schedule.BinomialReduce
-		if len(bytesOf(buf)) > treeLimit {
-			plan = schedule.CirculantReduce
-		}
-		s := plan(g.Size(), g.Rank(), root)
-		x.buf, x.combine = evenly(buf, s.Blocks), math.combine
-		if err := x.run(ctx, s); err != nil {
-			return err
-		}
-		if g.Rank() == root {
-			math.finish(bytesOf(buf), g.Size())
-		}
-		return nil
+		p := g.plan(g.choose(schedule.Reduce, len(bytesOf(buf))), root)
+		x.buf = evenly(buf, p.Blocks)
+		x.reduceWith(math, g.Size())
+		return x.run(ctx, p)
 	})
 }
 
@@ -118,7 +96,7 @@ func ReduceScatter[T Element](ctx context.Context, g *Group, in, out []T, op Op)
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
 		partial := evenly(slices.Clone(in), n)
 		x.buf, x.combine = partial, math.combine
-		if err := x.run(ctx, schedule.CirculantReduceScatter(n, g.Rank())); err != nil {
+		if err := x.run(ctx, g.plan(g.choose(schedule.ReduceScatter, len(bytesOf(in))), 0)); err != nil {
 			return err
 		}
 		copy(bytesOf(out), partial.block(g.Rank()))

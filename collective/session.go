@@ -59,6 +59,7 @@ type session struct {
 	ctx    context.Context //nolint:containedctx // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
 	opened chan struct{} // closed when all members have joined
+	plans  plans
 
 	mu struct {
 		sync.Mutex

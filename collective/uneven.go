@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"unsafe"
+
+	"github.com/tutti-go/tutti/collective/schedule"
 )
 
 // The operations whose blocks may be of different lengths. They take the same ways as those with equal ones.
@@ -28,7 +30,7 @@ func AllGatherV[T Element](ctx context.Context, g *Group, in, out []T, counts []
 	}
 	d := unevenly[T](opAllGatherV, counts, 0)
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		return x.allGather(ctx, g, bytesOf(in), split(bytesOf(out), 0, g.Size(), g.Size(), lengthsOf[T](counts)))
+		return x.allGather(ctx, g, g.first(schedule.AllGather), bytesOf(in), split(bytesOf(out), 0, g.Size(), g.Size(), lengthsOf[T](counts)))
 	})
 }
 
@@ -53,7 +55,8 @@ func GatherV[T Element](ctx context.Context, g *Group, in, out []T, counts []int
 	}
 	d := unevenly[T](opGatherV, counts, root)
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		return x.gather(ctx, g, bytesOf(in), bytesOf(out), root, lengthsOf[T](counts))
+		p := g.plan(g.first(schedule.Gather), root)
+		return x.gather(ctx, g, p, bytesOf(in), bytesOf(out), root, lengthsOf[T](counts))
 	})
 }
 
@@ -78,7 +81,8 @@ func ScatterV[T Element](ctx context.Context, g *Group, in, out []T, counts []in
 	}
 	d := unevenly[T](opScatterV, counts, root)
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		return x.scatter(ctx, g, bytesOf(in), bytesOf(out), root, lengthsOf[T](counts))
+		p := g.plan(g.first(schedule.Scatter), root)
+		return x.scatter(ctx, g, p, bytesOf(in), bytesOf(out), root, lengthsOf[T](counts))
 	})
 }
 
@@ -110,7 +114,7 @@ func AllToAllV[T Element](ctx context.Context, g *Group, in []T, inCounts []int,
 		var zero T
 		n := g.Size()
 		x.rank, x.counted = g.Rank(), int(unsafe.Sizeof(zero))
-		return x.allToAll(ctx, g, split(bytesOf(in), 0, n, n, lengthsOf[T](inCounts)), split(bytesOf(out), 0, n, n, lengthsOf[T](outCounts)))
+		return x.allToAll(ctx, g, g.first(schedule.AllToAll), split(bytesOf(in), 0, n, n, lengthsOf[T](inCounts)), split(bytesOf(out), 0, n, n, lengthsOf[T](outCounts)))
 	})
 }
 

@@ -10,7 +10,8 @@ package schedule
 // contributions, for any N, and each rank has sent, received and combined exactly N-1 blocks.
 //
 // Half of all data moves between neighbours, a quarter over distance two, and so on: where neighbouring ranks share a node
-// or a rack, little leaves it.
+// or a rack, little leaves it. That is the near-heavy order. In the far-heavy one the distances are N halved again and again,
+// rounded up, and the blocks of a message follow each other; but the longest messages go farthest.
 
 // circulantStep returns the part of rank in the round of skip 2^k: what it sends up, what it receives from below.
 func circulantStep(ranks, rank, k int) (up, below Transfer) {
@@ -22,49 +23,63 @@ func circulantStep(ranks, rank, k int) (up, below Transfer) {
 	return up, below
 }
 
-// CirculantReduceScatter combines block b of all ranks at rank b, for every b. There are as many blocks as ranks. Blocks of
-// other ranks hold partial results afterwards. Rounds: ceil(log2 ranks).
-func CirculantReduceScatter(ranks, rank int) Schedule {
+// farStep is circulantStep in the far-heavy order. The offsets from ceil(N/2^(k+1)) up to before ceil(N/2^k) leave in round k.
+func farStep(ranks, rank, k int) (up, below Transfer) {
+	halved := func(k int) int { return (ranks + 1<<k - 1) >> k }
+	skip := halved(k + 1)
+	count := halved(k) - skip
+	above, under := (rank+skip)%ranks, (rank-skip+ranks)%ranks
+	up = Transfer{Peer: above, Blocks: Blocks{First: above, Stride: 1 % ranks, Count: count}}
+	below = Transfer{Peer: under, Blocks: Blocks{First: rank, Stride: 1 % ranks, Count: count}}
+	return up, below
+}
+
+func circulant(ranks, rank int, part func(ranks, rank, k int) (up, below Transfer)) Schedule {
 	check(ranks, rank, 0)
-	s := Schedule{Ranks: ranks, Rank: rank, Blocks: ranks}
-	for k := range Rounds(ranks) {
-		up, below := circulantStep(ranks, rank, k)
-		s.Steps = append(s.Steps, Step{Round: k, Send: up, Recv: below, Reduce: true})
+	q := Rounds(ranks)
+	s := Schedule{Ranks: ranks, Rank: rank, Blocks: ranks, Rounds: q, Turn: 1, steps: q}
+	s.at = func(k int) Step {
+		up, below := part(ranks, rank, k)
+		return Step{Round: k, Send: up, Recv: below, Reduce: true, Final: k == q-1}
 	}
 	return s
 }
 
+// CirculantReduceScatter combines block b of all ranks at rank b, for every b. There are as many blocks as ranks. Blocks of
+// other ranks hold partial results afterwards. Rounds: ceil(log2 ranks).
+func CirculantReduceScatter(ranks, rank int) Schedule { return circulant(ranks, rank, circulantStep) }
+
 // CirculantAllGather copies block b from rank b to all ranks, for every b: the reduce-scatter run backwards. There are as
 // many blocks as ranks. Rounds: ceil(log2 ranks).
 func CirculantAllGather(ranks, rank int) Schedule {
-	check(ranks, rank, 0)
-	s := Schedule{Ranks: ranks, Rank: rank, Blocks: ranks}
-	q := Rounds(ranks)
-	for round := range q {
-		up, below := circulantStep(ranks, rank, q-1-round)
-		s.Steps = append(s.Steps, Step{Round: round, Send: below, Recv: up})
-	}
-	return s
+	return circulant(ranks, rank, circulantStep).backwards(false)
 }
 
 // CirculantAllReduce combines all blocks of all ranks at all ranks: a reduce-scatter followed by an all-gather. There are
 // as many blocks as ranks. Rounds: 2*ceil(log2 ranks).
 func CirculantAllReduce(ranks, rank int) Schedule {
-	s := CirculantReduceScatter(ranks, rank)
-	for _, step := range CirculantAllGather(ranks, rank).Steps {
-		step.Round += Rounds(ranks)
-		s.Steps = append(s.Steps, step)
-	}
-	return s
+	return CirculantReduceScatter(ranks, rank).Then(CirculantAllGather(ranks, rank))
+}
+
+// FarReduceScatter is CirculantReduceScatter in the far-heavy order: for networks without bottlenecks between racks.
+func FarReduceScatter(ranks, rank int) Schedule { return circulant(ranks, rank, farStep) }
+
+// FarAllGather is CirculantAllGather in the far-heavy order.
+func FarAllGather(ranks, rank int) Schedule { return circulant(ranks, rank, farStep).backwards(false) }
+
+// FarAllReduce is CirculantAllReduce in the far-heavy order.
+func FarAllReduce(ranks, rank int) Schedule {
+	return FarReduceScatter(ranks, rank).Then(FarAllGather(ranks, rank))
 }
 
 // CirculantReduce combines all blocks of all ranks at root: a reduce-scatter followed by a gather. There are as many blocks as
 // ranks; those of other ranks hold partial results afterwards. Rounds: 2*ceil(log2 ranks).
 func CirculantReduce(ranks, rank, root int) Schedule {
-	s := CirculantReduceScatter(ranks, rank)
-	for _, step := range BinomialGather(ranks, rank, root).Steps {
-		step.Round += Rounds(ranks)
-		s.Steps = append(s.Steps, step)
-	}
-	return s
+	return CirculantReduceScatter(ranks, rank).Then(BinomialGather(ranks, rank, root))
+}
+
+// ScatterBroadcast copies all blocks of root to all ranks: a binomial scatter followed by an all-gather. There are as many blocks
+// as ranks. Rounds: 2*ceil(log2 ranks).
+func ScatterBroadcast(ranks, rank, root int) Schedule {
+	return BinomialScatter(ranks, rank, root).Then(CirculantAllGather(ranks, rank))
 }

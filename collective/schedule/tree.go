@@ -3,102 +3,102 @@
 
 package schedule
 
-import (
-	"math/bits"
-	"slices"
-)
+// The k-nomial trees. Number the ranks from the root on: a rank's place. Written in base k, the parent of a place is the place with
+// its lowest digit that is not 0 made 0; so a place stands for all places from it on that differ in lower digits only.
+// Neighbours come together first, and what has to travel far is little or late. A level of the tree takes k-1 rounds, for a
+// rank sends or receives one message in each. A higher k makes the tree flatter: fewer messages one after the other on the
+// longest way, more of them at one rank.
 
-// BinomialBroadcast copies the one block of root to all ranks. In round k the 2^k ranks that have it each send it to one that
-// has not, 2^k ranks above. Rounds: ceil(log2 ranks).
-func BinomialBroadcast(ranks, rank, root int) Schedule {
+// levels returns the number of digits of ranks-1 in base radix.
+func levels(ranks, radix int) int {
+	n := 0
+	for span := 1; span < ranks; span *= radix {
+		n++
+	}
+	return n
+}
+
+// knomial goes from the leaves to the root. blocks names what travels for count ranks from first on.
+func knomial(ranks, rank, root, radix int, blocks func(first, count int) Blocks) Schedule {
 	check(ranks, rank, root)
-	s := Schedule{Ranks: ranks, Rank: rank, Blocks: 1}
-	all := Blocks{First: 0, Stride: 0, Count: 1}
-	place := (rank - root + ranks) % ranks // places are ranks counted from the root
-	first := bits.Len(uint(place))         // the first round in which this rank has the block
-	if place > 0 {
-		above := (rank - 1<<(first-1) + ranks) % ranks
-		s.Steps = append(s.Steps, Step{Round: first - 1, Send: Transfer{Peer: None}, Recv: Transfer{Peer: above, Blocks: all}})
+	if radix < 2 {
+		panic("schedule: a tree of radix below 2")
 	}
-	for k := first; k < Rounds(ranks) && place+1<<k < ranks; k++ {
-		s.Steps = append(s.Steps, Step{
-			Round: k,
-			Send:  Transfer{Peer: (rank + 1<<k) % ranks, Blocks: all},
-			Recv:  Transfer{Peer: None},
-		})
-	}
-	return s
-}
-
-// The trees below are the broadcast's backwards, but lowest bit first: place p, counted from the root, stands for the places
-// from p up to p plus its lowest set bit. So neighbours come together first, and what has to travel far is little or late.
-
-// span returns how many places the part of a tree has that hangs at a place, once it has heard from the places below skip.
-func span(ranks, place, skip int) int { return min(skip, ranks-place) }
-
-// BinomialReduce combines the one block of all ranks at root. Blocks of other ranks hold partial results afterwards. If root is
-// 0, contributions are combined in the order of ranks. Rounds: ceil(log2 ranks).
-func BinomialReduce(ranks, rank, root int) Schedule {
-	s := gather(ranks, rank, root, func(int, int) Blocks { return Blocks{First: 0, Stride: 0, Count: 1} })
-	s.Blocks = 1
-	for i := range s.Steps {
-		s.Steps[i].Reduce = s.Steps[i].Recv.Peer != None
-	}
-	return s
-}
-
-// BinomialGather copies block b from rank b to root, for every b. There are as many blocks as ranks; a rank that is not the
-// root passes on the blocks of the ranks behind it: those that it receives, and its own in front of them. Rounds:
-// ceil(log2 ranks).
-func BinomialGather(ranks, rank, root int) Schedule {
-	return gather(ranks, rank, root, func(first, count int) Blocks { return Blocks{First: first, Stride: 1 % ranks, Count: count} })
-}
-
-// gather goes from the leaves to the root. blocks names what travels for count ranks from first on.
-func gather(ranks, rank, root int, blocks func(first, count int) Blocks) Schedule {
-	check(ranks, rank, root)
-	s := Schedule{Ranks: ranks, Rank: rank, Blocks: ranks}
 	place := (rank - root + ranks) % ranks
-	for k := range Rounds(ranks) {
-		skip := 1 << k
-		st := Step{Round: k, Send: Transfer{Peer: None}, Recv: Transfer{Peer: None}}
-		switch {
-		case place&skip != 0:
-			below := (rank - skip + ranks) % ranks
-			st.Send = Transfer{Peer: below, Blocks: blocks(rank, span(ranks, place, skip))}
-			s.Steps = append(s.Steps, st)
-			return s
-		case place+skip < ranks:
-			above := (rank + skip) % ranks
-			st.Recv = Transfer{Peer: above, Blocks: blocks(above, span(ranks, place+skip, skip))}
-			s.Steps = append(s.Steps, st)
+	var steps []Step
+	level := 0
+	for span := 1; span < ranks; span *= radix {
+		round := level * (radix - 1)
+		if digit := place / span % radix; digit > 0 {
+			below := (rank - digit*span + ranks) % ranks
+			steps = append(steps, Step{
+				Round: round + digit - 1,
+				Send:  Transfer{Peer: below, Blocks: blocks(rank, min(span, ranks-place))},
+				Recv:  nothing(),
+			})
+			break
 		}
+		for digit := 1; digit < radix && place+digit*span < ranks; digit++ {
+			above := (rank + digit*span) % ranks
+			steps = append(steps, Step{
+				Round: round + digit - 1,
+				Send:  nothing(),
+				Recv:  Transfer{Peer: above, Blocks: blocks(above, min(span, ranks-place-digit*span))},
+			})
+		}
+		level++
+	}
+	return Of(ranks, rank, ranks, levels(ranks, radix)*(radix-1), steps...)
+}
+
+// whole names the one block there is.
+func whole(int, int) Blocks { return block(0) }
+
+// KnomialReduce combines the one block of all ranks at root. Blocks of other ranks hold partial results afterwards. If root is
+// 0, contributions are combined in the order of ranks. Rounds: (radix-1)*ceil(log ranks) to base radix.
+func KnomialReduce(ranks, rank, root, radix int) Schedule {
+	s := knomial(ranks, rank, root, radix, whole)
+	s.Blocks = 1
+	up, last := s.at, s.steps-1
+	s.at = func(i int) Step {
+		st := up(i)
+		st.Reduce = st.Recv.Peer != None
+		st.Final = st.Reduce && rank == root && i == last
+		return st
 	}
 	return s
 }
 
-// BinomialScatter copies block b from root to rank b, for every b: the gather run backwards. Rounds: ceil(log2 ranks).
-func BinomialScatter(ranks, rank, root int) Schedule {
-	s := BinomialGather(ranks, rank, root)
-	slices.Reverse(s.Steps)
-	for i, st := range s.Steps {
-		s.Steps[i] = Step{Round: Rounds(ranks) - 1 - st.Round, Send: st.Recv, Recv: st.Send}
-	}
-	return s
+// KnomialBroadcast copies the one block of root to all ranks: the reduce run backwards, so that the first messages go far and the
+// last to neighbours. Rounds: (radix-1)*ceil(log ranks) to base radix.
+func KnomialBroadcast(ranks, rank, root, radix int) Schedule {
+	s := knomial(ranks, rank, root, radix, whole)
+	s.Blocks = 1
+	return s.backwards(false)
 }
 
-// DisseminationBarrier moves no data: when a rank has run its steps, every rank has begun. In round k each rank sends to the
-// rank 2^k above and hears from the rank 2^k below, and so, indirectly, from the 2^(k+1)-1 ranks below. Rounds:
-// ceil(log2 ranks).
-func DisseminationBarrier(ranks, rank int) Schedule {
-	check(ranks, rank, 0)
-	s := Schedule{Ranks: ranks, Rank: rank}
-	for k := range Rounds(ranks) {
-		s.Steps = append(s.Steps, Step{
-			Round: k,
-			Send:  Transfer{Peer: (rank + 1<<k) % ranks},
-			Recv:  Transfer{Peer: (rank - 1<<k + ranks) % ranks},
-		})
-	}
-	return s
+// KnomialGather copies block b from rank b to root, for every b. There are as many blocks as ranks; a rank that is not the
+// root passes on the blocks of the ranks behind it: those that it receives, and its own in front of them. Rounds:
+// (radix-1)*ceil(log ranks) to base radix.
+func KnomialGather(ranks, rank, root, radix int) Schedule {
+	return knomial(ranks, rank, root, radix, func(first, count int) Blocks { return Blocks{First: first, Stride: 1 % ranks, Count: count} })
 }
+
+// KnomialScatter copies block b from root to rank b, for every b: the gather run backwards.
+func KnomialScatter(ranks, rank, root, radix int) Schedule {
+	return KnomialGather(ranks, rank, root, radix).backwards(false)
+}
+
+// BinomialBroadcast is KnomialBroadcast of radix 2.
+func BinomialBroadcast(ranks, rank, root int) Schedule {
+	return KnomialBroadcast(ranks, rank, root, 2)
+}
+
+// BinomialReduce is KnomialReduce of radix 2.
+func BinomialReduce(ranks, rank, root int) Schedule { return KnomialReduce(ranks, rank, root, 2) }
+
+// BinomialGather is KnomialGather of radix 2.
+func BinomialGather(ranks, rank, root int) Schedule { return KnomialGather(ranks, rank, root, 2) }
+
+// BinomialScatter is KnomialScatter of radix 2.
+func BinomialScatter(ranks, rank, root int) Schedule { return KnomialScatter(ranks, rank, root, 2) }

@@ -4,8 +4,9 @@
 package schedule
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 )
 
@@ -22,140 +23,165 @@ const (
 	Reduce                      // every block at the root holds the contribution of every rank, each once
 	Gather                      // every block b at the root is the one of rank b
 	Scatter                     // block b at rank b is the one of the root
-	AllToAll                    // block s*ranks+d at rank d is the one of rank s
+	AllToAll                    // block s*row+i at the rank i above s is the one of rank s, where row is Blocks/Ranks
+	opEnd
 )
+
+// String returns the operation's name, such as "all-reduce".
+func (op Op) String() string {
+	if op == 0 || op >= opEnd {
+		return fmt.Sprintf("operation(%d)", uint8(op))
+	}
+	return [...]string{
+		"all-reduce", "reduce-scatter", "all-gather", "broadcast", "barrier", "reduce", "gather", "scatter", "all-to-all",
+	}[op-1]
+}
+
+// reduces says whether the operation combines contributions, rather than moving them.
+func (op Op) reduces() bool { return op == AllReduce || op == ReduceScatter || op == Reduce }
+
+// lanes returns how many blocks stand for one of the operation's definition, where a schedule was widened by Lanes.
+func lanes(op Op, ranks, blocks int) int {
+	switch op {
+	case ReduceScatter, AllGather, Gather, Scatter:
+		return blocks / ranks
+	default:
+		return 1
+	}
+}
 
 // Report says what the schedules of all ranks cost together.
 type Report struct {
 	Rounds   int // largest number of rounds
 	Messages int // largest number of messages that one rank sends
 	Blocks   int // largest number of blocks that one rank sends
-	Waiting  int // largest number of messages that wait at once from one rank to another
+	Senders  int // largest number of ranks that send to one rank: so many windows of credit bound what waits there
 }
 
-// Verify runs the schedules of all ranks with symbolic contributions. It returns an error that names rank and round if a rank
-// waits for ever, a message meets no receiver in its round, a step receives into a block that it sends, a contribution is
-// counted twice, or the outcome is not what op promises. plan(r) is the schedule of rank r; root matters to Broadcast,
-// Reduce, Gather and Scatter only.
+// What bounds the effort of Verify, so that ten thousand ranks take seconds.
+const (
+	// maxCompared is up to how many steps, of all ranks together, each one's schedule is compared with that of rank 0, where all
+	// claim to do alike. Of more, the ranks in the beginning, in the middle and at the end are.
+	maxCompared = 4 << 20
+	// maxCells bounds the words of symbolic contents. Where all blocks at all ranks take more, blocks are left out evenly: in
+	// operations that only copy from 1,025 ranks with a block for each on, in others from 407.
+	maxCells = 1 << 20
+)
+
+// Verify runs the schedules of all ranks with symbolic contributions. It returns an error that names rank and round unless
+//
+//   - rounds rise at every rank, and what one rank sends in a round its peer receives in that round, the same blocks. So the
+//     rank that is in the lowest round can always go on, whatever waits for room elsewhere: no deadlock, also where steps
+//     begin as soon as their blocks are ready, as in a [Machine];
+//   - no step receives into a block that it sends;
+//   - what is sent is there, no contribution is counted twice, and the outcome is what op promises.
+//
+// plan(r) is the schedule of rank r; root matters to Broadcast, Reduce, Gather and Scatter only. Where all ranks do alike, that is
+// checked and the contents are followed once for all. Of very many ranks and blocks some
+// are left out: see maxCompared and maxCells in the source.
 func Verify(op Op, ranks, root int, plan func(rank int) Schedule) (Report, error) {
-	v := newVerifier(op, ranks, root)
+	if op == 0 || op >= opEnd {
+		return Report{}, fmt.Errorf("schedule: no %v to verify", op)
+	}
+	first := plan(0)
+	v := &verifier{op: op, ranks: ranks, root: root, blocks: first.Blocks, turn: first.Turn}
+	if v.turn > 0 && op != Barrier && !rooted(op) {
+		return v.report, errors.Join(v.alike(first, plan)) // joined: one error or none
+	}
+	v.turn = 0
 	for r := range ranks {
 		s := plan(r)
-		if s.Rank != r || s.Ranks != ranks {
-			return Report{}, fmt.Errorf("schedule: plan(%d) is for rank %d of %d, want %d ranks", r, s.Rank, s.Ranks, ranks)
-		}
-		if err := v.add(s); err != nil {
+		if err := v.take(r, s); err != nil {
 			return Report{}, err
 		}
 	}
-	v.start()
-	if err := v.run(); err != nil {
+	if err := v.match(); err != nil {
 		return Report{}, err
 	}
-	return v.report, v.outcome()
-}
-
-// set is a set of ranks.
-type set []uint64
-
-func (s set) add(r int) { s[r/64] |= 1 << (r % 64) }
-
-func (s set) len() int {
-	n := 0
-	for _, w := range s {
-		n += bits.OnesCount64(w)
+	if op == Barrier {
+		return v.report, v.barrier()
 	}
-	return n
+	return v.report, v.contents()
 }
 
-func (s set) overlaps(o set) bool {
-	for i := range s {
-		if s[i]&o[i] != 0 {
-			return true
-		}
-	}
-	return false
+func rooted(op Op) bool { return op == Broadcast || op == Reduce || op == Gather || op == Scatter }
+
+// move is one message.
+type move struct {
+	round, from, to int
+	send, recv      Blocks
+	reduce          bool
 }
 
-func (s set) union(o set) {
-	for i := range s {
-		s[i] |= o[i]
-	}
-}
-
-// message is what one rank sends to another in one round.
-type message struct {
-	round  int
-	blocks Blocks
-	heard  set
-	values set // contents of the blocks, one after the other
-}
-
+// verifier holds what one run of Verify knows.
 type verifier struct {
-	op     Op
-	ranks  int
-	root   int
-	words  int
-	plans  []Schedule
-	at     []int             // per rank: index of its current step
-	sent   []bool            // per rank: the current step's message is out
-	heard  []set             // per rank: ranks it has heard from
-	values [][]set           // per rank and block: contributions; an empty set is an undefined block
-	wires  map[int][]message // by from*ranks+to
-	stamps []int             // per block: the last step that sends it, in the order in which common saw them
-	stamp  int
-	report Report
+	op          Op
+	ranks, root int
+	blocks      int
+	turn        int // above 0: all ranks do alike
+	moves       []move
+	wants       []move // what ranks receive, in the order of moves
+	stamps      []int
+	stamp       int
+	report      Report
 }
 
-func newVerifier(op Op, ranks, root int) *verifier {
-	return &verifier{op: op, ranks: ranks, root: root, words: (ranks + 63) / 64, wires: map[int][]message{}}
-}
-
-// add takes one rank's schedule in and checks what can be seen in it alone.
-func (v *verifier) add(s Schedule) error {
-	round, blocks := -1, 0
-	messages := 0
-	for _, st := range s.Steps {
+// take checks what can be seen in one rank's schedule alone, and keeps its messages.
+func (v *verifier) take(r int, s Schedule) error {
+	if s.Rank != r || s.Ranks != v.ranks || s.Blocks != v.blocks || s.Turn != 0 && s.Turn != v.turn && v.turn != 0 {
+		return fmt.Errorf("schedule: plan(%d) is for rank %d of %d with %d blocks, want %d ranks and %d blocks", r, s.Rank, s.Ranks, s.Blocks, v.ranks, v.blocks)
+	}
+	round, blocks, messages := -1, 0, 0
+	for _, st := range s.Steps() {
 		if st.Round <= round {
-			return fmt.Errorf("schedule: rank %d: round %d follows round %d", s.Rank, st.Round, round)
+			return fmt.Errorf("schedule: rank %d: round %d follows round %d", r, st.Round, round)
 		}
 		round = st.Round
-		for _, t := range []Transfer{st.Send, st.Recv} {
-			if t.Peer != None && (t.Peer < 0 || t.Peer >= v.ranks || t.Peer == s.Rank) {
-				return fmt.Errorf("schedule: rank %d, round %d: peer %d", s.Rank, round, t.Peer)
+		for _, t := range [...]Transfer{st.Send, st.Recv} {
+			if t.Peer != None && (t.Peer < 0 || t.Peer >= v.ranks || t.Peer == r) {
+				return fmt.Errorf("schedule: rank %d, round %d: peer %d", r, round, t.Peer)
 			}
-			if b := t.Blocks; b.Count > 0 && (min(b.First, b.Stride) < 0 || max(b.First, b.Stride) >= s.Blocks) {
-				return fmt.Errorf("schedule: rank %d, round %d: blocks %+v of %d", s.Rank, round, b, s.Blocks)
+			if !t.Blocks.inside(s.Blocks) {
+				return fmt.Errorf("schedule: rank %d, round %d: blocks %+v of %d", r, round, t.Blocks, s.Blocks)
 			}
 		}
 		if st.Send.Peer != None {
 			messages++
-			blocks += st.Send.Blocks.Count
+			blocks += st.Send.Blocks.Len()
+			v.moves = append(v.moves, move{round: round, from: r, to: st.Send.Peer, send: st.Send.Blocks})
 		}
-		if b, ok := v.common(st, s.Blocks); ok {
-			return fmt.Errorf("schedule: rank %d, round %d: sends and receives block %d", s.Rank, round, b)
+		if st.Recv.Peer != None {
+			v.wants = append(v.wants, move{round: round, from: st.Recv.Peer, to: r, recv: st.Recv.Blocks, reduce: st.Reduce})
 		}
+		if b, ok := v.common(st); ok {
+			return fmt.Errorf("schedule: rank %d, round %d: sends and receives block %d", r, round, b)
+		}
+	}
+	if round >= s.Rounds {
+		return fmt.Errorf("schedule: rank %d: round %d of %d", r, round, s.Rounds)
 	}
 	v.report.Rounds = max(v.report.Rounds, round+1)
 	v.report.Messages = max(v.report.Messages, messages)
 	v.report.Blocks = max(v.report.Blocks, blocks)
-	v.plans = append(v.plans, s)
 	return nil
 }
 
 // common returns a block that a step both sends and receives.
-func (v *verifier) common(st Step, total int) (int, bool) {
-	if st.Send.Peer == None || st.Recv.Peer == None {
+func (v *verifier) common(st Step) (int, bool) {
+	if st.Send.Blocks.Count == 0 || st.Recv.Blocks.Count == 0 {
 		return 0, false
 	}
-	v.stamp++
-	for len(v.stamps) < total {
-		v.stamps = append(v.stamps, 0)
+	if st.Send.Blocks.Len() == 1 && st.Recv.Blocks.Len() == 1 {
+		return st.Send.Blocks.First, st.Send.Blocks.First == st.Recv.Blocks.First
 	}
-	for b := range st.Send.Blocks.All(total) {
+	v.stamp++
+	if v.stamps == nil {
+		v.stamps = make([]int, v.blocks)
+	}
+	for b := range st.Send.Blocks.All(v.blocks) {
 		v.stamps[b] = v.stamp
 	}
-	for b := range st.Recv.Blocks.All(total) {
+	for b := range st.Recv.Blocks.All(v.blocks) {
 		if v.stamps[b] == v.stamp {
 			return b, true
 		}
@@ -163,190 +189,36 @@ func (v *verifier) common(st Step, total int) (int, bool) {
 	return 0, false
 }
 
-// start gives every rank what it has before the operation.
-func (v *verifier) start() {
-	v.at = make([]int, v.ranks)
-	v.sent = make([]bool, v.ranks)
-	for r, s := range v.plans {
-		v.heard = append(v.heard, make(set, v.words))
-		v.heard[r].add(r)
-		backing := make(set, s.Blocks*v.words)
-		values := make([]set, s.Blocks)
-		for b := range values {
-			values[b] = backing[b*v.words : (b+1)*v.words]
-			if v.begins(r, b) {
-				values[b].add(r)
-			}
-		}
-		v.values = append(v.values, values)
+// match pairs what is sent with what is received.
+func (v *verifier) match() error {
+	order := func(a, b move) int {
+		return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
 	}
-}
-
-// begins says whether rank r has block b before the operation.
-func (v *verifier) begins(r, b int) bool {
-	switch v.op {
-	case AllReduce, ReduceScatter, Reduce:
-		return true
-	case AllGather, Gather:
-		return b == r
-	case Broadcast, Scatter:
-		return r == v.root
-	case AllToAll:
-		return b/v.ranks == r
-	default:
-		return false
-	}
-}
-
-// run lets every rank go as far as it can, until all are done or none can move.
-func (v *verifier) run() error {
-	for {
-		moved, done := false, true
-		for r := range v.ranks {
-			for {
-				ok, err := v.advance(r)
-				if err != nil {
-					return err
-				}
-				if !ok {
-					break
-				}
-				moved = true
-			}
-			done = done && v.at[r] == len(v.plans[r].Steps)
-		}
-		if done {
-			break
-		}
-		if !moved {
-			return v.stuck()
-		}
-	}
-	for key, waiting := range v.wires {
-		if len(waiting) > 0 {
-			return fmt.Errorf("schedule: rank %d never receives what rank %d sends in round %d",
-				key%v.ranks, key/v.ranks, waiting[0].round)
-		}
-	}
-	return nil
-}
-
-func (v *verifier) stuck() error {
-	for r, at := range v.at {
-		if at < len(v.plans[r].Steps) {
-			st := v.plans[r].Steps[at]
-			return fmt.Errorf("schedule: deadlock: rank %d waits for rank %d in round %d", r, st.Recv.Peer, st.Round)
-		}
-	}
-	return nil
-}
-
-// advance runs the current step of rank r, if what it waits for is there.
-func (v *verifier) advance(r int) (bool, error) {
-	s := v.plans[r]
-	if v.at[r] == len(s.Steps) {
-		return false, nil
-	}
-	st := s.Steps[v.at[r]]
-	if st.Send.Peer != None && !v.sent[r] {
-		if err := v.post(r, st); err != nil {
-			return false, err
-		}
-		v.sent[r] = true
-	}
-	if st.Recv.Peer != None {
-		wire := v.wires[st.Recv.Peer*v.ranks+r]
-		if len(wire) == 0 {
-			return false, nil
-		}
-		if err := v.take(r, st, wire[0]); err != nil {
-			return false, err
-		}
-		v.wires[st.Recv.Peer*v.ranks+r] = wire[1:]
-	}
-	v.at[r]++
-	v.sent[r] = false
-	return true, nil
-}
-
-func (v *verifier) post(r int, st Step) error {
-	m := message{round: st.Round, blocks: st.Send.Blocks, heard: slices.Clone(v.heard[r])}
-	m.values = make(set, 0, st.Send.Blocks.Count*v.words)
-	for b := range st.Send.Blocks.All(v.plans[r].Blocks) {
-		if v.values[r][b].len() == 0 {
-			return fmt.Errorf("schedule: rank %d, round %d: sends block %d before it has it", r, st.Round, b)
-		}
-		m.values = append(m.values, v.values[r][b]...)
-	}
-	key := r*v.ranks + st.Send.Peer
-	v.wires[key] = append(v.wires[key], m)
-	v.report.Waiting = max(v.report.Waiting, len(v.wires[key]))
-	return nil
-}
-
-func (v *verifier) take(r int, st Step, m message) error {
-	if m.round != st.Round || m.blocks != st.Recv.Blocks {
-		return fmt.Errorf("schedule: rank %d, round %d: wants blocks %+v of rank %d, which sends %+v in round %d",
-			r, st.Round, st.Recv.Blocks, st.Recv.Peer, m.blocks, m.round)
-	}
-	v.heard[r].union(m.heard)
-	left := m.values
-	for b := range st.Recv.Blocks.All(v.plans[r].Blocks) {
-		have, got := v.values[r][b], left[:v.words]
-		left = left[v.words:]
+	slices.SortFunc(v.moves, order)
+	slices.SortFunc(v.wants, order)
+	senders := make(map[[2]int]struct{}, len(v.moves))
+	count := make([]int, v.ranks)
+	for i := range max(len(v.moves), len(v.wants)) {
 		switch {
-		case !st.Reduce:
-			copy(have, got)
-		case have.overlaps(got):
-			return fmt.Errorf("schedule: rank %d, round %d: block %d counts a contribution twice", r, st.Round, b)
-		default:
-			have.union(got)
+		case i == len(v.wants) || i < len(v.moves) && order(v.moves[i], v.wants[i]) < 0:
+			m := v.moves[i]
+			return fmt.Errorf("schedule: rank %d never receives what rank %d sends in round %d", m.to, m.from, m.round)
+		case i == len(v.moves) || order(v.moves[i], v.wants[i]) > 0:
+			w := v.wants[i]
+			return fmt.Errorf("schedule: deadlock: rank %d waits for rank %d in round %d", w.to, w.from, w.round)
 		}
-	}
-	return nil
-}
-
-// outcome compares what every rank has with what the operation promises.
-func (v *verifier) outcome() error {
-	for r := range v.ranks {
-		if v.op == Barrier {
-			if n := v.heard[r].len(); n != v.ranks {
-				return fmt.Errorf("schedule: rank %d leaves the barrier after hearing from %d of %d ranks", r, n, v.ranks)
-			}
-			continue
+		m, w := &v.moves[i], v.wants[i]
+		if m.send != w.recv {
+			return fmt.Errorf("schedule: rank %d, round %d: wants blocks %+v of rank %d, which sends %+v", w.to, w.round, w.recv, w.from, m.send)
 		}
-		for b, have := range v.values[r] {
-			if !v.right(r, b, have) {
-				return fmt.Errorf("schedule: rank %d ends with %d of %d contributions in block %d, or with the wrong one",
-					r, have.len(), v.ranks, b)
+		m.reduce = w.reduce
+		if edge := [2]int{m.from, m.to}; len(senders) < maxCells {
+			if _, known := senders[edge]; !known {
+				senders[edge] = struct{}{}
+				count[m.to]++
 			}
 		}
 	}
+	v.report.Senders = slices.Max(count)
 	return nil
-}
-
-func (v *verifier) right(r, b int, have set) bool {
-	only := func(rank int) bool { return have.len() == 1 && have[rank/64]>>(rank%64)&1 == 1 }
-	switch v.op {
-	case AllReduce:
-		return have.len() == v.ranks
-	case ReduceScatter:
-		return b != r || have.len() == v.ranks
-	case AllGather:
-		return only(b)
-	case Broadcast:
-		return only(v.root)
-	case Reduce:
-		return r != v.root || have.len() == v.ranks
-	case Gather:
-		return r != v.root || only(b)
-	case Scatter:
-		return b != r || only(v.root)
-	case AllToAll:
-		return b%v.ranks != r || only(b/v.ranks)
-	case Barrier:
-		return true
-	default:
-		return false
-	}
 }
