@@ -53,7 +53,7 @@
 // with in and out. Those two must not overlap, except that the smaller may be the member's own place in the larger in AllGather,
 // Gather and Scatter. ReduceScatter makes a copy of in; members on the way of a Gather or Scatter hold what they pass on. A
 // member that is late holds at most 4 MiB from each member that sends to it, which are about twice the logarithm of the group's
-// size, and in an all-to-all half of the group, with one block each; senders wait beyond that. The same holds for Send, by itself.
+// size, and in an all-to-all the whole group, with one block each; senders wait beyond that. The same holds for Send, by itself.
 //
 // # Failure
 //

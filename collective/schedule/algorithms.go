@@ -71,9 +71,9 @@ func to(plan func(ranks, rank, root int) Schedule) func(ranks, rank, root, parts
 	return func(ranks, rank, root, _ int) Schedule { return plan(ranks, rank, root) }
 }
 
-// nomial makes a plan of a tree of a radix.
-func nomial(radix int, plan func(ranks, rank, root, radix int) Schedule) func(ranks, rank, root, parts int) Schedule {
-	return func(ranks, rank, root, _ int) Schedule { return plan(ranks, rank, root, radix) }
+// flat makes a plan of a tree of radix 4.
+func flat(plan func(ranks, rank, root, radix int) Schedule) func(ranks, rank, root, parts int) Schedule {
+	return func(ranks, rank, root, _ int) Schedule { return plan(ranks, rank, root, 4) }
 }
 
 // TreeAllReduce combines the one block of all ranks at rank 0 and copies the result to all: two binomial trees. Of all ways it
@@ -117,18 +117,18 @@ func everything() []*Algorithm {
 		{Name: "far", Op: AllGather, plan: free(FarAllGather)},
 		{Name: "ring", Op: AllGather, plan: free(RingAllGather)},
 		treeBroadcast,
-		{Name: "4-nomial", Op: Broadcast, Rooted: true, plan: nomial(4, KnomialBroadcast)},
+		{Name: "4-nomial", Op: Broadcast, Rooted: true, plan: flat(KnomialBroadcast)},
 		{Name: "scatter-gather", Op: Broadcast, Rooted: true, plan: to(ScatterBroadcast), phases: []*Algorithm{treeScatter, gather}},
 		{Name: "pipeline", Op: Broadcast, Rooted: true, Parted: true, plan: PipelinedBroadcast},
 		treeReduce,
-		{Name: "4-nomial", Op: Reduce, Rooted: true, plan: nomial(4, KnomialReduce)},
+		{Name: "4-nomial", Op: Reduce, Rooted: true, plan: flat(KnomialReduce)},
 		{Name: "circulant", Op: Reduce, Rooted: true, plan: to(CirculantReduce), phases: []*Algorithm{scatter, treeGather}},
 		{Name: "pipeline", Op: Reduce, Rooted: true, Parted: true, plan: PipelinedReduce},
 		treeGather,
-		{Name: "4-nomial", Op: Gather, Rooted: true, plan: nomial(4, KnomialGather)},
+		{Name: "4-nomial", Op: Gather, Rooted: true, plan: flat(KnomialGather)},
 		{Name: "linear", Op: Gather, Rooted: true, plan: to(LinearGather)},
 		treeScatter,
-		{Name: "4-nomial", Op: Scatter, Rooted: true, plan: nomial(4, KnomialScatter)},
+		{Name: "4-nomial", Op: Scatter, Rooted: true, plan: flat(KnomialScatter)},
 		{Name: "linear", Op: Scatter, Rooted: true, plan: to(LinearScatter)},
 		{Name: "pairwise", Op: AllToAll, plan: free(PairwiseAllToAll)},
 		{Name: "bruck", Op: AllToAll, plan: free(BruckAllToAll)},

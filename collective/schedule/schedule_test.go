@@ -141,6 +141,7 @@ func rootsOf(a algorithm, n int) []int {
 }
 
 func TestEveryAlgorithmIsCorrectForAnyNumberOfRanks(t *testing.T) {
+	t.Parallel()
 	for _, a := range algorithms {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
