@@ -160,10 +160,11 @@ vuln-if-reachable: $(BIN)/govulncheck
 	else cat $(OUT)/vuln.txt; exit 1; fi
 
 .PHONY: generate
-generate: $(BIN)/protogen $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc ## Generate Go code from the .proto files
+generate: $(BIN)/protogen $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc ## Generate Go code from the .proto files, and assembly
 	@protos="$$(git ls-files --cached --others --exclude-standard -- '*.proto')"; \
 	if [[ -n "$$protos" ]]; then \
 		$(BIN)/protogen -plugin $(BIN)/protoc-gen-go -plugin $(BIN)/protoc-gen-go-grpc $$protos; fi
+	$(GO) generate ./collective/kernel
 
 # Sums of all files that git has or would add, so that uncommitted work is no obstacle.
 tree = git ls-files --cached --others --exclude-standard | sort | while read -r f; do [[ ! -f "$$f" ]] || cksum "$$f"; done

@@ -5,15 +5,40 @@ package collective
 
 import (
 	"fmt"
-	"reflect"
+	"math"
+	"unsafe"
 
 	"github.com/tutti-go/tutti/collective/kernel"
 )
 
 // arithmetic is what a reduction does to the memory of elements of one type. Destinations are aligned, sources need not be.
 type arithmetic struct {
-	combine func(dst, src []byte)         // dst = dst op src; nil if the reduction is not for these elements
-	divide  func(dst []byte, members int) // what Avg does in the end; nil for others
+	how     Op                              // for descriptors
+	ordered bool                            // contributions must be combined in the order of ranks
+	prepare func(own []byte)                // what each member does to its contribution first; nil: nothing
+	combine func(dst, src []byte)           // dst = dst op src
+	fold    func(dst []byte, srcs [][]byte) // dst = srcs[0] op srcs[1] op ..., of which the first may be dst; nil: by combine
+	divide  func(dst []byte, members int)   // what Avg does in the end; nil for others
+	foreign bool                            // code of the caller's that may panic
+}
+
+// begin makes a member's contribution of its buffer.
+func (a arithmetic) begin(own []byte) {
+	if a.prepare != nil {
+		a.prepare(own)
+	}
+}
+
+// all reduces contributions in the order in which they are given. The first may be dst.
+func (a arithmetic) all(dst []byte, srcs [][]byte) {
+	if a.fold != nil {
+		a.fold(dst, srcs)
+		return
+	}
+	copy(dst, srcs[0])
+	for _, s := range srcs[1:] {
+		a.combine(dst, s)
+	}
 }
 
 // finish completes a reduction when the contributions of all members are in dst.
@@ -23,122 +48,131 @@ func (a arithmetic) finish(dst []byte, members int) {
 	}
 }
 
-// arithmeticOf returns what op does to elements of type T. The error matches ErrArgument.
-func arithmeticOf[T Element](in operation, op Op) (arithmetic, error) {
-	if op == 0 || op >= reductionEnd {
-		return arithmetic{}, fmt.Errorf("%w: %v: op is %v, want one of the reductions", ErrArgument, in, op)
+// arithmeticOf returns what a reduction does to elements of type T. The error matches ErrArgument.
+func arithmeticOf[T Element](in operation, r Reduction) (arithmetic, error) {
+	if r == nil {
+		return arithmetic{}, fmt.Errorf("%w: %v: op is nil, want one of the reductions", ErrArgument, in)
 	}
-	a := arithmeticOn(kindOf[T](), op)
-	if a.combine == nil {
-		return arithmetic{}, fmt.Errorf("%w: %v: op is %v, which is not for elements of kind %v", ErrArgument, in, op, kindOf[T]())
+	a, err := r.on(kindOf[T]())
+	if err != nil {
+		return arithmetic{}, fmt.Errorf("%w: %v: op is %w", ErrArgument, in, err)
 	}
 	return a, nil
 }
 
-func arithmeticOn(kind reflect.Kind, op Op) arithmetic {
-	switch kind {
-	case reflect.Bool:
-		return onBools(op)
-	case reflect.Int:
-		return onIntegers[int](op)
-	case reflect.Int8:
-		return onIntegers[int8](op)
-	case reflect.Int16:
-		return onIntegers[int16](op)
-	case reflect.Int32:
-		return onIntegers[int32](op)
-	case reflect.Int64:
-		return onIntegers[int64](op)
-	case reflect.Uint:
-		return onIntegers[uint](op)
-	case reflect.Uint8:
-		return onIntegers[uint8](op)
-	case reflect.Uint16:
-		return onIntegers[uint16](op)
-	case reflect.Uint32:
-		return onIntegers[uint32](op)
-	case reflect.Uint64:
-		return onIntegers[uint64](op)
-	case reflect.Uintptr:
-		return onIntegers[uintptr](op)
-	case reflect.Float32:
-		return onFloats[float32](op)
-	case reflect.Float64:
-		return onFloats[float64](op)
-	case reflect.Complex64:
-		return onComplex(op, kernel.ProdComplex64)
-	case reflect.Complex128:
-		return onComplex(op, kernel.ProdComplex128)
-	default:
-		return arithmetic{}
+// on implements Reduction.
+func (o Op) on(k kind) (arithmetic, error) {
+	if o == 0 || o >= reductionEnd {
+		return arithmetic{}, fmt.Errorf("op(%d), want one of the reductions", uint8(o))
+	}
+	op, elements := o.kernel(), k.elements()
+	does, ok := kernel.Of(op, elements)
+	logical := o == LogicalAnd || o == LogicalOr
+	if !ok || logical != (k == kindBool) || o == Avg && !k.isReal() {
+		return arithmetic{}, fmt.Errorf("%v, which is not for elements of kind %v", o, k)
+	}
+	a := by(o, does)
+	if o == Avg {
+		a.divide = func(dst []byte, members int) { kernel.Div(elements, dst, members) }
+	}
+	return a, nil
+}
+
+// by is what a kernel does.
+func by(how Op, does kernel.Kernel) arithmetic {
+	return arithmetic{
+		how: how, combine: does.Combine,
+		fold: func(dst []byte, srcs [][]byte) { does.Fold(dst, srcs, false) },
 	}
 }
 
-// by makes a kernel one for memory.
-func by[T any](combine func(dst []T, src []byte)) arithmetic {
-	return arithmetic{combine: func(dst, src []byte) { combine(elements[T](dst), src) }}
+// kernel returns how the kernels name the reduction, or 0. A bool is a byte of 0 or 1, for which its bits do.
+func (o Op) kernel() kernel.Op {
+	return [...]kernel.Op{
+		Sum: kernel.Sum, Avg: kernel.Sum, Prod: kernel.Prod, Min: kernel.Min, Max: kernel.Max,
+		BitAnd: kernel.And, BitOr: kernel.Or, BitXor: kernel.Xor, LogicalAnd: kernel.And, LogicalOr: kernel.Or,
+	}[o]
 }
 
-// onBools needs no more than the bits of bytes, for a bool is one that is 0 or 1.
-func onBools(op Op) arithmetic {
-	switch op {
-	case LogicalAnd:
-		return by(kernel.And[uint8])
-	case LogicalOr:
-		return by(kernel.Or[uint8])
-	default:
-		return arithmetic{}
+// premul is a sum of contributions times a factor.
+type premul float64
+
+// PremulSum is a reduction of numbers: each member's contribution is multiplied by its x before the sum. The members may have
+// different ones, such as their shares of a batch. x is rounded to the element type first, to float32 for 16-bit floats and to that
+// of the parts for complex numbers. For integers it must be a whole number between -2^53 and 2^53, and products wrap around.
+func PremulSum(x float64) Reduction { return premul(x) }
+
+// String returns the name of the reduction and the caller's factor.
+func (p premul) String() string { return fmt.Sprintf("premul-sum(%v)", float64(p)) }
+
+// on implements Reduction.
+func (p premul) on(k kind) (arithmetic, error) {
+	sum, err := Sum.on(k)
+	if err != nil {
+		return arithmetic{}, fmt.Errorf("%v, which is not for elements of kind %v", p, k)
 	}
+	x := float64(p)
+	if k.isInteger() && (x != math.Trunc(x) || math.Abs(x) > 1<<53) {
+		return arithmetic{}, fmt.Errorf("%v, which is no whole number from -2^53 to 2^53, for elements of kind %v", p, k)
+	}
+	sum.how = premulSum
+	sum.prepare = func(own []byte) { kernel.Scale(k.elements(), own, x) }
+	return sum, nil
 }
 
-func onIntegers[T kernel.Integer](op Op) arithmetic {
-	switch op {
-	case Avg:
-		a := by(kernel.Sum[T])
-		a.divide = func(dst []byte, members int) { kernel.DivInteger(elements[T](dst), members) }
-		return a
-	case BitAnd:
-		return by(kernel.And[T])
-	case BitOr:
-		return by(kernel.Or[T])
-	case BitXor:
-		return by(kernel.Xor[T])
-	default:
-		return onReals[T](op)
-	}
+// custom is a reduction by a function of the caller's.
+type custom[T Element] struct {
+	fn          func(dst, src []T)
+	commutative bool
 }
 
-func onFloats[T float32 | float64](op Op) arithmetic {
-	if op == Avg {
-		a := by(kernel.Sum[T])
-		a.divide = func(dst []byte, members int) { kernel.Div(elements[T](dst), T(members)) }
-		return a
-	}
-	return onReals[T](op)
+// Custom is a reduction by a function that makes each element of dst the combination of itself, from lower ranks if commutative is
+// false, and the one at its place in src, which has as many. It gets parts of the members' buffers, in any number and of any
+// length, on the goroutines of the members, and must keep neither. The function must be the same at all members and give the
+// same result wherever it is called. It must be associative; the result of one that is not depends on the number of members and
+// the length, but on nothing else.
+//
+// If commutative is false, contributions are combined strictly from rank 0 upwards, the way of a loop; for this each member
+// gets all contributions for its part of the result before it begins, which takes Size times the memory. If the function panics, the
+// epoch is over for all members before the panic goes on. It is for elements of type T alone.
+func Custom[T Element](fn func(dst, src []T), commutative bool) Reduction {
+	return custom[T]{fn, commutative}
 }
 
-func onReals[T kernel.Real](op Op) arithmetic {
-	switch op {
-	case Sum:
-		return by(kernel.Sum[T])
-	case Prod:
-		return by(kernel.Prod[T])
-	case Min:
-		return by(kernel.Min[T])
-	case Max:
-		return by(kernel.Max[T])
-	default:
-		return arithmetic{}
+// String returns what the members can agree on: a function cannot be compared.
+func (c custom[T]) String() string {
+	if c.commutative {
+		return customAny.String()
 	}
+	return customOrdered.String()
 }
 
-func onComplex[T complex64 | complex128](op Op, prod func(dst []T, src []byte)) arithmetic {
-	switch op {
-	case Sum:
-		return by(kernel.Sum[T])
-	case Prod:
-		return by(prod)
-	default:
-		return arithmetic{}
+// on implements Reduction.
+func (c custom[T]) on(k kind) (arithmetic, error) {
+	if c.fn == nil {
+		return arithmetic{}, fmt.Errorf("%v without a function", c)
 	}
+	if k != kindOf[T]() {
+		return arithmetic{}, fmt.Errorf("%v for elements of kind %v, which is not for elements of kind %v", c, kindOf[T](), k)
+	}
+	a := arithmetic{how: customOrdered, ordered: !c.commutative, combine: c.combine, foreign: true}
+	if c.commutative {
+		a.how = customAny
+	}
+	return a, nil
+}
+
+// combine hands the elements over. Where src is not aligned, they go through a copy.
+func (c custom[T]) combine(dst, src []byte) {
+	d := elements[T](dst)
+	if len(d) == 0 {
+		return
+	}
+	if uintptr(unsafe.Pointer(&src[0]))%unsafe.Alignof(d[0]) == 0 {
+		c.fn(d, elements[T](src)[:len(d)])
+		return
+	}
+	copied := make([]T, len(d))
+	copy(bytesOf(copied), src)
+	c.fn(d, copied)
 }

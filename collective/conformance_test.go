@@ -233,6 +233,17 @@ func halves[T ~float32 | ~float64]() domain[T] {
 	}
 }
 
+// short are numbers of 16 bits whose sums and products are exact.
+func short[T Float16 | BFloat16](of func(float32) T, value func(T) float32) domain[T] {
+	wide := halves[float32]()
+	return domain[T]{
+		draw:    func(rng *rand.Rand) T { return of([]float32{-1, -1, -1, 1, 1, 1, 0.5, 2}[rng.IntN(8)]) },
+		ops:     wide.ops,
+		combine: func(op Op, a, b T) T { return of(wide.combine(op, value(a), value(b))) },
+		divide:  func(sum T, by int) T { return of(value(sum) / float32(by)) },
+	}
+}
+
 type integer interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr
 }
@@ -315,6 +326,7 @@ func subjects() []subject {
 		about(integers[int64]()), about(halves[float64]()), about(integers[uint]()), about(integers[uint8]()), about(integers[uint16]()),
 		about(integers[uint32]()), about(integers[uint64]()), about(integers[uintptr]()), about(units[complex64]()), about(units[complex128]()),
 		about(truths[bool]()), about(halves[celsius]()), about(integers[level]()), about(truths[flag]()),
+		about(short(NewFloat16, Float16.Float32)), about(short(NewBFloat16, BFloat16.Float32)),
 	}
 }
 
@@ -412,6 +424,7 @@ func TestReductionsThatAreNotForAnElementTypeAreRefused(t *testing.T) {
 		tryReduction[uint16](t, groups[0], op, integers[uint16]().ops)
 		tryReduction[complex64](t, groups[0], op, units[complex64]().ops)
 		tryReduction[bool](t, groups[0], op, truths[bool]().ops)
+		tryReduction[Float16](t, groups[0], op, halves[float32]().ops)
 	}
 }
 

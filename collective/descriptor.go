@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
-	"reflect"
 
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -55,10 +54,10 @@ const descriptorSize = 16
 // descriptor is what all members must agree on in one operation.
 type descriptor struct {
 	op    operation
-	how   Op           // of a reduction, else 0
-	kind  reflect.Kind // of the elements; 0 if there are none
-	root  uint32       // of Send and Recv: the tag
-	count uint64       // elements of the buffer, or of each block where there is one for every member; a hash of counts that differ
+	how   Op     // of a reduction, else 0
+	kind  kind   // of the elements; 0 if there are none
+	root  uint32 // of Send and Recv: the tag
+	count uint64 // elements of the buffer, or of each block where there is one for every member; a hash of counts that differ
 
 	counts []int // that count is the hash of; known where the call was made only
 }
@@ -104,13 +103,13 @@ func (d descriptor) append(dst []byte) []byte {
 
 // parseDescriptor reads the descriptor in front of a block.
 func parseDescriptor(b []byte) (descriptor, error) {
-	if len(b) < descriptorSize || b[3] != 0 || b[0] == 0 || operation(b[0]) >= opEnd || Op(b[1]) >= reductionEnd || reflect.Kind(b[2]) > reflect.Complex128 {
+	if len(b) < descriptorSize || b[3] != 0 || b[0] == 0 || operation(b[0]) >= opEnd || Op(b[1]) >= howEnd || kind(b[2]) >= kindEnd {
 		return descriptor{}, fmt.Errorf("%w: block: bad descriptor", wire.ErrFrame)
 	}
 	return descriptor{
 		op:    operation(b[0]),
 		how:   Op(b[1]),
-		kind:  reflect.Kind(b[2]),
+		kind:  kind(b[2]),
 		root:  binary.LittleEndian.Uint32(b[4:]),
 		count: binary.LittleEndian.Uint64(b[8:]),
 	}, nil

@@ -29,15 +29,18 @@
 //  1. After an all-reduce all members have the same bits.
 //  2. Elements are combined in an order that depends on their number and on the size of the group alone, never on who was
 //     first: the same inputs give the same bits in every run.
-//  3. All is computed in the element type. Integers wrap around. A sum of floats takes at most ceil(log2 size) roundings that
-//     lie between an element and the result, but size-1 in a short all-reduce; a complex product is the schoolbook formula's.
+//  3. All is computed in the element type, but 16-bit floats in float32, rounded where they are sent on and at the end. Integers wrap
+//     around. A sum of floats takes at most ceil(log2 size) roundings that lie between an element and the result, but size-1 in a
+//     short all-reduce, which for 16-bit floats are those of float32 and one more; a complex product is the schoolbook formula's.
 //  4. Avg divides the sum once, where it is complete: floats are rounded, integers truncated toward zero. Where the sum of integers
 //     wraps around, so does their average: widen them first.
-//  5. In Min and Max a NaN wins against every number, so that all members see it; which bits it has is not said, but they are
-//     the same everywhere. -0 is smaller than 0.
+//  5. In Min and Max a NaN wins against every number, so that all members see it. -0 is smaller than 0.
+//  6. A NaN that any reduction of more than one member makes is the quiet one without sign and payload, whatever went in: the bits of
+//     a result do not depend on the processors.
 //
-// Sum and Prod are for all numbers; Avg, Min and Max for integers and floats; BitAnd, BitOr and BitXor for integers; LogicalAnd and
-// LogicalOr for bool. Other combinations are an [ErrArgument].
+// Sum, Prod and [PremulSum] are for all numbers; Avg, Min and Max for integers and floats, [Float16] and [BFloat16] among them; BitAnd,
+// BitOr and BitXor for integers; LogicalAnd and LogicalOr for bool; [Custom] for the type of its function. Other combinations are an
+// [ErrArgument].
 //
 // # Concurrency
 //
@@ -51,7 +54,8 @@
 // A buffer that is handed to an operation is the operation's until it returns, and is then the caller's again; nothing is kept.
 // After an error its contents are of no use, except where it is only read: at the root of a broadcast, and in of operations
 // with in and out. Those two must not overlap, except that the smaller may be the member's own place in the larger in AllGather,
-// Gather and Scatter. ReduceScatter makes a copy of in; members on the way of a Gather or Scatter hold what they pass on. A
+// Gather and Scatter. ReduceScatter makes a copy of in; a
+// [Custom] reduction that does not commute holds Size times the part of the result that is made at a member; members on the way of a Gather or Scatter hold what they pass on. A
 // member that is late holds at most 4 MiB from each member that sends to it, which are about twice the logarithm of the group's
 // size, and in an all-to-all the whole group, with one block each; senders wait beyond that. The same holds for Send, by itself.
 //

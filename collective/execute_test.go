@@ -177,11 +177,11 @@ func TestBlocksCoverABufferEvenly(t *testing.T) {
 }
 
 func FuzzDescriptor(f *testing.F) {
-	f.Add(descriptor{op: opBroadcast, kind: reflect.Int8, root: 3, count: 1 << 40}.append(nil))
-	f.Add(descriptor{op: opAllReduce, how: Avg, kind: reflect.Float64, count: 7}.append(nil))
+	f.Add(descriptor{op: opBroadcast, kind: kind(reflect.Int8), root: 3, count: 1 << 40}.append(nil))
+	f.Add(descriptor{op: opAllReduce, how: Avg, kind: kind(reflect.Float64), count: 7}.append(nil))
 	f.Add(descriptor{op: opBarrier}.append(nil))
-	f.Add(descriptor{op: opGatherV, kind: reflect.Bool, root: 2, count: hashOf([]int{1, 0})}.append(nil))
-	f.Add(descriptor{op: opSend, kind: reflect.Uint, root: 1 << 31, count: 8}.append(nil))
+	f.Add(descriptor{op: opGatherV, kind: kind(reflect.Bool), root: 2, count: hashOf([]int{1, 0})}.append(nil))
+	f.Add(descriptor{op: opSend, kind: kind(reflect.Uint), root: 1 << 31, count: 8}.append(nil))
 	f.Add([]byte{})
 	f.Add(make([]byte, descriptorSize))
 	f.Fuzz(func(t *testing.T, b []byte) {

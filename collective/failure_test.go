@@ -596,10 +596,10 @@ func TestBadArgumentsAreNamedWithTheirBoundsAndLeaveTheGroupAlone(t *testing.T) 
 	ctx, g := t.Context(), groups[1]
 	four, five, eight := make([]float32, 4), make([]float32, 5), make([]float32, 8)
 	for want, err := range map[string]error{
-		"AllReduce: op is op(0)":                                                AllReduce(ctx, g, four, 0),
-		"Reduce: op is op(99)":                                                  Reduce(ctx, g, four, 99, 0),
+		"AllReduce: op is op(0)":                                                AllReduce(ctx, g, four, Op(0)),
+		"Reduce: op is op(99)":                                                  Reduce(ctx, g, four, Op(99), 0),
 		"Reduce: root is 4, want 0 to 3":                                        Reduce(ctx, g, four, Sum, 4),
-		"ReduceScatter: op is op(0)":                                            ReduceScatter(ctx, g, four, four[:1], 0),
+		"ReduceScatter: op is op(0)":                                            ReduceScatter(ctx, g, four, four[:1], Op(0)),
 		"ReduceScatter: in has 5 elements, want 4":                              ReduceScatter(ctx, g, five, four[:1], Sum),
 		"Broadcast: root is -1, want 0 to 3":                                    Broadcast(ctx, g, four, -1),
 		"AllGather: out has 5 elements, want 4: 1 from each of 4":               AllGather(ctx, g, four[:1], five),

@@ -14,14 +14,19 @@ import (
 // AllReduce combines buf of all members, element by element, and puts the same result, bit for bit, into buf of all members. All
 // must call it with the same length, element type and op. buf is the member's own until the call returns, and holds
 // nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T.
-func AllReduce[T Element](ctx context.Context, g *Group, buf []T, op Op) error {
+func AllReduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction) error {
 	math, err := arithmeticOf[T](opAllReduce, op)
 	if err != nil {
 		return err
 	}
-	d := descriptor{op: opAllReduce, how: op, kind: kindOf[T](), count: uint64(len(buf))}
+	d := descriptor{op: opAllReduce, how: math.how, kind: kindOf[T](), count: uint64(len(buf))}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+		defer g.guard(math)()
+		math.begin(bytesOf(buf))
 		c := g.choose(schedule.AllReduce, len(bytesOf(buf)))
+		if math.ordered {
+			c = schedule.Choice{Algorithm: schedule.Lookup(schedule.AllReduce, "gather"), Parts: 1}
+		}
 		p := g.plan(c, 0)
 		if c.Algorithm.Local {
 			return x.gatherAndReduce(ctx, g, p, evenly(buf, 1), math)
@@ -48,12 +53,33 @@ func (x *execution) gatherAndReduce(ctx context.Context, g *Group, p plan, buf *
 	if err := x.run(ctx, p); err != nil {
 		return err
 	}
-	copy(result, x.buf.block(0))
-	for rank := 1; rank < n; rank++ {
-		math.combine(result, x.buf.block(rank))
-	}
+	math.all(result, blocks(x.buf, n))
 	math.finish(result, n)
 	return nil
+}
+
+// blocks returns all blocks of a memory.
+func blocks(m memory, n int) [][]byte {
+	all := make([][]byte, n)
+	for i := range all {
+		all[i] = m.block(i)
+	}
+	return all
+}
+
+// guard returns what must be called at the end of a reduction. It ends the epoch if a function of the caller's panicked: the others
+// would wait in vain.
+func (g *Group) guard(math arithmetic) func() {
+	if !math.foreign {
+		return func() {}
+	}
+	return func() {
+		if p := recover(); p != nil {
+			text := fmt.Sprintf("rank %d: the function of a custom reduction panicked: %v", g.Rank(), p)
+			g.m.s.abort(&ending{failed: []int{g.Rank()}, text: text})
+			panic(p)
+		}
+	}
 }
 
 // Reduce combines buf of all members, element by element, and puts the result into buf of the member with rank root; buf of the
@@ -61,7 +87,7 @@ func (x *execution) gatherAndReduce(ctx context.Context, g *Group, p plan, buf *
 // the member's own until the call returns. Members other than the root do not wait for it, so that their nil does not mean
 // that it has the result. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T or a root that is no
 // rank.
-func Reduce[T Element](ctx context.Context, g *Group, buf []T, op Op, root int) error {
+func Reduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction, root int) error {
 	math, err := arithmeticOf[T](opReduce, op)
 	if err != nil {
 		return err
@@ -69,8 +95,13 @@ func Reduce[T Element](ctx context.Context, g *Group, buf []T, op Op, root int) 
 	if err := g.checkRoot(opReduce, root); err != nil {
 		return err
 	}
-	d := descriptor{op: opReduce, how: op, kind: kindOf[T](), root: uint32(root), count: uint64(len(buf))}
+	d := descriptor{op: opReduce, how: math.how, kind: kindOf[T](), root: uint32(root), count: uint64(len(buf))}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+		defer g.guard(math)()
+		math.begin(bytesOf(buf))
+		if math.ordered {
+			return x.gatherToReduce(ctx, g, bytesOf(buf), root, math)
+		}
 		p := g.plan(g.choose(schedule.Reduce, len(bytesOf(buf))), root)
 		x.buf = evenly(buf, p.Blocks)
 		x.reduceWith(math, g.Size())
@@ -78,12 +109,28 @@ func Reduce[T Element](ctx context.Context, g *Group, buf []T, op Op, root int) 
 	})
 }
 
+// gatherToReduce copies all contributions to the root, which combines them in the order of ranks.
+func (x *execution) gatherToReduce(ctx context.Context, g *Group, buf []byte, root int, math arithmetic) error {
+	n := g.Size()
+	p := g.plan(g.choose(schedule.Gather, n*len(buf)), root)
+	var all []byte
+	if g.Rank() == root {
+		all = make([]byte, n*len(buf))
+	}
+	if err := x.gather(ctx, g, p, buf, all, root, func(int) int { return len(buf) }); err != nil || g.Rank() != root {
+		return err
+	}
+	math.all(buf, blocks(&even{bytes: all, size: 1, count: len(all), blocks: n}, n))
+	math.finish(buf, n)
+	return nil
+}
+
 // ReduceScatter combines in of all members, element by element, cuts the result into equal parts, and puts the part of each rank
 // into its out. in must be Size times as long as out; it is left as it is, and a copy of it is made. The two must not
 // overlap. All must call it with the same lengths, element type and op. Both are the operation's until the call
 // returns, and out holds nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an op
 // that is not for T or a wrong length.
-func ReduceScatter[T Element](ctx context.Context, g *Group, in, out []T, op Op) error {
+func ReduceScatter[T Element](ctx context.Context, g *Group, in, out []T, op Reduction) error {
 	math, err := arithmeticOf[T](opReduceScatter, op)
 	if err != nil {
 		return err
@@ -92,9 +139,14 @@ func ReduceScatter[T Element](ctx context.Context, g *Group, in, out []T, op Op)
 	if err := checkLength(opReduceScatter, "in", len(in), n*len(out), fmt.Sprintf("%d for each of %d members", len(out), n)); err != nil {
 		return err
 	}
-	d := descriptor{op: opReduceScatter, how: op, kind: kindOf[T](), count: uint64(len(out))}
+	d := descriptor{op: opReduceScatter, how: math.how, kind: kindOf[T](), count: uint64(len(out))}
 	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+		defer g.guard(math)()
 		partial := evenly(slices.Clone(in), n)
+		math.begin(partial.bytes)
+		if math.ordered {
+			return x.exchangeToReduce(ctx, g, partial.bytes, bytesOf(out), math)
+		}
 		x.buf, x.combine = partial, math.combine
 		if err := x.run(ctx, g.plan(g.choose(schedule.ReduceScatter, len(bytesOf(in))), 0)); err != nil {
 			return err
@@ -103,4 +155,17 @@ func ReduceScatter[T Element](ctx context.Context, g *Group, in, out []T, op Op)
 		math.finish(bytesOf(out), n)
 		return nil
 	})
+}
+
+// exchangeToReduce copies all contributions for its part to each member, which combines them in the order of ranks.
+func (x *execution) exchangeToReduce(ctx context.Context, g *Group, in, out []byte, math arithmetic) error {
+	n := g.Size()
+	each := func(int) int { return len(out) }
+	parts := split(make([]byte, len(in)), 0, n, n, each)
+	if err := x.allToAll(ctx, g, g.first(schedule.AllToAll), split(in, 0, n, n, each), parts); err != nil {
+		return err
+	}
+	math.all(out, blocks(parts, n))
+	math.finish(out, n)
+	return nil
 }

@@ -3,149 +3,157 @@
 
 package kernel
 
-import "unsafe"
+import (
+	"fmt"
+	"unsafe"
+)
 
-// Integer is every integer type, without named ones.
-type Integer interface {
-	int | int8 | int16 | int32 | int64 | uint | uint8 | uint16 | uint32 | uint64 | uintptr
+// Type names the elements that lie in memory.
+type Type uint8
+
+// The types. A bool is a U8 that is 0 or 1; an int, uint or uintptr is the type of its size.
+const (
+	I8 Type = 1 + iota
+	I16
+	I32
+	I64
+	U8
+	U16
+	U32
+	U64
+	F16  // Float16
+	BF16 // BFloat16
+	F32
+	F64
+	C64  // complex64
+	C128 // complex128
+	typeEnd
+)
+
+// Size returns how many bytes an element has.
+func (t Type) Size() int {
+	return [typeEnd]int{I8: 1, I16: 2, I32: 4, I64: 8, U8: 1, U16: 2, U32: 4, U64: 8, F16: 2, BF16: 2, F32: 4, F64: 8, C64: 8, C128: 16}[t]
 }
 
-// Real is what has an order.
-type Real interface{ Integer | float32 | float64 }
+func (t Type) isInteger() bool { return t >= I8 && t <= U64 }
 
-// Number is what can be added.
-type Number interface{ Real | complex64 | complex128 }
+func (t Type) isHalf() bool { return t == F16 || t == BF16 }
 
-// on calls combine for dst and the elements in src, which must hold at least as many. Where src is not aligned for T, they go
-// through a small copy.
-func on[T any](dst []T, src []byte, combine func(dst, src []T)) {
-	var zero T
-	size := int(unsafe.Sizeof(zero))
-	src = src[:size*len(dst)]
-	if len(dst) == 0 {
-		return
+// Op is how two elements become one.
+type Op uint8
+
+// The reductions and the types that they are for.
+const (
+	Sum  Op = 1 + iota // all
+	Prod               // all
+	Min                // integers and floats
+	Max                // integers and floats
+	And                // integers
+	Or                 // integers
+	Xor                // integers
+	opEnd
+
+	scale // of one source: times a factor; in assembly only
+	quotient
+)
+
+// maxCall is how many bytes of all sources one call of assembly reads at most, about 10 us of work: the garbage collector and the
+// scheduler wait for a goroutine inside of assembly. With more than 4096 sources it is 64 bytes of each.
+const maxCall = 256 << 10
+
+// Kernel is one reduction of one type. The zero Kernel is not usable.
+type Kernel struct {
+	op   Op
+	typ  Type
+	size int // bytes per element
+	unit     // of the assembly
+}
+
+// Of returns the kernel of a reduction, and false if it is not for the type.
+func Of(op Op, t Type) (Kernel, bool) { return of(op, t, best) }
+
+func of(op Op, t Type, set instructions) (Kernel, bool) {
+	if op == 0 || op >= opEnd || t == 0 || t >= typeEnd {
+		return Kernel{}, false
 	}
-	if p := unsafe.Pointer(unsafe.SliceData(src)); uintptr(p)%unsafe.Alignof(zero) == 0 {
-		combine(dst, unsafe.Slice((*T)(p), len(dst))) // src is as long and aligned
-		return
+	switch op {
+	case And, Or, Xor:
+		if !t.isInteger() {
+			return Kernel{}, false
+		}
+	case Min, Max:
+		if t >= C64 {
+			return Kernel{}, false
+		}
+	default:
 	}
-	copied := make([]T, min(len(dst), 256))
-	bytes := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(copied))), size*len(copied))
-	for len(dst) > 0 {
-		n := copy(bytes, src) / size
-		combine(dst[:n], copied[:n])
-		dst, src = dst[n:], src[n*size:]
+	return Kernel{op: op, typ: t, size: t.Size(), unit: set.unit(op, t)}, true
+}
+
+// Combine makes each element of dst the reduction of itself and the one at its place in src, which must have at least as many. dst
+// must be aligned for the type, src need not be.
+func (k Kernel) Combine(dst, src []byte) {
+	srcs := [2][]byte{dst, src}
+	k.Fold(dst, srcs[:], false)
+}
+
+// Fold makes each element of dst the reduction of those at its place in the sources, from the first source to the last. There must
+// be at least one source, and none may be shorter than dst; the first may be dst itself, else none may overlap it. dst
+// must be aligned for the type, sources need not be. 16-bit floats are summed in float32 over all sources and rounded once. A single
+// source is copied.
+//
+// stream says that dst will not be read soon: it is then written around the caches, which saves reading it first. That is of use if
+// it does not fit into them, and does harm if it does.
+func (k Kernel) Fold(dst []byte, srcs [][]byte, stream bool) {
+	if len(dst)%k.size != 0 {
+		panic(fmt.Sprintf("kernel: dst has %d bytes, which are no whole elements of %d", len(dst), k.size))
 	}
-}
-
-// Sum adds to each element of dst the one at its place in src. Integers wrap around.
-func Sum[T Number](dst []T, src []byte) {
-	on(dst, src, func(dst, src []T) {
-		for len(dst) >= 4 && len(src) >= 4 { // constant indices need no checks of bounds
-			d, s := (*[4]T)(dst), (*[4]T)(src)
-			d[0] += s[0]
-			d[1] += s[1]
-			d[2] += s[2]
-			d[3] += s[3]
-			dst, src = dst[4:], src[4:]
+	for i, s := range srcs {
+		if len(s) < len(dst) {
+			panic(fmt.Sprintf("kernel: source %d has %d bytes, dst has %d", i, len(s), len(dst)))
 		}
-		for i, v := range src[:len(dst)] {
-			dst[i] += v
-		}
-	})
-}
-
-// Prod multiplies each element of dst by the one at its place in src. Integers wrap around.
-func Prod[T Real](dst []T, src []byte) {
-	on(dst, src, func(dst, src []T) {
-		for i, v := range src[:len(dst)] {
-			dst[i] *= v
-		}
-	})
-}
-
-// ProdComplex64 is Prod for complex64: by the schoolbook formula, each product and sum rounded to float32.
-func ProdComplex64(dst []complex64, src []byte) {
-	on(dst, src, func(dst, src []complex64) {
-		for i, v := range src[:len(dst)] {
-			a, b, c, d := real(dst[i]), imag(dst[i]), real(v), imag(v)
-			dst[i] = complex(float32(a*c)-float32(b*d), float32(a*d)+float32(b*c)) // a conversion forbids to fuse
-		}
-	})
-}
-
-// ProdComplex128 is Prod for complex128: by the schoolbook formula, each product and sum rounded to float64.
-func ProdComplex128(dst []complex128, src []byte) {
-	on(dst, src, func(dst, src []complex128) {
-		for i, v := range src[:len(dst)] {
-			a, b, c, d := real(dst[i]), imag(dst[i]), real(v), imag(v)
-			dst[i] = complex(float64(a*c)-float64(b*d), float64(a*d)+float64(b*c)) // a conversion forbids to fuse
-		}
-	})
-}
-
-// Min keeps the smaller of each element of dst and the one at its place in src. A NaN wins, and -0 is smaller than 0.
-func Min[T Real](dst []T, src []byte) {
-	on(dst, src, func(dst, src []T) {
-		for i, v := range src[:len(dst)] {
-			dst[i] = min(dst[i], v)
-		}
-	})
-}
-
-// Max keeps the larger of each element of dst and the one at its place in src. A NaN wins, and 0 is larger than -0.
-func Max[T Real](dst []T, src []byte) {
-	on(dst, src, func(dst, src []T) {
-		for i, v := range src[:len(dst)] {
-			dst[i] = max(dst[i], v)
-		}
-	})
-}
-
-// And keeps the bits that are set both in an element of dst and in the one at its place in src.
-func And[T Integer](dst []T, src []byte) {
-	on(dst, src, func(dst, src []T) {
-		for i, v := range src[:len(dst)] {
-			dst[i] &= v
-		}
-	})
-}
-
-// Or sets the bits in each element of dst that are set in the one at its place in src.
-func Or[T Integer](dst []T, src []byte) {
-	on(dst, src, func(dst, src []T) {
-		for i, v := range src[:len(dst)] {
-			dst[i] |= v
-		}
-	})
-}
-
-// Xor turns the bits over in each element of dst that are set in the one at its place in src.
-func Xor[T Integer](dst []T, src []byte) {
-	on(dst, src, func(dst, src []T) {
-		for i, v := range src[:len(dst)] {
-			dst[i] ^= v
-		}
-	})
-}
-
-// Div divides each element of dst by by.
-func Div[T float32 | float64](dst []T, by T) {
-	for i := range dst {
-		dst[i] /= by
+	}
+	switch {
+	case len(dst) == 0:
+	case len(srcs) == 1:
+		copy(dst, srcs[0])
+	default:
+		k.fold(dst, srcs, stream)
 	}
 }
 
-// DivInteger divides each element of dst by by, which must be positive and may be more than T holds. The quotient is truncated
-// toward zero.
-func DivInteger[T Integer](dst []T, by int) {
-	if ^T(0) > 0 { // T has no sign
-		for i, v := range dst {
-			dst[i] = T(uint64(v) / uint64(by))
+// fold does what it can in assembly and the ends in Go.
+func (k Kernel) fold(dst []byte, srcs [][]byte, stream bool) {
+	at, unit := 0, k.unit
+	if unit.step > 0 && stream && len(dst) >= 4*unit.step {
+		if to := -int(uintptr(unsafe.Pointer(&dst[0]))) & (unit.step - 1); to%k.size == 0 { // else it can never be aligned
+			k.foldGo(dst, srcs, 0, to)
+			at, unit.slot = to, unit.slot+unit.streaming
 		}
-		return
 	}
-	for i, v := range dst {
-		dst[i] = T(int64(v) / int64(by))
+	at = unit.run(dst, srcs, at, 0)
+	k.foldGo(dst, srcs, at, len(dst))
+}
+
+// unit says which code in assembly does a reduction.
+type unit struct {
+	step      int // bytes of a vector, or 0 if there is no such code
+	slot      int // in the table of code
+	streaming int // how much further the twin is that writes around the caches
+}
+
+// run works in whole steps on dst from a place on, and returns where it ended.
+func (u unit) run(dst []byte, srcs [][]byte, from int, x uint64) int {
+	if u.step == 0 {
+		return from
+	}
+	piece := max(maxCall/len(srcs)&^63, 64)
+	for {
+		n := min(len(dst)-from, piece) &^ (u.step - 1)
+		if n <= 0 {
+			return from
+		}
+		call(u.slot, unsafe.Pointer(&dst[0]), &srcs[0], len(srcs), from, n, x)
+		from += n
 	}
 }

@@ -1,237 +1,229 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package kernel_test
+package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/tutti-go/tutti/collective/kernel"
 )
 
-// bytesOf encodes values behind pad bytes, so that the result has any alignment.
-func bytesOf[T any](t testing.TB, pad int, values []T) []byte {
-	t.Helper()
-	b, err := binary.Append(make([]byte, pad), binary.NativeEndian, values)
-	require.NoError(t, err)
-	return b[pad:]
-}
-
-// special are values whose sums show a wrong order of operations or a lost bit.
-func special() []float64 {
-	return []float64{0, math.Copysign(0, -1), 1, -1, math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32, math.Inf(1), math.Inf(-1), math.NaN(), 1e-3, 16777217}
-}
-
-func TestSumEqualsTheNaiveLoopBitForBit(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	draw := func() float64 {
-		if s := special(); rng.IntN(4) == 0 {
-			return s[rng.IntN(len(s))]
-		}
-		return rng.NormFloat64()
+func allTypes() []Type {
+	var all []Type
+	for t := I8; t < typeEnd; t++ {
+		all = append(all, t)
 	}
-	for n := range 70 {
-		for pad := range 9 {
-			d32, s32 := make([]float32, n), make([]float32, n)
-			d64, s64 := make([]float64, n), make([]float64, n)
-			want32, want64 := make([]uint32, n), make([]uint64, n)
-			for i := range n {
-				d64[i], s64[i] = draw(), draw()
-				d32[i], s32[i] = float32(d64[i]), float32(s64[i])
-				want32[i] = math.Float32bits(d32[i] + s32[i])
-				want64[i] = math.Float64bits(d64[i] + s64[i])
-			}
-			kernel.Sum(d32, bytesOf(t, pad, s32))
-			kernel.Sum(d64, bytesOf(t, pad, s64))
-			for i := range n {
-				require.Equal(t, want32[i], math.Float32bits(d32[i]), "float32 %d of %d, offset %d", i, n, pad)
-				require.Equal(t, want64[i], math.Float64bits(d64[i]), "float64 %d of %d, offset %d", i, n, pad)
-			}
-		}
+	return all
+}
+
+func allOps() []Op { return []Op{Sum, Prod, Min, Max, And, Or, Xor} }
+
+func (o Op) String() string {
+	return [...]string{"none", "sum", "prod", "min", "max", "and", "or", "xor", "end", "scale", "quotient"}[o]
+}
+
+func (t Type) String() string {
+	return [...]string{"none", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64", "c64", "c128"}[t]
+}
+
+// bitsOf are the bits of values in which a wrong order, a lost bit or a wrong rounding shows.
+func bitsOf(t Type) []uint64 {
+	switch t {
+	case F16:
+		return []uint64{0, 0x8000, 1, 0x8001, 0x3ff, 0x400, 0x3c00, 0xbc00, 0x3c01, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x7e00, 0x7c01, 0xfe55, 0x3555, 0x6800}
+	case BF16:
+		return []uint64{0, 0x8000, 1, 0x8001, 0x7f, 0x80, 0x3f80, 0xbf80, 0x3f81, 0x7f7f, 0xff7f, 0x7f80, 0xff80, 0x7fc0, 0x7f81, 0xffd5, 0x3eaa, 0x4b80}
+	case F32, C64:
+		return []uint64{0, 1 << 31, 1, 1<<31 + 1, 0x7fffff, 0x800000, 0x3f800000, 0xbf800000, 0x7f7fffff, 0xff7fffff, 0x7f800000, 0xff800000, nan32, 0x7f800001, 0xffc12345, 0x4b800001}
+	case F64, C128:
+		return []uint64{0, 1 << 63, 1, 1<<63 + 1, 1<<52 - 1, 1 << 52, 0x3ff0000000000000, 0xbff0000000000000, 0x7fefffffffffffff, 0xffefffffffffffff, 0x7ff0000000000000, 0xfff0000000000000, nan64, 0x7ff0000000000001, 0xfff8123456789abc}
+	default:
+		return []uint64{0, 1, 2, 3, 1 << 63, 1 << 31, 1 << 15, 1 << 7, math.MaxUint64, math.MaxInt64, math.MaxInt32, math.MaxInt16, math.MaxInt8, math.MaxUint64 - 1}
 	}
 }
 
-func TestSumLeavesTheRestOfALongerSourceAlone(t *testing.T) {
-	dst := []float32{1, 2}
-	kernel.Sum(dst, bytesOf(t, 0, []float32{10, 20, 30}))
-	assert.Equal(t, []float32{11, 22}, dst)
-	assert.Panics(t, func() { kernel.Sum(dst, make([]byte, 7)) })
-	assert.Panics(t, func() { kernel.Sum(make([]float64, 1), make([]byte, 7)) })
-}
-
-func TestDivRoundsOnce(t *testing.T) {
-	d := []float32{1, 2, 7, 0}
-	kernel.Div(d, 3)
-	assert.Equal(t, []float32{float32(1) / 3, float32(2) / 3, float32(7) / 3, 0}, d)
-	f := []float64{1, 7}
-	kernel.Div(f, 7)
-	assert.Equal(t, []float64{1.0 / 7, 1}, f)
-}
-
-// check compares a kernel with what it should do to one element, at all lengths and alignments. Values are equal if they are the
-// same bits, or both NaN.
-func check[T comparable](t *testing.T, values []T, run func(dst []T, src []byte), want func(a, b T) T) {
-	t.Helper()
-	rng := rand.New(rand.NewPCG(3, 4))
-	for _, n := range []int{0, 1, 2, 3, 4, 5, 7, 8, 31, 255, 256, 257, 700} {
-		for pad := range 17 {
-			dst, src, wanted := make([]T, n), make([]T, n), make([]T, n)
-			for i := range n {
-				dst[i], src[i] = values[rng.IntN(len(values))], values[rng.IntN(len(values))]
-				wanted[i] = want(dst[i], src[i])
+// draw fills memory with elements: special ones, any bits, and numbers near 1, whose sums and products stay finite.
+func draw(rng *rand.Rand, t Type, n int) []byte {
+	size := t.Size()
+	if t >= C64 {
+		size /= 2 // the parts
+		n *= 2
+	}
+	special := bitsOf(t)
+	b := make([]byte, 0, size*n+8)
+	for range n {
+		v := rng.Uint64()
+		switch rng.IntN(4) {
+		case 0:
+			v = special[rng.IntN(len(special))]
+		case 1:
+		default:
+			switch x := rng.NormFloat64(); t {
+			case F16:
+				v = uint64(NewFloat16(float32(x)))
+			case BF16:
+				v = uint64(NewBFloat16(float32(x)))
+			case F32, C64:
+				v = uint64(math.Float32bits(float32(x)))
+			case F64, C128:
+				v = math.Float64bits(x)
+			default:
 			}
-			run(dst, bytesOf(t, pad, src))
-			for i := range n {
-				nan := dst[i] != dst[i] && wanted[i] != wanted[i]
-				if !nan && fmt.Sprint(dst[i]) != fmt.Sprint(wanted[i]) { // Sprint tells 0 from -0
-					require.Failf(t, "wrong element", "%T %d of %d, offset %d: %v, want %v", dst[i], i, n, pad, dst[i], wanted[i])
+		}
+		b = binary.LittleEndian.AppendUint64(b, v)[:len(b)+size] // the machines that tests run on are all of this order
+	}
+	return b
+}
+
+// shifted copies b to an address that is by so much beyond a multiple of 64.
+func shifted(b []byte, by int) []byte {
+	room := make([]byte, len(b)+128)
+	to := -int(uintptr(unsafe.Pointer(&room[0])))&63 + by
+	return room[to : to+copy(room[to:], b)]
+}
+
+// eachKernel runs a test for all sets of instructions of this machine, and all reductions and types.
+func eachKernel(t *testing.T, sets []instructions, test func(t *testing.T, k Kernel)) {
+	t.Helper()
+	for _, set := range sets {
+		t.Run(set.name, func(t *testing.T) {
+			for _, op := range allOps() {
+				for _, typ := range allTypes() {
+					if k, ok := of(op, typ, set); ok {
+						t.Run(fmt.Sprint(op, "/", typ), func(t *testing.T) { test(t, k) })
+					}
 				}
 			}
-		}
-	}
-}
-
-func checkIntegers[T int8 | int32 | int64 | uint16 | uint64](t *testing.T) {
-	t.Helper()
-	top := ^T(0)
-	if top < 0 {
-		top = T(1)<<(binary.Size(top)*8-1) - 1
-	}
-	values := []T{0, 1, 2, 3, 7, top, top - 1, ^top, ^T(0), ^T(1), 85}
-	check(t, values, kernel.Sum[T], func(a, b T) T { return a + b })
-	check(t, values, kernel.Prod[T], func(a, b T) T { return a * b })
-	check(t, values, kernel.Min[T], func(a, b T) T { return min(a, b) })
-	check(t, values, kernel.Max[T], func(a, b T) T { return max(a, b) })
-	check(t, values, kernel.And[T], func(a, b T) T { return a & b })
-	check(t, values, kernel.Or[T], func(a, b T) T { return a | b })
-	check(t, values, kernel.Xor[T], func(a, b T) T { return a ^ b })
-}
-
-func TestIntegersWrapAround(t *testing.T) {
-	checkIntegers[int8](t)
-	checkIntegers[int32](t)
-	checkIntegers[int64](t)
-	checkIntegers[uint16](t)
-	checkIntegers[uint64](t)
-	d := []int8{127}
-	kernel.Sum(d, []byte{1})
-	assert.Equal(t, []int8{-128}, d)
-}
-
-func checkFloats[T float32 | float64](t *testing.T) {
-	t.Helper()
-	values := make([]T, len(special()))
-	for i, v := range special() {
-		values[i] = T(v)
-	}
-	check(t, values, kernel.Prod[T], func(a, b T) T { return a * b })
-	nanWins := func(choose func(a, b float64) float64) func(a, b T) T {
-		return func(a, b T) T {
-			if math.IsNaN(float64(a)) || math.IsNaN(float64(b)) {
-				return T(math.NaN())
-			}
-			return T(choose(float64(a), float64(b)))
-		}
-	}
-	check(t, values, kernel.Min[T], nanWins(math.Min))
-	check(t, values, kernel.Max[T], nanWins(math.Max))
-}
-
-// math.Min and math.Max let an infinity win over a NaN; the values here must not.
-func TestNaNWinsAgainstEverything(t *testing.T) {
-	nan, inf := math.NaN(), math.Inf(1)
-	for _, pair := range [][2]float64{{nan, 1}, {1, nan}, {nan, inf}, {inf, nan}, {nan, -inf}, {-inf, nan}, {nan, nan}} {
-		for _, run := range []func([]float64, []byte){kernel.Min[float64], kernel.Max[float64]} {
-			d := []float64{pair[0]}
-			run(d, bytesOf(t, 0, pair[1:]))
-			assert.True(t, math.IsNaN(d[0]), "%v: %v", pair, d)
-		}
-	}
-}
-
-func TestFloatsAreMultipliedAndCompared(t *testing.T) {
-	checkFloats[float32](t)
-	checkFloats[float64](t)
-}
-
-func TestComplexProductsRoundEachStep(t *testing.T) {
-	check(t, []complex64{0, 1, 1i, 3 + 4i, -0.1 + 7.3i, 1e-20 - 1e19i}, kernel.ProdComplex64, func(a, b complex64) complex64 {
-		ac, bd, ad, bc := real(a)*real(b), imag(a)*imag(b), real(a)*imag(b), imag(a)*real(b)
-		return complex(ac-bd, ad+bc)
-	})
-	check(t, []complex128{0, 1, 1i, 3 + 4i, -0.1 + 7.3i, 1e-20 - 1e190i}, kernel.ProdComplex128, func(a, b complex128) complex128 {
-		ac, bd, ad, bc := real(a)*real(b), imag(a)*imag(b), real(a)*imag(b), imag(a)*real(b)
-		return complex(ac-bd, ad+bc)
-	})
-	check(t, []complex64{0, 1, -2i, 0.5 + 0.25i}, kernel.Sum[complex64], func(a, b complex64) complex64 { return a + b })
-}
-
-func TestIntegerQuotientsAreTruncatedTowardZero(t *testing.T) {
-	d := []int8{-128, -7, -6, -1, 0, 1, 7, 127}
-	kernel.DivInteger(d, 3)
-	assert.Equal(t, []int8{-42, -2, -2, 0, 0, 0, 2, 42}, d)
-	d = []int8{-128, 127}
-	kernel.DivInteger(d, 1000) // more than the type holds
-	assert.Equal(t, []int8{0, 0}, d)
-	u := []uint64{math.MaxUint64, 9}
-	kernel.DivInteger(u, 2)
-	assert.Equal(t, []uint64{math.MaxInt64, 4}, u)
-	w := []uint8{255, 200}
-	kernel.DivInteger(w, 250)
-	assert.Equal(t, []uint8{1, 0}, w)
-}
-
-func BenchmarkMax(b *testing.B) {
-	const n = 1 << 18
-	src := make([]byte, 8*n)
-	b.Run("type=float32", func(b *testing.B) { measure(b, make([]float32, n), src, kernel.Max[float32]) })
-	b.Run("type=int64", func(b *testing.B) { measure(b, make([]int64, n), src, kernel.Max[int64]) })
-	b.Run("type=int64/unaligned", func(b *testing.B) { measure(b, make([]int64, n-1), src[1:], kernel.Max[int64]) })
-}
-
-func measure[T any](b *testing.B, dst []T, src []byte, run func([]T, []byte)) {
-	b.Helper()
-	b.SetBytes(int64(len(dst) * binary.Size(dst[0])))
-	b.ReportAllocs()
-	for b.Loop() {
-		run(dst, src)
-	}
-}
-
-func BenchmarkSum(b *testing.B) {
-	for _, n := range []int{1 << 10, 1 << 18} {
-		src := make([]byte, 8*n)
-		b.Run(fmt.Sprintf("type=float32/elements=%d", n), func(b *testing.B) {
-			dst := make([]float32, n)
-			b.SetBytes(int64(4 * n))
-			b.ReportAllocs()
-			for b.Loop() {
-				kernel.Sum(dst, src)
-			}
-		})
-		b.Run(fmt.Sprintf("type=float64/elements=%d", n), func(b *testing.B) {
-			dst := make([]float64, n)
-			b.SetBytes(int64(8 * n))
-			b.ReportAllocs()
-			for b.Loop() {
-				kernel.Sum(dst, src)
-			}
 		})
 	}
 }
 
-func BenchmarkDiv(b *testing.B) {
-	dst := make([]float32, 1<<18)
-	b.SetBytes(int64(4 * len(dst)))
-	b.ReportAllocs()
-	for b.Loop() {
-		kernel.Div(dst, 1)
+// agree folds sources of n elements, wherever they lie, in both ways, and wants the same bits, and nothing written beyond.
+func agree(t *testing.T, k Kernel, rng *rand.Rand, pool []byte, n, sources, align int, stream bool) {
+	t.Helper()
+	srcs := make([][]byte, sources)
+	for i := range srcs {
+		from := rng.IntN(len(pool)/k.size-n) * k.size
+		srcs[i] = shifted(pool[from:from+n*k.size], (align+i*rng.IntN(64))%64)
+	}
+	want := make([]byte, n*k.size)
+	k.foldGo(want, srcs, 0, len(want))
+	room := shifted(bytes.Repeat([]byte{0xa5}, 64*k.size+len(want)+64), 0)
+	first := align % 64 * k.size
+	dst := room[first : first+len(want)]
+	k.Fold(dst, srcs, stream)
+	if !bytes.Equal(want, dst) {
+		at := 0
+		for want[at] == dst[at] {
+			at++
+		}
+		at -= at % k.size
+		in := make([][]byte, sources)
+		for i, s := range srcs {
+			in[i] = s[at : at+k.size]
+		}
+		require.Failf(t, "wrong element", "element %d of %d, %d sources, alignment %d, stream %v: %x, want %x, from %x",
+			at/k.size, n, sources, align, stream, dst[at:at+k.size], want[at:at+k.size], in)
+	}
+	for i, b := range room {
+		if (i < first || i >= first+len(dst)) && b != 0xa5 {
+			require.Failf(t, "wrote beyond", "byte %d around element 0 to %d at %d", i, n, first)
+		}
+	}
+}
+
+// Every length up to some vectors more than a turn of the long loop, and every alignment.
+func TestAssemblyEqualsGoBitForBit(t *testing.T) {
+	eachKernel(t, sets()[1:], func(t *testing.T, k Kernel) {
+		require.NotZero(t, k.step, "there is no code")
+		rng := rand.New(rand.NewPCG(uint64(k.op), uint64(k.typ)))
+		longest := 10*k.step/k.size + 3
+		pool := draw(rng, k.typ, 4*longest+64)
+		for n := 1; n <= longest; n++ {
+			agree(t, k, rng, pool, n, 2+n%3, rng.IntN(64), n%5 == 0)
+		}
+		for align := range 64 {
+			for _, stream := range []bool{false, true} {
+				agree(t, k, rng, pool, longest, 2, align, stream)
+				agree(t, k, rng, pool, longest/2, 5, align, stream)
+			}
+		}
+	})
+}
+
+// More than one call of assembly can take, and more sources than bytes of it.
+func TestLongFoldsAreCutIntoCalls(t *testing.T) {
+	for _, set := range sets()[1:] {
+		for _, typ := range []Type{F16, F32, I8, C128} {
+			k, ok := of(Sum, typ, set)
+			require.True(t, ok)
+			rng := rand.New(rand.NewPCG(7, uint64(typ)))
+			pool := draw(rng, typ, maxCall/k.size+200)
+			agree(t, k, rng, pool, maxCall/k.size+77, 3, 4, true)
+			agree(t, k, rng, pool, 300, 1500, 4, false)
+			agree(t, k, rng, pool, 80, 5000, 4, false)
+		}
+	}
+}
+
+func TestCombineIsAFoldIntoTheFirst(t *testing.T) {
+	eachKernel(t, sets(), func(t *testing.T, k Kernel) {
+		rng := rand.New(rand.NewPCG(5, uint64(k.typ)))
+		for _, n := range []int{0, 1, 7, 300} {
+			dst, src, want := draw(rng, k.typ, n), shifted(draw(rng, k.typ, n+1), 1), make([]byte, n*k.size)
+			k.Fold(want, [][]byte{dst, src}, false)
+			k.Combine(dst, src)
+			require.Equal(t, want, dst)
+		}
+	})
+}
+
+func TestOneSourceIsCopied(t *testing.T) {
+	k, _ := Of(Sum, F32)
+	src, dst := []byte{1, 2, 3, 0xff, 5}, make([]byte, 4)
+	k.Fold(dst, [][]byte{src}, true)
+	assert.Equal(t, src[:4], dst)
+}
+
+func TestLengthsAreChecked(t *testing.T) {
+	k, _ := Of(Sum, F64)
+	assert.PanicsWithValue(t, "kernel: dst has 9 bytes, which are no whole elements of 8", func() { k.Combine(make([]byte, 9), make([]byte, 9)) })
+	assert.PanicsWithValue(t, "kernel: source 1 has 15 bytes, dst has 16", func() { k.Combine(make([]byte, 16), make([]byte, 15)) })
+	assert.Panics(t, func() { k.Fold(make([]byte, 8), nil, false) })
+}
+
+func TestOnlyWhatMakesSenseHasAKernel(t *testing.T) {
+	for _, typ := range allTypes() {
+		for _, op := range allOps() {
+			_, ok := Of(op, typ)
+			want := op <= Prod || op <= Max && typ < C64 || typ.isInteger()
+			assert.Equal(t, want, ok, "%v of %v", op, typ)
+		}
+	}
+	for _, bad := range []struct {
+		op  Op
+		typ Type
+	}{{0, F32}, {Sum, 0}, {scale, F32}, {opEnd, F32}, {Sum, typeEnd}} {
+		_, ok := Of(bad.op, bad.typ)
+		assert.False(t, ok, "%d of %d", bad.op, bad.typ)
+	}
+}
+
+func TestNothingIsAllocated(t *testing.T) {
+	for _, typ := range []Type{F32, F16, I8, C64} {
+		k, _ := Of(Sum, typ)
+		dst, src := make([]byte, 4096), make([]byte, 4097)
+		assert.Zero(t, testing.AllocsPerRun(10, func() {
+			k.Combine(dst, src[1:])
+			Scale(typ, dst, 2)
+		}), "%v", typ)
 	}
 }
