@@ -3,7 +3,10 @@
 
 package core
 
-import "github.com/tutti-go/tutti/internal/wire"
+import (
+	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/wire"
+)
 
 // Unregister takes a kind out that a test has registered. Nodes in processes of their own do not know it.
 func Unregister(name string) {
@@ -54,3 +57,39 @@ func (a *Answers) Add(slot uint32, status wire.Status, data []byte) { a.a.add(sl
 
 // Take returns the bodies of replies.
 func (a *Answers) Take() [][]byte { return a.a.take() }
+
+// nodeOf returns a node in this process.
+func nodeOf(s *System, node uint32) *node {
+	local, ok := s.nodes.(*inProcess)
+	if !ok {
+		panic("the nodes have processes of their own")
+	}
+	return local.local[node].node
+}
+
+// Inject hands a call of one actor to its node, as if it had come from a peer that relays for the driver.
+func Inject[A any](h *Handle[A], from uint32, caller, seq, order uint64, method string, in any) {
+	m, err := h.sys.table.named(h.kind, method)
+	if err != nil {
+		panic(err)
+	}
+	v, err := m.encode(h.sys.codec, in)
+	if err != nil {
+		panic(err)
+	}
+	c := wire.Call{
+		Order: order, Method: h.sys.table.methID[m], Runs: []wire.Run{{Actor: h.id.Serial(), Count: 1}},
+		Payload: wire.Payload{Kind: wire.PayloadInline, Data: codec.AppendValue(nil, v)},
+	}
+	nodeOf(h.sys, h.Node()).onCall(from, wire.Frame{Header: wire.Header{Kind: wire.KindCall, Caller: caller, Seq: seq}, Body: c.Append(nil)})
+}
+
+// LoseOrder takes the number of a message to a node that will never be sent.
+func LoseOrder(s *System, node uint32) { s.orderTo(node).Add(1) }
+
+// DropCalls makes a node lose call frames until restore is called.
+func DropCalls(s *System, node uint32) (restore func()) {
+	n := nodeOf(s, node)
+	n.mesh.Handle(wire.KindCall, func(uint32, wire.Frame) {})
+	return func() { n.mesh.Handle(wire.KindCall, n.onCall) }
+}

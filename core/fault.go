@@ -35,6 +35,7 @@ var faultCodes = []struct {
 	{ErrClosed, wire.FaultClosed},
 	{ErrBuild, wire.FaultBuild},
 	{ErrNoKind, wire.FaultNoKind},
+	{ErrNodeLost, wire.FaultNodeLost},
 	{context.Canceled, wire.FaultCanceled},
 	{context.DeadlineExceeded, wire.FaultDeadline},
 }

@@ -177,9 +177,9 @@ func TestAPeerThatProvesItselfAndThenSendsNonsenseIsLostAlone(t *testing.T) {
 	i.send(frame(wire.KindHello, hello.Append(nil)))
 	require.Empty(t, i.answer().Body)
 	for _, call := range []wire.Call{
-		{Method: 1 << 20, Runs: []wire.Run{{Count: 2}}},
-		{Method: 0, Runs: []wire.Run{{Actor: 1 << 20, Count: 2}}, Payload: wire.Payload{Kind: wire.PayloadObject, Data: []byte("short")}},
-		{Method: 0, Runs: []wire.Run{{Actor: 1 << 20, Count: 2}}, Payload: wire.Payload{Data: []byte("not a value")}},
+		{Order: 1, Method: 1 << 20, Runs: []wire.Run{{Count: 2}}},
+		{Order: 2, Method: 0, Runs: []wire.Run{{Actor: 1 << 20, Count: 2}}, Payload: wire.Payload{Kind: wire.PayloadObject, Data: []byte("short")}},
+		{Order: 3, Method: 0, Runs: []wire.Run{{Actor: 1 << 20, Count: 2}}, Payload: wire.Payload{Data: []byte("not a value")}},
 	} {
 		i.send(frame(wire.KindCall, call.Append(nil)))
 		answered := 0

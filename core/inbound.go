@@ -6,8 +6,6 @@ package core
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"sync"
 	"sync/atomic"
 
 	"github.com/tutti-go/tutti/arrowstore"
@@ -24,10 +22,10 @@ type param struct {
 // inbound is a call message at the node that received it: one argument, decoded by each actor it is meant for, or one for
 // each actor.
 type inbound struct {
+	outgoing
+
 	node   *node
-	from   uint32
-	caller uint64
-	seq    uint64
+	from   uint32 // where the answers go: the caller's node, or the relay that the call came from
 	method *method
 	runs   []wire.Run
 
@@ -38,12 +36,6 @@ type inbound struct {
 	ctx    context.Context //nolint:containedctx // ends with the deadline, the caller's cancellation, or the node
 	cancel context.CancelCauseFunc
 	left   atomic.Int64 // slots without an answer
-
-	mu struct {
-		sync.Mutex
-		answers answers // that were not sent yet
-		dirty   bool    // the outbox knows of this call
-	}
 }
 
 // inboundKey identifies a call among all callers.
@@ -57,7 +49,16 @@ func (n *node) onCall(from uint32, f wire.Frame) {
 		n.mesh.Lost(from, err)
 		return
 	}
-	c := &inbound{node: n, from: from, caller: f.Caller, seq: f.Seq, runs: body.Runs}
+	if l := n.lane(f.Caller, f.From); l != nil {
+		l.arrive(newMessage(from, f.Header, body))
+	}
+}
+
+// accept takes a call whose turn it is.
+func (n *node) accept(m *message) {
+	body := m.body
+	c := &inbound{node: n, from: m.from, runs: body.Runs}
+	c.key, c.origin = inboundKey{m.head.Caller, m.head.Seq}, m.head.From
 	total := 0
 	for _, r := range body.Runs {
 		total += int(r.Count)
@@ -68,19 +69,22 @@ func (n *node) onCall(from uint32, f wire.Frame) {
 	c.left.Store(int64(total))
 	base, cancelBase := context.WithCancelCause(n.ctx)
 	c.ctx, c.cancel = base, cancelBase
-	if f.Deadline > 0 {
-		ctx, cancel := context.WithTimeout(base, f.Deadline)
+	if !m.expires.IsZero() {
+		ctx, cancel := context.WithDeadline(base, m.expires)
 		c.ctx = ctx
 		c.cancel = func(cause error) {
 			cancelBase(cause)
 			cancel()
 		}
 	}
+	n.admit(c)
+	if m.cancelled {
+		c.cancel(context.Canceled)
+	}
 	if err := c.prepare(body); err != nil {
 		c.eachSlot(func(slot uint32) { c.finish(slot, codec.Value{}, err) })
 		return
 	}
-	n.admit(c)
 	next := 0
 	for _, r := range body.Runs {
 		for i := range r.Count {
@@ -192,16 +196,17 @@ func (c *inbound) finish(slot uint32, v codec.Value, err error) {
 	c.mu.answers.add(slot, status, data)
 	tell := !c.mu.dirty
 	c.mu.dirty = true
+	c.mu.last = c.left.Add(-1) == 0
+	last := c.mu.last
 	c.mu.Unlock()
-	if c.left.Add(-1) == 0 {
-		c.node.dismiss(c)
+	if last {
 		c.cancel(nil)
 		for _, obj := range c.pinned {
 			obj.Release()
 		}
 	}
 	if tell {
-		c.node.outbox(c.from).put(c)
+		c.node.outbox(c.from).put(&c.outgoing)
 	}
 }
 
@@ -223,57 +228,4 @@ func (c *inbound) outcome(v codec.Value, err error) (wire.Status, []byte) {
 		return wire.StatusFault, f.Append(nil)
 	}
 	return wire.StatusInline, codec.AppendValue(nil, v)
-}
-
-// take returns the answers that were not sent yet, as bodies of reply frames.
-func (c *inbound) take() [][]byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.mu.dirty = false
-	return c.mu.answers.take()
-}
-
-// outbox sends the answers to one caller's node. One goroutine per peer takes whatever answers have come together since it
-// last looked, so that many answers travel in one message without waiting for each other.
-type outbox struct {
-	node *node
-	peer uint32
-	wake chan struct{} // holds a token while calls wait
-	mu   struct {
-		sync.Mutex
-		calls []*inbound
-	}
-}
-
-func (o *outbox) put(c *inbound) {
-	o.mu.Lock()
-	o.mu.calls = append(o.mu.calls, c)
-	o.mu.Unlock()
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (o *outbox) loop() {
-	for {
-		select {
-		case <-o.wake:
-		case <-o.node.ctx.Done():
-			return
-		}
-		runtime.Gosched() // let actors that are about to answer do so first
-		o.mu.Lock()
-		calls := o.mu.calls
-		o.mu.calls = nil
-		o.mu.Unlock()
-		for _, c := range calls {
-			for _, body := range c.take() {
-				h := wire.Header{Kind: wire.KindReply, Caller: c.caller, Seq: c.seq}
-				if err := o.node.mesh.Send(o.node.ctx, o.peer, &h, body); err != nil {
-					o.node.log.Debug("answer was not delivered", "peer", o.peer, "err", err)
-				}
-			}
-		}
-	}
 }

@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/tutti-go/tutti/arrowstore"
@@ -28,6 +30,7 @@ type node struct {
 	ctx    context.Context //nolint:containedctx // ends with the node; parent of all its actors and calls
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // outboxes and running calls
+	kept   kept
 
 	mu struct {
 		sync.Mutex
@@ -36,6 +39,7 @@ type node struct {
 		births   map[*birth]struct{}
 		inbound  map[inboundKey]*inbound
 		outboxes map[uint32]*outbox
+		lanes    map[uint64]*lane // by caller
 	}
 }
 
@@ -47,9 +51,11 @@ func newNode(ctx context.Context, m *mesh.Mesh, st *arrowstore.Store, c *codec.C
 	n.mu.births = map[*birth]struct{}{}
 	n.mu.inbound = map[inboundKey]*inbound{}
 	n.mu.outboxes = map[uint32]*outbox{}
+	n.mu.lanes = map[uint64]*lane{}
 	m.Handle(wire.KindCall, n.onCall)
 	m.Handle(wire.KindCancel, n.onCancel)
 	m.Handle(wire.KindRelease, n.onRelease)
+	m.Handle(wire.KindSkip, n.onSkip)
 	m.OnLost(n.onLost)
 	return n
 }
@@ -63,15 +69,20 @@ func (n *node) actor(serial uint32) *actor {
 
 // admit makes a call known, so that its caller can cancel it.
 func (n *node) admit(c *inbound) {
+	if c.from != c.origin {
+		n.kept.begin(c.key)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.mu.inbound[inboundKey{c.caller, c.seq}] = c
+	n.mu.inbound[c.key] = c
 }
 
-func (n *node) dismiss(c *inbound) {
+// dismiss forgets a call whose last answer was sent.
+func (n *node) dismiss(key inboundKey) {
+	n.kept.end(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.mu.inbound, inboundKey{c.caller, c.seq})
+	delete(n.mu.inbound, key)
 }
 
 // outbox returns the outbox for a peer, starting it if need be.
@@ -97,10 +108,14 @@ func (n *node) onCancel(from uint32, f wire.Frame) {
 		return
 	}
 	n.mu.Lock()
-	c := n.mu.inbound[inboundKey{f.Caller, f.Seq}]
+	c, l := n.mu.inbound[inboundKey{f.Caller, f.Seq}], n.mu.lanes[f.Caller]
 	n.mu.Unlock()
 	switch {
+	case c == nil && l == nil:
 	case c == nil:
+		if all {
+			l.cancel(f.Seq)
+		}
 	case all:
 		c.cancel(context.Canceled)
 	default:
@@ -129,11 +144,22 @@ func (n *node) onLost(e *mesh.LostError) {
 	n.mu.Lock()
 	var calls []*inbound
 	for _, c := range n.mu.inbound {
-		if c.from == e.Node {
+		if c.origin == e.Node {
 			calls = append(calls, c)
 		}
 	}
+	var lanes []*lane
+	for caller, l := range n.mu.lanes {
+		if l.origin == e.Node {
+			lanes = append(lanes, l)
+			delete(n.mu.lanes, caller)
+		}
+	}
 	n.mu.Unlock()
+	for _, l := range lanes {
+		l.close()
+		n.kept.drop(l.caller)
+	}
 	for _, c := range calls {
 		c.cancel(fmt.Errorf("caller: %w", e))
 	}
@@ -183,7 +209,11 @@ func (n *node) close(ctx context.Context) error {
 	for b := range n.mu.births {
 		b.cancel(ErrClosed)
 	}
+	lanes := slices.Collect(maps.Values(n.mu.lanes))
 	n.mu.Unlock()
+	for _, l := range lanes {
+		l.close()
+	}
 	n.kill(serials, fmt.Errorf("%w: its node shut down", ErrActorDead))
 	n.cancel(ErrClosed)
 	done := make(chan struct{})

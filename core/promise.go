@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/tutti-go/tutti/internal/wire"
 )
 
 // Promise is the outcome of a call whose actor is chosen later, by a scheduler such as a pool. Its Ref can be
@@ -169,11 +167,7 @@ func (c *Prepared) Start(ctx context.Context, t *Targets, deadline time.Time) (*
 // start submits c with an argument that it takes over.
 func (c *Prepared) start(ctx context.Context, t *Targets, arg argument, deadline time.Time) (*Slots, error) {
 	s := newSlots(t, c.method)
-	s.arg = arg
-	h := wire.Header{Kind: wire.KindCall, Caller: t.sys.mesh.Incarnation()}
-	if !deadline.IsZero() {
-		h.Deadline = max(time.Until(deadline), 1) // 0 would be none
-	}
+	s.arg, s.deadline = arg, deadline
 	err := ended(ctx)
 	if err == nil {
 		err = t.sys.remember(s)
@@ -182,8 +176,7 @@ func (c *Prepared) start(ctx context.Context, t *Targets, arg argument, deadline
 		s.arg.done()
 		return nil, fmt.Errorf("call %v: %w", c.method, err)
 	}
-	h.Seq = s.seq
-	messages, sent, err := s.send(ctx, h, &arg, FailFast)
+	messages, sent, err := s.send(ctx, FailFast)
 	s.mu.Lock()
 	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, sent, time.Since(s.began)
 	s.mu.Unlock()

@@ -28,6 +28,8 @@ type Slots struct {
 	targets *Targets
 	method  *method
 	seq     uint64
+	// deadline of the calls, zero if there is none.
+	deadline time.Time
 
 	arg argument // let go with the last answer
 
@@ -36,6 +38,7 @@ type Slots struct {
 	mu struct {
 		sync.Mutex
 		submitted time.Duration
+		orders    []uint64 // numbers of the messages, by share
 		bytes     int64
 		messages  int
 		results   []outcome

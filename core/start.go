@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/cluster"
@@ -45,6 +46,7 @@ func newSystem(ctx context.Context, cfg config) *System {
 	s := &System{table: newTable(), codec: newCodec(), log: cfg.logger}
 	s.calls.open = map[uint64]*Slots{}
 	s.members.byID = map[uint32]*member{}
+	s.orders.byNode = map[uint32]*atomic.Uint64{}
 	s.puts.open = map[*object]struct{}{}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return s
@@ -85,6 +87,7 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 	}
 	opened = append(opened, s.mesh.Close)
 	s.mesh.Handle(wire.KindReply, s.onReply)
+	s.mesh.Handle(wire.KindMissing, s.onMissing)
 	s.mesh.OnLost(s.onLost)
 	s.mesh.Start()
 	if cfg.processes {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/tutti-go/tutti/arrowstore"
@@ -46,6 +47,7 @@ type Targets struct {
 // share is the part of a batch that goes to one node, in one message.
 type share struct {
 	node  uint32
+	order *atomic.Uint64 // number of the last message to the node
 	slots []uint32
 	runs  []wire.Run
 }
@@ -88,7 +90,7 @@ func (t *Targets) group() {
 		if !ok {
 			i = len(t.shares)
 			index[id.Node()] = i
-			t.shares = append(t.shares, share{node: id.Node()})
+			t.shares = append(t.shares, share{node: id.Node(), order: t.sys.orderTo(id.Node())})
 			serials = append(serials, nil)
 		}
 		t.shares[i].slots = append(t.shares[i].slots, uint32(slot))
@@ -256,10 +258,7 @@ func (t *Targets) submitValue(ctx context.Context, m *method, v codec.Value, p P
 func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy) (*Slots, error) {
 	s := newSlots(t, m)
 	s.arg = arg
-	h := wire.Header{Kind: wire.KindCall, Caller: t.sys.mesh.Incarnation()}
-	if d, ok := ctx.Deadline(); ok {
-		h.Deadline = max(time.Until(d), 1) // 0 would be none
-	}
+	s.deadline, _ = ctx.Deadline()
 	err := ended(ctx)
 	if err == nil {
 		err = t.sys.remember(s)
@@ -268,8 +267,7 @@ func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy)
 		s.arg.done()
 		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
-	h.Seq = s.seq
-	messages, sent, err := s.send(ctx, h, &arg, p)
+	messages, sent, err := s.send(ctx, p)
 	s.mu.Lock()
 	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, arg.put+sent, time.Since(s.began)
 	s.mu.Unlock()
@@ -278,28 +276,56 @@ func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy)
 }
 
 // send sends one message to every node.
-func (s *Slots) send(ctx context.Context, h wire.Header, arg *argument, p Policy) (messages int, bytes int64, err error) {
-	body := wire.Call{Method: s.sys.table.methID[s.method]}
+func (s *Slots) send(ctx context.Context, p Policy) (messages int, bytes int64, err error) {
+	s.takeOrders()
+	var skips []skipped
 	for i := range s.targets.shares {
 		share := &s.targets.shares[i]
-		body.Runs = share.runs
-		body.Payload = arg.payloadFor(share)
-		msg := body.AppendHead(nil)
-		err := s.sys.mesh.Send(ctx, share.node, &h, msg, body.Payload.Data)
+		n, err := s.sendShare(ctx, i)
 		if err == nil {
 			messages++
-			bytes += int64(wire.HeaderSize + len(msg) + len(body.Payload.Data))
+			bytes += n
 			continue
 		}
 		err = sendError(err)
+		skips = append(skips, s.skipShare(i))
 		s.failWhere(func(slot int) bool { return s.Actor(slot).Node() == share.node }, err)
 		if p == FailFast {
 			err = fmt.Errorf("submit %v to node %d (%d actors): %w", s.method, share.node, len(share.slots), err)
 			s.failWhere(s.unsent(i), fmt.Errorf("%w: %w", ErrNotSubmitted, err))
+			for i := range s.targets.shares[i+1:] {
+				skips = append(skips, s.skipShare(len(s.targets.shares)-1-i))
+			}
+			s.sys.sendSkips(skips)
 			return messages, bytes, err
 		}
 	}
+	s.sys.sendSkips(skips)
 	return messages, bytes, nil
+}
+
+// header returns the header of the call's messages as of now.
+func (s *Slots) header(k wire.Kind) wire.Header {
+	h := wire.Header{Kind: k, Caller: s.sys.mesh.Incarnation(), Seq: s.seq, From: driverNode}
+	if !s.deadline.IsZero() {
+		h.Deadline = max(time.Until(s.deadline), 1) // 0 would be none
+	}
+	return h
+}
+
+// sendShare sends the message of one node to it, and returns its size.
+func (s *Slots) sendShare(ctx context.Context, i int) (bytes int64, err error) {
+	share, h := &s.targets.shares[i], s.header(wire.KindCall)
+	body := wire.Call{Order: s.orderOf(i), Method: s.sys.table.methID[s.method], Runs: share.runs, Payload: s.arg.payloadFor(share)}
+	msg := body.AppendHead(nil)
+	if err := s.sys.mesh.Send(ctx, share.node, &h, msg, body.Payload.Data); err != nil {
+		return 0, err
+	}
+	return int64(wire.HeaderSize + len(msg) + len(body.Payload.Data)), nil
+}
+
+func (s *Slots) skipShare(i int) skipped {
+	return skipped{s.targets.shares[i].node, wire.Orders{First: s.orderOf(i), Last: s.orderOf(i)}}
 }
 
 // unsent matches the slots of the shares behind share i.

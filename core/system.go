@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
@@ -47,6 +48,10 @@ type System struct {
 	members struct {
 		sync.Mutex
 		byID map[uint32]*member
+	}
+	orders struct {
+		sync.Mutex
+		byNode map[uint32]*atomic.Uint64 // number of the last message to each node
 	}
 	puts struct {
 		sync.Mutex
@@ -196,6 +201,10 @@ func (s *System) openCalls() []*Slots {
 
 // onReply takes answers in. It runs on a link's reader.
 func (s *System) onReply(from uint32, f wire.Frame) {
+	if f.Caller != s.mesh.Incarnation() {
+		s.log.Warn("an answer is for another process", "peer", from, "caller", f.Caller)
+		return
+	}
 	s.calls.Lock()
 	c := s.calls.open[f.Seq]
 	s.calls.Unlock()
@@ -252,7 +261,7 @@ func (s *System) sendCancels(seq uint64, nodes []uint32, slots ...uint32) {
 	}
 	s.background(func() {
 		for _, n := range nodes {
-			h := wire.Header{Kind: wire.KindCancel, Caller: s.mesh.Incarnation(), Seq: seq}
+			h := wire.Header{Kind: wire.KindCancel, Caller: s.mesh.Incarnation(), Seq: seq, From: driverNode}
 			if err := s.mesh.Send(s.ctx, n, &h, body); err != nil {
 				s.log.Debug("cancellation was not delivered", "peer", n, "err", err)
 			}

@@ -20,8 +20,8 @@ import (
 )
 
 // maxFactor bounds what a decoder may allocate for each byte of its input, beside a small constant: a run takes
-// three bytes at least and becomes twelve.
-const maxFactor = 4
+// three bytes at least and becomes twelve; a share with a run takes six and becomes 52, of an array that grows by doubling.
+const maxFactor = 12
 
 // requireThrift fails if decode allocates more than its input justifies.
 func requireThrift(t *testing.T, input []byte, decode func()) {
@@ -46,10 +46,11 @@ func randomBytes(rng *rand.Rand, limit int) []byte {
 
 func randomCall(rng *rand.Rand) wire.Call {
 	c := wire.Call{
+		Order:   1 + rng.Uint64()>>(1+rng.IntN(60)),
 		Method:  rng.Uint32() >> rng.IntN(32),
 		Flags:   wire.CallFlags(rng.IntN(4)),
 		Runs:    []wire.Run{},
-		Payload: wire.Payload{Kind: wire.PayloadKind(rng.IntN(2)), Data: randomBytes(rng, 40)},
+		Payload: wire.Payload{Kind: wire.PayloadKind(rng.IntN(4)), Data: randomBytes(rng, 40)},
 	}
 	left := uint32(wire.MaxTargets)
 	for range rng.IntN(10) {
@@ -77,6 +78,7 @@ func TestCallComesBackAsItWas(t *testing.T) {
 
 func TestCallWithTheLargestNumbers(t *testing.T) {
 	c := wire.Call{
+		Order:   math.MaxUint64,
 		Method:  math.MaxUint32,
 		Runs:    []wire.Run{{Slot: 0, Actor: math.MaxUint32 - wire.MaxTargets, Count: wire.MaxTargets}},
 		Payload: wire.Payload{Kind: wire.PayloadObject, Data: []byte{}},
@@ -121,10 +123,10 @@ func TestCallRefusals(t *testing.T) {
 		{"run beyond the bound", append(uvarints(1, 0, 1, 0, 0, most+1), 0), "count of a run"},
 		{"runs beyond the bound together", append(uvarints(1, 0, 2, 0, 0, most, 0, 0, 1), 0), "run"},
 		{"no payload kind", uvarints(1, 0, 1, 0, 0, 1), "payload kind"},
-		{"unknown payload kind", append(uvarints(1, 0, 1, 0, 0, 1), 3), "payload kind"},
+		{"unknown payload kind", append(uvarints(1, 0, 1, 0, 0, 1), 4), "payload kind"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := wire.ParseCall(tt.body)
+			_, err := wire.ParseCall(append(uvarints(7), tt.body...)) // behind the order
 			require.ErrorIs(t, err, wire.ErrFrame)
 			require.ErrorContains(t, err, "call: bad or missing "+tt.want)
 		})
@@ -132,7 +134,7 @@ func TestCallRefusals(t *testing.T) {
 }
 
 func TestTruncatedBodiesAreRefused(t *testing.T) {
-	c := wire.Call{Method: 300, Runs: []wire.Run{{Slot: 1000, Actor: 70000, Count: 5}}}
+	c := wire.Call{Order: 1, Method: 300, Runs: []wire.Run{{Slot: 1000, Actor: 70000, Count: 5}}}
 	for n := range len(c.Append(nil)) {
 		_, err := wire.ParseCall(c.Append(nil)[:n])
 		require.ErrorIs(t, err, wire.ErrFrame, "call of %d bytes", n)
@@ -382,7 +384,7 @@ func TestFaultComesBackAsItWas(t *testing.T) {
 }
 
 func TestFaultOfANewerBuildIsSomeFault(t *testing.T) {
-	for _, code := range []wire.FaultCode{wire.FaultNoKind + 1, 255} {
+	for _, code := range []wire.FaultCode{wire.FaultNodeLost + 1, 255} {
 		newer := wire.Fault{Code: code, Message: "a new way to fail"}
 		got, err := wire.ParseFault(newer.Append(nil))
 		require.NoError(t, err)
@@ -464,8 +466,8 @@ func TestRunsNameTheTargetsTheyWereMadeOf(t *testing.T) {
 
 // A body that promises much and holds little must not make a decoder allocate what is promised.
 func TestDecodersAllocateInProportionToTheirInput(t *testing.T) {
-	runs := wire.Call{Runs: slices.Repeat([]wire.Run{{Count: 1}}, 50_000)}
-	promise := append(uvarints(1, 0, 50_000), make([]byte, 150_000)...) // empty runs: refused at the first
+	runs := wire.Call{Order: 1, Runs: slices.Repeat([]wire.Run{{Count: 1}}, 50_000)}
+	promise := append(uvarints(1, 1, 0, 50_000), make([]byte, 150_000)...) // empty runs: refused at the first
 	fault := wire.Fault{Message: strings.Repeat("m", 50_000), Stack: strings.Repeat("s", 50_000)}
 	for name, tt := range map[string]struct {
 		input  []byte

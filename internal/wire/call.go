@@ -19,6 +19,7 @@ const (
 	PayloadInline PayloadKind = iota // the value's flat form stands in the message
 	PayloadObject                    // the identity of an object of the store stands in the message
 	PayloadEach                      // a payload of its own for every slot stands in the message
+	PayloadRemote                    // a [Remote] stands in the message: an object that may be on another host
 	payloadEnd
 )
 
@@ -49,6 +50,7 @@ const (
 
 // Call is the body of a call frame: one method, one argument, and the actors of one node.
 type Call struct {
+	Order   uint64 // number of this message among those of its caller to this node, from 1
 	Method  uint32 // index in the method table that both sides agreed on
 	Flags   CallFlags
 	Runs    []Run
@@ -63,49 +65,61 @@ func (c *Call) Append(dst []byte) []byte {
 // AppendHead appends the body without the payload's data, which is the same for all nodes of a batch and
 // follows as a part of its own.
 func (c *Call) AppendHead(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, c.Order)
 	dst = binary.AppendUvarint(dst, uint64(c.Method))
 	dst = append(dst, byte(c.Flags))
-	dst = binary.AppendUvarint(dst, uint64(len(c.Runs)))
-	for _, r := range c.Runs {
+	return append(appendRuns(dst, c.Runs), byte(c.Payload.Kind))
+}
+
+func appendRuns(dst []byte, runs []Run) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(runs)))
+	for _, r := range runs {
 		dst = binary.AppendUvarint(dst, uint64(r.Slot))
 		dst = binary.AppendUvarint(dst, uint64(r.Actor))
 		dst = binary.AppendUvarint(dst, uint64(r.Count))
 	}
-	return append(dst, byte(c.Payload.Kind))
+	return dst
 }
 
 // ParseCall reads the body of a call frame. The payload aliases b.
 func ParseCall(b []byte) (Call, error) {
 	cur := cursor{b: b, what: "call"}
-	c := Call{Method: uint32(cur.uint("method", math.MaxUint32))}
+	c := Call{Order: cur.order("order")}
+	c.Method = uint32(cur.uint("method", math.MaxUint32))
 	if c.Flags = CallFlags(cur.byte("flags")); c.Flags >= callFlagsEnd {
 		cur.fail("flags")
 	}
-	// A run takes at least three bytes, so the bytes at hand bound the number of runs.
-	n := cur.uint("number of runs", uint64(len(cur.b)/3))
-	c.Runs = make([]Run, 0, n)
 	var total uint64
-	for range n {
-		r := Run{
-			Slot:  uint32(cur.uint("slot", MaxTargets-1)),
-			Actor: uint32(cur.uint("actor", math.MaxUint32)),
-			Count: uint32(cur.uint("count of a run", MaxTargets)),
-		}
-		total += uint64(r.Count)
-		if cur.err != nil {
-			break
-		}
-		if r.Count == 0 || total > MaxTargets || uint64(r.Slot)+uint64(r.Count) > MaxTargets || uint64(r.Actor)+uint64(r.Count) > math.MaxUint32 {
-			cur.fail("run")
-		}
-		c.Runs = append(c.Runs, r)
-	}
+	c.Runs = cur.runs(&total)
 	c.Payload.Kind = PayloadKind(cur.byte("payload kind"))
 	if c.Payload.Kind >= payloadEnd {
 		cur.fail("payload kind")
 	}
 	c.Payload.Data, cur.b = cur.b, nil
 	return c, cur.end()
+}
+
+// runs reads a list of runs and adds their targets to total, which a message bounds.
+func (c *cursor) runs(total *uint64) []Run {
+	// A run takes at least three bytes, so the bytes at hand bound the number of runs.
+	n := c.uint("number of runs", uint64(len(c.b)/3))
+	runs := make([]Run, 0, n)
+	for range n {
+		r := Run{
+			Slot:  uint32(c.uint("slot", MaxTargets-1)),
+			Actor: uint32(c.uint("actor", math.MaxUint32)),
+			Count: uint32(c.uint("count of a run", MaxTargets)),
+		}
+		*total += uint64(r.Count)
+		if c.err != nil {
+			break
+		}
+		if r.Count == 0 || *total > MaxTargets || uint64(r.Slot)+uint64(r.Count) > MaxTargets || uint64(r.Actor)+uint64(r.Count) > math.MaxUint32 {
+			c.fail("run")
+		}
+		runs = append(runs, r)
+	}
+	return runs
 }
 
 // AppendRuns groups targets into runs and appends them to dst. Slot i of the batch goes to
@@ -137,7 +151,7 @@ func ParseEach(b []byte, n int) ([]Payload, error) {
 	ps := make([]Payload, n)
 	for i := range ps {
 		ps[i].Kind = PayloadKind(cur.byte("kind of a payload"))
-		if ps[i].Kind != PayloadInline && ps[i].Kind != PayloadObject {
+		if ps[i].Kind == PayloadEach || ps[i].Kind >= payloadEnd {
 			cur.fail("kind of a payload")
 		}
 		ps[i].Data = cur.bytes("payload")

@@ -6,6 +6,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 )
 
 // cursor reads a body front to back. The first failure sticks, so that a decoder reads
@@ -52,6 +53,15 @@ func (c *cursor) uint(field string, bound uint64) uint64 {
 		return 0
 	}
 	c.b = c.b[n:]
+	return v
+}
+
+// order reads the number of a message, which is never 0.
+func (c *cursor) order(field string) uint64 {
+	v := c.uint(field, math.MaxUint64)
+	if v == 0 {
+		c.fail(field)
+	}
 	return v
 }
 

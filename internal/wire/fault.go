@@ -31,6 +31,7 @@ const (
 	FaultUnauthorized                  // wrong cluster secret
 	FaultNoSpace                       // the object store has no room
 	FaultNoKind                        // the kind is not in the table
+	FaultNodeLost                      // a node that the call or its answer went through is gone
 	faultEnd
 )
 

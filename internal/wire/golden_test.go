@@ -37,7 +37,7 @@ var golden = []struct {
 		"call_inline",
 		wire.Header{Kind: wire.KindCall, Caller: 0x1122334455667788, Seq: 1000, Deadline: 1500 * time.Millisecond},
 		(&wire.Call{
-			Method: 3, Runs: []wire.Run{{Slot: 0, Actor: 1, Count: 400}, {Slot: 500, Actor: 70000, Count: 1}},
+			Order: 12, Method: 3, Runs: []wire.Run{{Slot: 0, Actor: 1, Count: 400}, {Slot: 500, Actor: 70000, Count: 1}},
 			Payload: wire.Payload{Kind: wire.PayloadInline, Data: []byte("argument")},
 		}).Append(nil),
 	},
@@ -45,7 +45,7 @@ var golden = []struct {
 		"call_object",
 		wire.Header{Kind: wire.KindCall, Caller: 0x1122334455667788, Seq: 1001},
 		(&wire.Call{
-			Method: 300, Runs: []wire.Run{{Slot: 2, Actor: 5, Count: 1}},
+			Order: 1000, Method: 300, Runs: []wire.Run{{Slot: 2, Actor: 5, Count: 1}},
 			Payload: wire.Payload{Kind: wire.PayloadObject, Data: []byte("identity")},
 		}).Append(nil),
 	},
@@ -74,6 +74,34 @@ var golden = []struct {
 		[]byte("\x00\x00\x80\x3f\x00\x00\x00\x40"),
 	},
 	{"abort", wire.Header{Kind: wire.KindAbort, Group: 0xfedcba9876543210, Epoch: 2}, []byte("why")},
+	{
+		"relay",
+		wire.Header{Kind: wire.KindRelay, Caller: 0x1122334455667788, Seq: 1002, Deadline: time.Second},
+		(&wire.Relay{
+			Method:  3,
+			Payload: wire.Payload{Kind: wire.PayloadRemote, Data: (&wire.Remote{ID: []byte("identity"), Origin: 0, Source: 5}).Append(nil)},
+			Branch: (&wire.Branch{
+				Own:   wire.Share{Node: 6, Order: 12, Runs: []wire.Run{{Slot: 0, Actor: 1, Count: 50}}},
+				Local: []wire.Share{{Node: 7, Order: 11, Runs: []wire.Run{{Slot: 50, Actor: 1, Count: 50}}}},
+				Children: []wire.Child{{Node: 8, Branch: (&wire.Branch{
+					Own:   wire.Share{Node: 8},
+					Local: []wire.Share{{Node: 9, Order: 3, Runs: []wire.Run{{Slot: 100, Actor: 1, Count: 50}}}},
+				}).Append(nil)}},
+			}).Append(nil),
+		}).Append(nil),
+	},
+	{"unreached", wire.Header{Kind: wire.KindUnreached, Caller: 0x1122334455667788, Seq: 1002}, wire.AppendUnreached(wire.AppendUnreached(nil, 8), 900)},
+	{"missing", wire.Header{Kind: wire.KindMissing, Caller: 0x1122334455667788}, (&wire.Orders{First: 12, Last: 14, Asked: 2}).Append(nil)},
+	{"skip", wire.Header{Kind: wire.KindSkip, Caller: 0x1122334455667788}, (&wire.Orders{First: 12, Last: 12}).Append(nil)},
+	{"credit", wire.Header{Kind: wire.KindCredit}, (&wire.Credit{Stream: 3, Taken: 1 << 20}).Append(nil)},
+	{"fetch", wire.Header{Kind: wire.KindFetch, Seq: 3}, (&wire.Fetch{ID: []byte("identity"), Offset: 1 << 20, Host: "host"}).Append(nil)},
+	{"chunk_layout", wire.Header{Kind: wire.KindChunk, Seq: 3}, (&wire.Chunk{Kind: wire.ChunkLayout, Sizes: []int64{20, 8 << 20}}).Append(nil)},
+	{"chunk_data", wire.Header{Kind: wire.KindChunk, Seq: 3}, (&wire.Chunk{Kind: wire.ChunkData, Offset: 1 << 20, Data: []byte("data")}).Append(nil)},
+	{"chunk_local", wire.Header{Kind: wire.KindChunk, Seq: 3}, (&wire.Chunk{Kind: wire.ChunkLocal, Data: []byte("identity")}).Append(nil)},
+	{"chunk_fault", wire.Header{Kind: wire.KindChunk, Seq: 3}, (&wire.Chunk{
+		Kind: wire.ChunkFault, Data: (&wire.Fault{Code: wire.FaultObjectLost, Message: "released"}).Append(nil),
+	}).Append(nil)},
+	{"drop", wire.Header{Kind: wire.KindDrop}, wire.AppendRelease(nil, []byte("identity"))},
 	{"release", wire.Header{Kind: wire.KindRelease}, wire.AppendRelease(wire.AppendRelease(nil, []byte("identity1")), []byte("identity2"))},
 }
 

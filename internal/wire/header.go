@@ -43,14 +43,22 @@ type Kind uint8
 
 // The kinds of frames.
 const (
-	KindHello   Kind = 1 + iota // first frame of a link, from the side that dialled
-	KindAccept                  // answer to Hello: accepted, or refused with a fault
-	KindCall                    // one call to many actors of one node
-	KindReply                   // results for slots of a call
-	KindCancel                  // the caller gave a call up
-	KindBlock                   // a block of a collective operation
-	KindAbort                   // a group's epoch has ended
-	KindRelease                 // the caller no longer needs objects that hold results
+	KindHello     Kind = 1 + iota // first frame of a link, from the side that dialled
+	KindAccept                    // answer to Hello: accepted, or refused with a fault
+	KindCall                      // one call to many actors of one node
+	KindReply                     // results for slots of a call
+	KindCancel                    // the caller gave a call up
+	KindBlock                     // a block of a collective operation
+	KindAbort                     // a group's epoch has ended
+	KindRelease                   // the caller no longer needs objects that hold results
+	KindRelay                     // one call to many actors of many nodes, to be handed on
+	KindUnreached                 // a relay cannot reach nodes that it was to hand a call on to
+	KindMissing                   // a node waits for calls with certain numbers
+	KindSkip                      // calls with certain numbers will never be sent
+	KindCredit                    // how much has been taken of what is sent in portions
+	KindFetch                     // a request for an object of another host
+	KindChunk                     // a piece of an object, or why there is none
+	KindDrop                      // objects of which the receiver has copies are gone
 	kindEnd
 )
 
@@ -59,7 +67,10 @@ func (k Kind) String() string {
 	if k == 0 || k >= kindEnd {
 		return fmt.Sprintf("kind(%d)", uint8(k))
 	}
-	return [...]string{"hello", "accept", "call", "reply", "cancel", "block", "abort", "release"}[k-1]
+	return [...]string{
+		"hello", "accept", "call", "reply", "cancel", "block", "abort", "release",
+		"relay", "unreached", "missing", "skip", "credit", "fetch", "chunk", "drop",
+	}[k-1]
 }
 
 // Header is the fixed part of a frame. Fields that a kind does not use are zero.
@@ -70,12 +81,12 @@ type Header struct {
 	Step   uint32 // collective: step within the operation
 
 	Caller   uint64        // process that issued the call, an incarnation number
-	Seq      uint64        // call: number of the call at its caller; collective: number of the operation in its group
+	Seq      uint64        // call: number of the call at its caller; fetch: its number; collective: number of the operation in its group
 	Deadline time.Duration // time that remains, never an absolute time; 0 means none, less means that it has passed
 
 	Group uint64 // collective: group number
 	Epoch uint32 // collective: membership epoch of the group
-	From  uint32 // collective: rank of the sender
+	From  uint32 // collective: rank of the sender; call: node that issued it
 	To    uint32 // collective: rank of the receiver
 	Hash  uint32 // collective: hash of the operation's descriptor
 }
