@@ -128,7 +128,7 @@ func serveSession(ctx context.Context, env nodeEnv, store *arrowstore.Store, log
 	if err != nil {
 		return err
 	}
-	m, err := listen(ctx, env.id, env.dir, env.secret, t, link.Unix{}, log)
+	m, err := listen(ctx, env.id, env.dir, env.secret, t, link.Shared{}, log)
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 	secret := rand.Text()
 	var transport link.Transport = new(link.Memory)
 	if cfg.processes {
-		transport = link.Unix{}
+		transport = link.Shared{}
 	}
 	// The mesh, the control plane and the nodes outlast s.ctx: shutdown needs them, and closes them.
 	if s.mesh, err = listen(context.WithoutCancel(ctx), driverNode, s.dir.Path, []byte(secret), s.table, transport, cfg.logger); err != nil {

@@ -1,12 +1,12 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package link carries frames between two processes of one machine. [Unix] does it
-// over Unix stream sockets; [Memory] is its twin inside one process, used by embedded
-// systems and by tests.
+// Package link carries frames between two processes of one machine. [Shared] does it
+// through memory that both map, with a socket beside it; [Unix] over Unix stream sockets alone. [Memory] is their
+// twin inside one process, used by embedded systems and by tests.
 //
-//	l, err := link.Unix{}.Listen("/run/user/1000/app/n1.sock")
-//	conn, err := link.Unix{}.Dial(ctx, "/run/user/1000/app/n1.sock")
+//	l, err := link.Shared{}.Listen("/run/user/1000/app/n1.sock")
+//	conn, err := link.Shared{}.Dial(ctx, "/run/user/1000/app/n1.sock")
 //	err = conn.Send(ctx, &wire.Header{Kind: wire.KindCancel, Seq: 9})
 //
 // Concurrency: Send may be called from many goroutines; frames leave in the order in
@@ -18,6 +18,10 @@
 // is the receiver's to keep, not to write: over [Memory] it is the sender's own bytes. A body of a few
 // bytes may keep the 64 KiB alive that it was read with; copy what is to be kept for long. At most [MaxQueued] bytes wait in a connection; beyond that
 // Send blocks until there is room, the context ends or the connection does.
+//
+// Shared memory: each direction is a ring of 128 KiB, whose pages are taken when they are first used. A side copies bytes
+// out before it looks at them, and checks every number that the other side may have written: a peer that writes nonsense
+// loses its connection and harms nothing else. The memory has no name, and is gone with the two processes.
 //
 // Failure: when the peer dies or either side closes, every blocked and later call
 // returns an error that matches [ErrClosed]. Frames that were under way to the side that closed are lost; what it

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tutti-go/tutti/internal/leakcheck"
 	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/wire"
 )
 
 // socketPath returns a path that is short enough for a socket, which t.TempDir's need not be.
@@ -37,10 +38,14 @@ func dialled(tb testing.TB, tr link.Transport, addr string) (link.Conn, link.Con
 	got := make(chan accepted, 1)
 	go func() {
 		c, err := l.Accept()
+		if err == nil {
+			_, err = c.Recv() // through shared memory, the sides agree here
+		}
 		got <- accepted{c, err}
 	}()
 	a, err := tr.Dial(tb.Context(), addr)
 	require.NoError(tb, err)
+	require.NoError(tb, a.Send(tb.Context(), &wire.Header{Kind: wire.KindHello}))
 	b := <-got
 	require.NoError(tb, b.err)
 	require.NoError(tb, l.Close())
@@ -57,6 +62,7 @@ var twins = []struct {
 	pair func(testing.TB) (link.Conn, link.Conn)
 }{
 	{"unix", func(tb testing.TB) (link.Conn, link.Conn) { return dialled(tb, link.Unix{}, socketPath(tb)) }},
+	{"shared", func(tb testing.TB) (link.Conn, link.Conn) { return dialled(tb, link.Shared{}, socketPath(tb)) }},
 	{"memory", func(tb testing.TB) (link.Conn, link.Conn) { return dialled(tb, new(link.Memory), "here") }},
 	{"pipe", func(tb testing.TB) (link.Conn, link.Conn) {
 		a, b := link.Pipe()

@@ -124,7 +124,7 @@ func (s *stream) acquireRoom(ctx context.Context, n int) error {
 
 // writeInline makes one attempt to write q without blocking and leaves the rest to a goroutine.
 func (s *stream) writeInline(q net.Buffers) {
-	n, err := tryWrite(s.raw, q)
+	n, err := s.tryWrite(q)
 	if err != nil {
 		s.failSending(err)
 		return
@@ -141,6 +141,21 @@ func (s *stream) writeInline(q net.Buffers) {
 		return
 	}
 	s.writers.Go(s.writeLoop)
+}
+
+// tryWriter is a stream of bytes that takes some without blocking. What it took reaches a peer that waits when ring is called.
+type tryWriter interface {
+	tryWrite(q net.Buffers) (int, error)
+	ring()
+}
+
+func (s *stream) tryWrite(q net.Buffers) (int, error) {
+	if w, ok := s.nc.(tryWriter); ok {
+		n, err := w.tryWrite(q)
+		w.ring()
+		return n, err
+	}
+	return tryWrite(s.raw, q)
 }
 
 func (s *stream) writeLoop() {

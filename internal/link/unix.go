@@ -25,6 +25,14 @@ var _ Transport = Unix{}
 
 // Listen creates the socket at addr, which must not exist yet.
 func (Unix) Listen(addr string) (Listener, error) {
+	l, err := listenUnix(addr)
+	if err != nil {
+		return nil, err
+	}
+	return unixListener{l}, nil
+}
+
+func listenUnix(addr string) (*net.UnixListener, error) {
 	if err := checkPath(addr); err != nil {
 		return nil, fmt.Errorf("link: listen on %s: %w", addr, err)
 	}
@@ -35,20 +43,28 @@ func (Unix) Listen(addr string) (Listener, error) {
 	if err := os.Chmod(addr, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("link: listen on %s: %w", addr, err), l.Close())
 	}
-	return unixListener{l}, nil
+	return l, nil
 }
 
 // Dial connects to the socket at addr.
 func (Unix) Dial(ctx context.Context, addr string) (Conn, error) {
+	nc, err := dialUnix(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return newStream(nc), nil
+}
+
+func dialUnix(ctx context.Context, addr string) (*net.UnixConn, error) {
 	if err := checkPath(addr); err != nil {
 		return nil, fmt.Errorf("link: dial %s: %w", addr, err)
 	}
 	var d net.Dialer
 	for pause := time.Millisecond; ; pause = min(2*pause, 64*time.Millisecond) {
-		nc, err := d.DialContext(ctx, "unix", addr)
+		nc, err := d.DialUnix(ctx, "unix", nil, &net.UnixAddr{Name: addr, Net: "unix"})
 		switch {
 		case err == nil:
-			return newStream(nc), nil
+			return nc, nil
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("link: dial %s: %w", addr, context.Cause(ctx))
 		case !errors.Is(err, syscall.EAGAIN):
@@ -72,14 +88,22 @@ func wait(ctx context.Context, d time.Duration) {
 type unixListener struct{ l *net.UnixListener }
 
 func (l unixListener) Accept() (Conn, error) {
-	nc, err := l.l.Accept()
+	nc, err := l.accept()
+	if err != nil {
+		return nil, err
+	}
+	return newStream(nc), nil
+}
+
+func (l unixListener) accept() (*net.UnixConn, error) {
+	nc, err := l.l.AcceptUnix()
 	switch {
 	case errors.Is(err, net.ErrClosed):
 		return nil, fmt.Errorf("%w: %w", ErrClosed, err)
 	case err != nil:
 		return nil, fmt.Errorf("link: accept: %w", err)
 	}
-	return newStream(nc), nil
+	return nc, nil
 }
 
 func (l unixListener) Close() error {
