@@ -59,6 +59,10 @@ test-full: ## Run all tests without the cache, shuffled, then with invariants, t
 	$(GO) test -count=1 -tags invariants $(PKG)
 	@$(MAKE) race
 
+.PHONY: kill-matrix
+kill-matrix: ## Kill and stop nodes in every operation, phase and role, and hold the survivors to their time; about 5 minutes
+	TUTTI_KILL_MATRIX=full $(GO) test -count=1 -v -timeout 30m -run '^TestKillMatrix$$' ./collective
+
 .PHONY: invariants
 invariants: ## Run all tests with the checks of internal/invariants compiled in
 	$(GO) test -tags invariants $(PKG)

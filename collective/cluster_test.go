@@ -46,19 +46,15 @@ func newCluster(t testing.TB, nodes int, tr transport) *cluster {
 	t.Helper()
 	transport, address := tr(t)
 	c := &cluster{t: t, scopes: map[uint64]*scope.Scope{}}
-	t.Cleanup(func() {
-		for id := range c.nodes { // after all meshes are closed: nothing can begin any more
-			c.hub(id).wg.Wait()
-		}
-	})
 	for id := range nodes {
 		m, err := mesh.Listen(t.Context(), mesh.Config{
 			Self: mesh.NodeID(id), Incarnation: uint64(id) + 1, Transport: transport, Address: address,
 		})
 		require.NoError(t, err)
+		c.nodes = append(c.nodes, &scope.Node{Mesh: m})
+		c.hub(id)
 		m.Start()
 		t.Cleanup(func() { _ = m.Close() }) // a second time in tests that lose the node
-		c.nodes = append(c.nodes, &scope.Node{Mesh: m})
 	}
 	driver := c.nodes[0].Mesh
 	for id := 1; id < nodes; id++ {
@@ -98,30 +94,6 @@ func (c *cluster) actors(n int) []uint64 {
 	return ids
 }
 
-// direct organizes a group by calls of the hubs, without actors.
-type direct struct {
-	c       *cluster
-	members []uint64
-	joining func(ctx context.Context, ch charter) error // nil: all join
-}
-
-func (d direct) owner(ctx context.Context) *hub { return hubOf(ctx, d.c.scope(d.members[0]).Node) }
-
-func (d direct) found(ctx context.Context, ch charter) (ticket, error) {
-	return d.owner(ctx).found(ch)
-}
-
-func (d direct) open(ctx context.Context, t ticket) error { return d.owner(ctx).open(ctx, t) }
-
-func (d direct) close(ctx context.Context, t ticket) error { return d.owner(ctx).close(ctx, t) }
-
-func (d direct) join(ctx context.Context, ch charter) error {
-	if d.joining != nil {
-		return d.joining(ctx, ch)
-	}
-	return d.c.invite(ctx, ch)
-}
-
 // invite makes all members join.
 func (c *cluster) invite(ctx context.Context, ch charter) error {
 	for _, actor := range ch.Members {
@@ -134,19 +106,21 @@ func (c *cluster) invite(ctx context.Context, ch charter) error {
 
 func (c *cluster) join(ctx context.Context, actor uint64, ch charter) error {
 	sc := c.scope(actor)
-	return hubOf(ctx, sc.Node).join(sc, ch)
+	_, err := hubOf(ctx, sc.Node).join(sc, ch)
+	return err
 }
 
 func (c *cluster) establish(name string, members []uint64, opts ...Option) (*Group, error) {
-	return c.establishBy(direct{c: c, members: members}, name, opts...)
+	return c.establishBy(0, c.invite, name, members, opts...)
 }
 
-func (c *cluster) establishBy(d direct, name string, opts ...Option) (*Group, error) {
-	ch := charter{Name: name, Members: d.members, Timeout: DefaultTimeout}
-	for _, o := range opts {
-		o.apply(&ch)
+// establishBy makes a group on a node, of members that join makes join.
+func (c *cluster) establishBy(node int, join func(context.Context, charter) error, name string, members []uint64, opts ...Option) (*Group, error) {
+	b, err := boundsOf(name, opts)
+	if err != nil {
+		return nil, err
 	}
-	return establish(c.t.Context(), d, ch)
+	return c.hub(node).establish(c.t.Context(), charter{Name: name, Members: members, Bounds: b}, join)
 }
 
 // group makes a group of n members and returns the creator's view and the members'.

@@ -11,90 +11,69 @@ import (
 
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/scope"
-	"github.com/tutti-go/tutti/internal/wire"
 )
 
-// How a group comes to be. The creator asks the node of rank 0 to found an epoch, then all members, in one batch call, to
-// join it; when all have, it asks rank 0 to open it. Operations wait for the notice of that, so that no frame comes to
-// a node that does not know the group yet.
+// How a group comes to be. The creator numbers the epoch by itself, for the number of a group names the node that gave it; then all
+// members join, in one batch call. Each may begin at once: what comes to a node before its member has joined waits there.
 
 // closePatience bounds the attempt to undo a creation that failed.
 const closePatience = time.Second
 
-// organizer is what creating a group needs of the members: calls of their actors.
-type organizer interface {
-	found(ctx context.Context, c charter) (ticket, error) // at rank 0
-	join(ctx context.Context, c charter) error            // at all members
-	open(ctx context.Context, t ticket) error             // at rank 0
-	close(ctx context.Context, t ticket) error            // at any member
+// number gives a new epoch of a name its numbers.
+func (h *hub) number(c *charter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id, ok := h.mu.numbers[c.Name]
+	if !ok {
+		id = uint64(h.mesh.Self())<<32 | uint64(len(h.mu.numbers)+1)
+		h.mu.numbers[c.Name] = id
+	}
+	c.Group, c.Epoch, c.Owner = id, max(h.mu.epochs[c.Name]+1, c.Epoch), h.mesh.Self()
+	h.mu.epochs[c.Name] = c.Epoch
 }
 
-// establish creates a group.
-func establish(ctx context.Context, o organizer, c charter) (*Group, error) {
+// establish creates a group. join makes all members join.
+func (h *hub) establish(ctx context.Context, c charter, join func(context.Context, charter) error) (*Group, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	t, err := o.found(ctx, c)
+	h.number(&c)
+	h.mu.Lock()
+	s, old, err := h.sessionLocked(c)
+	h.mu.Unlock()
 	if err != nil {
-		return nil, fmt.Errorf("collective: create group %q: %w", c.Name, err)
+		return nil, err
 	}
-	c.Group, c.Epoch, c.Owner = t.Group, t.Epoch, t.Owner
-	if err = o.join(ctx, c); err == nil {
-		err = o.open(ctx, t)
+	if old != nil {
+		old.abort(replacedBy(c))
+	}
+	h.watch(s)
+	if err = join(ctx, c); err == nil && s.ended() != nil {
+		err = fmt.Errorf("%w: %w", ErrAborted, s.ended())
 	}
 	if err != nil {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 		defer cancel()
-		_ = o.close(end, t) // members that have joined should not wait for the rest; at worst they do so until their deadline
+		_ = s.close(end, "its creator") // members that have joined should not wait for the rest; at worst they do so until their deadline
 		return nil, fmt.Errorf("collective: create group %q: %w", c.Name, err)
 	}
-	return &Group{id: t, size: len(c.Members), end: func(ctx context.Context) error { return o.close(ctx, t) }}, nil
-}
-
-// found numbers an epoch. The epoch of that name that was founded on this node before ends.
-func (h *hub) found(c charter) (ticket, error) {
-	if err := c.validate(); err != nil {
-		return ticket{}, err
-	}
-	c.Owner = h.mesh.Self()
-	h.mu.Lock()
-	before := h.mu.founded[c.Name]
-	if before != nil {
-		c.Group = before.id
-	} else {
-		h.mu.groups++
-		c.Group = uint64(c.Owner)<<32 | uint64(h.mu.groups)
-	}
-	c.Epoch = h.mu.epochs[c.Name] + 1
-	s, _, err := h.sessionLocked(c)
-	if err == nil {
-		h.mu.founded[c.Name] = s
-	}
-	h.mu.Unlock()
-	if err != nil {
-		return ticket{}, err
-	}
-	if before != nil {
-		before.abort(replacedBy(c))
-	}
-	h.watch(s)
-	return ticket{Name: c.Name, Group: c.Group, Epoch: c.Epoch, Owner: c.Owner}, nil
+	return &Group{s: s}, nil
 }
 
 // join makes the actor of sc a member of the group.
-func (h *hub) join(sc *scope.Scope, c charter) error {
+func (h *hub) join(sc *scope.Scope, c charter) (*Group, error) {
 	if err := c.validate(); err != nil {
-		return err
+		return nil, err
 	}
 	rank := slices.Index(c.Members, sc.Actor)
 	if rank < 0 {
-		return fmt.Errorf("%w: actor %x is not in the charter of group %q", ErrNotMember, sc.Actor, c.Name)
+		return nil, fmt.Errorf("%w: actor %x is not in the charter of group %q", ErrNotMember, sc.Actor, c.Name)
 	}
 	h.mu.Lock()
 	s, old, err := h.sessionLocked(c)
 	if err != nil {
 		h.mu.Unlock()
-		return err
+		return nil, err
 	}
 	groups, known := h.mu.joined[sc.Actor]
 	if !known {
@@ -102,20 +81,24 @@ func (h *hub) join(sc *scope.Scope, c charter) error {
 		h.mu.joined[sc.Actor] = groups
 	}
 	namesake := groups[c.Name]
-	t := ticket{Name: c.Name, Group: c.Group, Epoch: c.Epoch, Owner: c.Owner}
-	groups[c.Name] = &Group{id: t, size: len(c.Members), m: s.add(rank, sc.Actor)}
+	g := &Group{s: s, m: s.add(rank, sc)}
+	groups[c.Name] = g
+	end := h.replayLocked(s, g.m)
 	h.mu.Unlock()
 	if old != nil {
 		old.abort(replacedBy(c))
 	}
-	if namesake != nil {
-		namesake.m.s.abort(replacedBy(c)) // of another owner; nothing if it was the earlier epoch
+	if namesake != nil && namesake.s != s {
+		namesake.s.abort(replacedBy(c)) // of another creator; nothing if it was the earlier epoch
 	}
 	if !known {
 		sc.OnEnd(func() { h.leave(sc.Actor) })
 	}
+	if end != nil {
+		s.abort(end)
+	}
 	h.watch(s)
-	return nil
+	return g, nil
 }
 
 func replacedBy(c charter) *ending {
@@ -129,49 +112,12 @@ func (h *hub) leave(actor uint64) {
 	delete(h.mu.joined, actor)
 	h.mu.Unlock()
 	for _, g := range groups {
-		g.m.s.abort(&ending{
+		g.s.council.exclude(g.m.rank)
+		g.s.abort(&ending{
 			code: codeLost, failed: []int{g.m.rank},
 			text: fmt.Sprintf("the actor of rank %d on node %d ended", g.m.rank, h.mesh.Self()),
 		})
 	}
-}
-
-// open tells all nodes of a group that its members have joined.
-func (h *hub) open(ctx context.Context, t ticket) error {
-	s, err := h.ticketed(t)
-	if err != nil {
-		return err
-	}
-	for _, node := range s.nodes {
-		hd := wire.Header{Kind: wire.KindBlock, Step: stepOpen, Group: s.id, Epoch: s.epoch}
-		if err := h.mesh.Send(ctx, node, &hd); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// close ends an epoch on behalf of its creator. One that is over, or was never joined here, is no error.
-func (h *hub) close(ctx context.Context, t ticket) error {
-	s, err := h.ticketed(t)
-	if err != nil {
-		return nil //nolint:nilerr // there is nothing left to close
-	}
-	return s.close(ctx, "its creator")
-}
-
-// ticketed returns the running epoch of a ticket.
-func (h *hub) ticketed(t ticket) (*session, error) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if s := h.mu.sessions[t.Group]; s != nil && s.epoch == t.Epoch {
-		return s, nil
-	}
-	err := fmt.Errorf("%w: epoch %d of group %q is over", ErrAborted, t.Epoch, t.Name)
-	if s := h.mu.founded[t.Name]; s != nil && s.id == t.Group && s.epoch == t.Epoch {
-		err = fmt.Errorf("%w: %w", err, s.ended())
-	}
-	return nil, err
 }
 
 // watch ends an epoch at once if one of its nodes was lost before this node heard of the epoch.

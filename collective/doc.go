@@ -3,7 +3,8 @@
 
 // Package collective lets the members of a group of actors combine and share data among themselves, for any number of members,
 // without a driver in the path: all-reduce, reduce, reduce-scatter, broadcast, barrier, all-gather, gather, scatter and all-to-all,
-// the last four with blocks of equal or of different lengths, and messages between two. A group is made by one batch call.
+// the last four with blocks of equal or of different lengths, and messages between two. A group is made by one batch call, and its
+// members can go on without those that fail.
 //
 // The driver makes the group, and the actors find it by its name:
 //
@@ -65,19 +66,30 @@
 // which matches [ErrAborted], names the failed ranks as far as they are known, and unwraps to the reason. The first reason
 // that reaches a member is the one it reports. An epoch ends
 //
-//   - when a node of a member is lost or the actor of a member ends: [ErrMemberLost];
+//   - when a node of a member is lost or the actor of a member ends: [ErrMemberLost]. The end of a process is seen at once, by whoever
+//     has a connection to it; a node that is stopped or cut off when it leaves questions of those who wait for it without an
+//     answer for as long as [Silence], 2 s;
+//   - when nothing moves for as long as [Stall], 30 s: [ErrStalled]. What counts is the member that all wait for in the end, which the
+//     error names: it has not called the operation, or hangs. A transfer that is slow but goes on is not ended by it;
 //   - when the context of a member's operation ends before the operation does: context.Canceled or
-//     context.DeadlineExceeded. A context without a deadline gets the group's, 30 s unless [Timeout] says otherwise. So
-//     nothing waits for ever for a member that is silent, and the error names a member that all waited for, if it was found;
+//     context.DeadlineExceeded. A context without a deadline gets the group's, 10 min unless [Timeout] says otherwise;
 //   - when members called different operations: [ErrMismatch], with the text of both calls. The members notice as soon as one
 //     hears of the other, at the latest some tenths of a second after they wait for each other. One that does not wait, such as
 //     the root of a broadcast or a leaf of a gather, may notice in its next operation;
-//   - by [Group.Close] or a [NewGroup] of the same name: [ErrClosed], [ErrReplaced].
+//   - by [Group.Revoke], [Group.Close] or a [NewGroup] of the same name: [ErrRevoked], [ErrClosed], [ErrReplaced].
+//
+// So nothing waits for ever. All members hear of an end within about log2 nodes messages, and all times are counted in turns of whoever
+// waits, so that a process that was itself stopped accuses nobody.
 //
 // Nodes drop frames of an epoch that is over. An operation may have succeeded at some members and failed at others. Arguments
 // that are wrong in themselves, such as a root that is no rank or an out that is too short, are an error of that call alone, which
 // matches [ErrArgument] and names the argument and its bound.
-// To go on after a failure, make a group of the members that are left.
+//
+// To go on after a failure, the members that are left call [Group.Shrink]: all get the same next epoch, without those that are lost. It needs
+// neither the creator nor those who failed, and copes with more failures on the way. Buffers are then what each member makes of them:
+// an operation that failed may have changed them, so a program goes on from what it has kept, and [Group.Agree] tells whether all
+// have. The creator can make the next epoch too, by its own Shrink or by [Grow]. A member that was taken for lost by mistake gets
+// [ErrExcluded].
 //
 // Test kit: package core/coretest runs actors on nodes of the test's process or in processes of their own.
 package collective

@@ -23,6 +23,8 @@ const (
 	codeClosed
 	codeCanceled
 	codeDeadline
+	codeStalled
+	codeRevoked
 	codeEnd
 )
 
@@ -43,6 +45,10 @@ func (c code) sentinel() error {
 		return context.Canceled
 	case codeDeadline:
 		return context.DeadlineExceeded
+	case codeStalled:
+		return ErrStalled
+	case codeRevoked:
+		return ErrRevoked
 	default:
 		return nil
 	}
@@ -65,6 +71,9 @@ func (e *ending) Unwrap() []error {
 	if s := e.code.sentinel(); s != nil {
 		errs = append(errs, s)
 	}
+	if e.code == codeStalled {
+		errs = append(errs, context.DeadlineExceeded)
+	}
 	if e.cause != nil {
 		errs = append(errs, e.cause)
 	}
@@ -73,12 +82,35 @@ func (e *ending) Unwrap() []error {
 
 // encode returns the body of an abort frame.
 func (e *ending) encode() []byte {
-	dst := []byte{byte(e.code)}
-	dst = binary.AppendUvarint(dst, uint64(len(e.failed)))
-	for _, r := range e.failed {
+	dst := appendRanks([]byte{byte(e.code)}, e.failed)
+	return append(dst, e.text[:min(len(e.text), maxReason)]...)
+}
+
+// appendRanks appends a list of rising ranks.
+func appendRanks(dst []byte, ranks []int) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(ranks)))
+	for _, r := range ranks {
 		dst = binary.AppendUvarint(dst, uint64(r))
 	}
-	return append(dst, e.text[:min(len(e.text), maxReason)]...)
+	return dst
+}
+
+// parseRanks reads a list of rising ranks of a group of the given size, and returns what is behind it.
+func parseRanks(b []byte, size int) (ranks []int, rest []byte, err error) {
+	n, used := binary.Uvarint(b)
+	b = b[max(used, 0):]
+	if used <= 0 || n > uint64(min(size, len(b))) { // each rank takes at least one byte
+		return nil, nil, fmt.Errorf("%w: bad number of failed ranks", wire.ErrFrame)
+	}
+	for range n {
+		r, used := binary.Uvarint(b)
+		if used <= 0 || r >= uint64(size) || len(ranks) > 0 && int(r) <= ranks[len(ranks)-1] {
+			return nil, nil, fmt.Errorf("%w: bad failed rank", wire.ErrFrame)
+		}
+		ranks = append(ranks, int(r))
+		b = b[used:]
+	}
+	return ranks, b, nil
 }
 
 // parseEnding reads the body of an abort frame for a group of the given size.
@@ -90,18 +122,9 @@ func parseEnding(b []byte, ranks int) (*ending, error) {
 	if e.code >= codeEnd {
 		e.code = codeOther // a code of a newer build
 	}
-	n, used := binary.Uvarint(b[1:])
-	b = b[1+max(used, 0):]
-	if used <= 0 || n > uint64(min(ranks, len(b))) { // each rank takes at least one byte
-		return nil, fmt.Errorf("%w: abort: bad number of failed ranks", wire.ErrFrame)
-	}
-	for range n {
-		r, used := binary.Uvarint(b)
-		if used <= 0 || r >= uint64(ranks) || len(e.failed) > 0 && int(r) <= e.failed[len(e.failed)-1] {
-			return nil, fmt.Errorf("%w: abort: bad failed rank", wire.ErrFrame)
-		}
-		e.failed = append(e.failed, int(r))
-		b = b[used:]
+	var err error
+	if e.failed, b, err = parseRanks(b[1:], ranks); err != nil {
+		return nil, fmt.Errorf("abort: %w", err)
 	}
 	if len(b) > maxReason {
 		return nil, fmt.Errorf("%w: abort: a reason of %d bytes, the bound is %d", wire.ErrFrame, len(b), maxReason)

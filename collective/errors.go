@@ -20,6 +20,12 @@ var (
 	// ErrMismatch is the reason when members called different operations, or one with different element types, counts,
 	// reductions or roots.
 	ErrMismatch = core.NewError("collective: members called different operations")
+	// ErrStalled is the reason when nothing moved for the group's Stall. It matches context.DeadlineExceeded too.
+	ErrStalled = core.NewError("collective: no progress")
+	// ErrRevoked is the reason when Revoke was called, by a member or by the creator.
+	ErrRevoked = core.NewError("collective: group revoked")
+	// ErrExcluded is returned by Shrink and Agree to a member that the others take for lost.
+	ErrExcluded = core.NewError("collective: excluded from the group")
 	// ErrReplaced is the reason when NewGroup made a group of the same name.
 	ErrReplaced = core.NewError("collective: group replaced by a newer one of its name")
 	// ErrClosed is the reason when Close was called, by a member or by the creator. FromContext returns it too.

@@ -232,7 +232,9 @@ func FuzzFrames(f *testing.F) {
 	add(good, d.append(nil))
 	for _, change := range []func(*wire.Header){
 		func(h *wire.Header) { h.Step = stepCredit },
-		func(h *wire.Header) { h.Step = stepOpen },
+		func(h *wire.Header) { h.Step = stepVote },
+		func(h *wire.Header) { h.Step = stepVerdict },
+		func(h *wire.Header) { h.Step = stepAnswer },
 		func(h *wire.Header) { h.Step = stepProbe },
 		func(h *wire.Header) { h.Step = stepPoint },
 		func(h *wire.Header) { h.Step = stepPointCredit },
@@ -255,7 +257,7 @@ func FuzzFrames(f *testing.F) {
 		}
 		c := newCluster(t, 3, inMemory)
 		creator, groups := c.group("g", 2, Timeout(100*time.Millisecond)) // a forged frame may hide true ones
-		h.Group = creator.id.Group + h.Group%2
+		h.Group = creator.s.id + h.Group%2
 		frame := wire.Frame{Header: h, Body: b[wire.HeaderSize:]}
 		if h.Kind == wire.KindAbort {
 			c.hub(1).onAbort(2, frame)

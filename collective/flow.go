@@ -6,7 +6,6 @@ package collective
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -87,7 +86,7 @@ func (m *member) waitOn(ctx context.Context, flows []*flow, round int, l lane) e
 		if l.credit == stepCredit {
 			k = m.mark(l.credit)
 		}
-		if err := m.post(ctx, c.rank, k, c.credit); err != nil {
+		if err := m.postGuarded(ctx, c.rank, k, c.credit); err != nil {
 			return err
 		}
 	}
@@ -104,14 +103,11 @@ func (m *member) push(ctx context.Context, to int, k mark, body []byte) error {
 	m.mu.Lock()
 	m.mu.awaits = to
 	m.mu.Unlock()
-	begin := time.Now()
-	err := m.post(ctx, to, k, body) // may wait for a connection, or room in it
+	err := m.postGuarded(ctx, to, k, body) // may wait for a connection, or room in it
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.awaits = -1
-	if err != nil && time.Since(begin) > probeAfter {
-		m.mu.chase = chase{seq: m.numberLocked(), asked: -1, suspect: to} // its node does not read
-	}
+	m.mu.moved++
 	return err
 }
 

@@ -16,25 +16,29 @@ import (
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
-// tellPatience bounds the attempt to tell one node of the end of an epoch.
-const tellPatience = 10 * time.Second
+const (
+	// patience bounds the attempt to send something that nobody waits for.
+	patience = 10 * time.Second
+	// pastEpochs is how many epochs that are over a node remembers, to answer those who have not heard of it.
+	pastEpochs = 16
+)
 
 // hub is a node's end of all groups: it hands frames to the members of this node and watches for lost nodes.
 type hub struct {
 	mesh  *mesh.Mesh
 	root  context.Context //nolint:containedctx // lives as long as the node; it owns the epochs
-	wg    sync.WaitGroup  // notices under way; they end with the mesh at the latest
-	stale atomic.Uint64   // frames dropped because their epoch is over or unknown here
+	stale atomic.Uint64   // frames dropped because their epoch is over here, or they are not from where their rank lives
 
 	mu struct {
 		sync.RWMutex
 
 		sessions map[uint64]*session          // the epoch that is running, by group
+		past     []*session                   // epochs that are over, the last ones
 		fence    map[uint64]uint32            // the highest epoch that is over, by group
 		joined   map[uint64]map[string]*Group // by actor and name, until the actor ends
 		epochs   map[string]uint32            // the highest epoch heard of, by name
-		founded  map[string]*session          // epochs that this node owns: the latest of each name
-		groups   uint32                       // groups numbered by this node
+		numbers  map[string]uint64            // of groups that were made on this node, by name
+		early    early
 	}
 }
 
@@ -52,11 +56,22 @@ func newHub(root context.Context, m *mesh.Mesh) *hub {
 	h.mu.fence = map[uint64]uint32{}
 	h.mu.joined = map[uint64]map[string]*Group{}
 	h.mu.epochs = map[string]uint32{}
-	h.mu.founded = map[string]*session{}
+	h.mu.numbers = map[string]uint64{}
+	h.mu.early.held = map[epochKey]*waiting{}
 	m.Handle(wire.KindBlock, h.onBlock)
 	m.Handle(wire.KindAbort, h.onAbort)
 	m.OnLost(h.onLost)
 	return h
+}
+
+// background runs something that sends, on a goroutine that the end of the node waits for, so that its caller, who may be the reader
+// of a link, does not block.
+func (h *hub) background(send func(ctx context.Context)) {
+	h.mesh.Go(func() {
+		ctx, cancel := context.WithTimeout(h.root, patience)
+		defer cancel()
+		send(ctx)
+	})
 }
 
 // session returns the running epoch that a frame belongs to, or nil.
@@ -66,28 +81,27 @@ func (h *hub) session(f *wire.Header) *session {
 	if s := h.mu.sessions[f.Group]; s != nil && s.epoch == f.Epoch {
 		return s
 	}
-	h.stale.Add(1)
 	return nil
 }
 
 func (h *hub) onBlock(node mesh.NodeID, f wire.Frame) {
+	if isCouncil(f.Step) {
+		h.onCouncil(node, f)
+		return
+	}
 	s := h.session(&f.Header)
 	if s == nil {
+		h.onUnknown(node, f)
 		return
 	}
-	if f.Step == stepOpen {
-		if node == s.owner {
-			s.setOpen()
-		}
+	if !s.livesOn(f.From, node) {
+		h.stale.Add(1)
 		return
 	}
-	if uint64(f.From) >= uint64(len(s.members)) || s.nodeOf(int(f.From)) != node {
-		h.stale.Add(1) // not from where that rank lives
-		return
-	}
+	s.heardFrom(node).Add(1)
 	m := s.member(int(f.To))
 	if m == nil {
-		h.stale.Add(1)
+		h.onUnknown(node, f)
 		return
 	}
 	if end := m.deliver(int(f.From), node == h.mesh.Self(), f); end != nil {
@@ -97,14 +111,21 @@ func (h *hub) onBlock(node mesh.NodeID, f wire.Frame) {
 
 func (h *hub) onAbort(node mesh.NodeID, f wire.Frame) {
 	s := h.session(&f.Header)
-	if s == nil || !slices.Contains(s.nodes, node) {
+	if s == nil {
+		h.shut(epochKey{f.Group, f.Epoch})
+		return
+	}
+	if node != s.owner && !slices.Contains(s.nodes, node) {
+		h.stale.Add(1)
 		return
 	}
 	end, err := parseEnding(f.Body, len(s.members))
 	if err != nil {
 		end = &ending{code: codeOther, text: fmt.Sprintf("node %d aborted, for a reason that cannot be read: %v", node, err), cause: err}
 	}
-	s.finish(end) // whoever saw the failure tells all
+	if s.finish(end) {
+		s.tell(end, false)
+	}
 }
 
 func (h *hub) onLost(e *mesh.LostError) {
@@ -115,24 +136,13 @@ func (h *hub) onLost(e *mesh.LostError) {
 			affected = append(affected, s)
 		}
 	}
+	past := slices.Clone(h.mu.past)
 	h.mu.RUnlock()
 	for _, s := range affected {
 		s.lost(e)
 	}
-}
-
-// tell sends the end of an epoch to all its other nodes, side by side, so that one that does not listen holds up nobody.
-func (h *hub) tell(s *session, end *ending) {
-	for _, node := range s.nodes {
-		if node == h.mesh.Self() {
-			continue
-		}
-		h.wg.Go(func() {
-			ctx, cancel := context.WithTimeout(h.root, tellPatience)
-			defer cancel()
-			// A node that cannot be told is lost, or hears it from others; at worst its members have their deadline.
-			_ = s.notice(ctx, node, end)
-		})
+	for _, s := range append(affected, past...) {
+		s.council.wake()
 	}
 }
 
@@ -142,8 +152,31 @@ func (h *hub) forget(s *session) {
 	defer h.mu.Unlock()
 	if h.mu.sessions[s.id] == s {
 		delete(h.mu.sessions, s.id)
+		h.mu.past = append(h.mu.past, s)
+		if len(h.mu.past) > pastEpochs {
+			h.mu.past = slices.Delete(h.mu.past, 0, 1)
+		}
 	}
 	h.mu.fence[s.id] = max(h.mu.fence[s.id], s.epoch)
+	h.mu.early.drop(epochKey{s.id, s.epoch})
+}
+
+// shut keeps an epoch from being joined here.
+func (h *hub) shut(k epochKey) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mu.fence[k.group] = max(h.mu.fence[k.group], k.epoch)
+	h.mu.early.drop(k)
+}
+
+// pastLocked returns an epoch that is over, if it is remembered.
+func (h *hub) pastLocked(k epochKey) *session {
+	for _, s := range h.mu.past {
+		if s.id == k.group && s.epoch == k.epoch {
+			return s
+		}
+	}
+	return nil
 }
 
 // sessionLocked returns the epoch of a charter, making it if this node has not heard of it, and the earlier epoch that it
@@ -154,7 +187,11 @@ func (h *hub) sessionLocked(c charter) (s, old *session, err error) {
 		return s, nil, nil
 	}
 	if h.mu.fence[c.Group] >= c.Epoch || s != nil && s.epoch > c.Epoch {
-		return nil, nil, fmt.Errorf("collective: group %q: epoch %d is over: %w", c.Name, c.Epoch, ErrAborted)
+		err = fmt.Errorf("collective: group %q: epoch %d is over: %w", c.Name, c.Epoch, ErrAborted)
+		if past := h.pastLocked(epochKey{c.Group, c.Epoch}); past != nil {
+			err = fmt.Errorf("%w: %w", err, past.ended())
+		}
+		return nil, nil, err
 	}
 	old = s
 	s = newSession(h, c)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
@@ -26,9 +27,12 @@ const window = 4 << 20
 // Steps of block frames that carry no data of an operation. Rounds are small numbers.
 const (
 	stepCredit      = math.MaxUint32 - iota // body: how many bytes the sender of the frame has taken so far from its receiver
-	stepOpen                                // from the owner: all members have joined
+	stepVote                                // to the coordinator of a Shrink or Agree; seq: its number; body: a vote
+	stepAsk                                 // from the coordinator, to one that has not voted; body: a vote
+	stepAlive                               // to a vote or a question of the coordinator: the node lives
+	stepVerdict                             // what was decided; body: a verdict
 	stepProbe                               // body: the descriptor of an operation in which the sender waits
-	stepAnswer                              // to a probe; body: the rank that the sender waits for, itself if it has not begun, or nobody
+	stepAnswer                              // to a probe; body: an answer
 	stepPoint                               // from Send; seq: the tag; body: the descriptor and data
 	stepPointCredit                         // as stepCredit, for the bytes of Send
 	stepPointProbe                          // from a member that waits in Send or Recv; seq: its number for that, which the answer repeats
@@ -53,11 +57,11 @@ type edge struct {
 // member is one rank's end of all its edges. One operation at a time runs on it, in one goroutine; frames are delivered by
 // others.
 type member struct {
-	s     *session
-	rank  int
-	actor uint64
-	turn  chan struct{} // holds a token while no operation runs
-	wake  chan struct{} // holds a token after something came from the awaited rank
+	s    *session
+	rank int
+	sc   *scope.Scope  // of the actor
+	turn chan struct{} // holds a token while no operation runs
+	wake chan struct{} // holds a token after something came from the awaited rank
 
 	mu struct {
 		sync.Mutex
@@ -72,6 +76,11 @@ type member struct {
 		awaits  int              // rank that the operation waits for, to receive or to send, or -1
 		also    []*flow          // what else it waits for while it awaits that rank
 		chase   chase
+		moved   uint64 // frames of operations sent and received, and credits
+		post    uint64 // how many times something was posted by the operation that runs
+		posting int    // rank that something is being posted to, or -1
+		rounds  uint64 // of Shrink and Agree that were begun
+		guard   guard
 	}
 }
 
@@ -82,12 +91,14 @@ type call struct {
 	hash uint32
 }
 
-func newMember(s *session, rank int, actor uint64) *member {
-	m := &member{s: s, rank: rank, actor: actor, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+func newMember(s *session, rank int, sc *scope.Scope) *member {
+	m := &member{s: s, rank: rank, sc: sc, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	m.turn <- struct{}{}
 	m.mu.edges = map[int]*edge{}
 	m.mu.points = map[int]*edge{}
 	m.mu.awaits = -1
+	m.mu.posting = -1
+	m.mu.chase = chase{asked: -1, suspect: -1, silent: -1}
 	return m
 }
 
@@ -106,9 +117,10 @@ func edgeIn(edges map[int]*edge, rank int) *edge {
 
 // begin takes the next number for an operation; Send and Recv, which not all members call, have none. The error is the *ending
 // that a frame which came early calls for.
-func (m *member) begin(d descriptor) (uint64, error) {
+func (m *member) begin(d descriptor, stall time.Duration) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.guardLocked(stall)
 	if d.op.isPoint() {
 		m.mu.pointed++
 		m.mu.point = true
@@ -125,6 +137,7 @@ func (m *member) finish() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.running, m.mu.point = false, false
+	m.unguardLocked()
 	return m.checkHeadsLocked()
 }
 
@@ -170,6 +183,9 @@ func mismatch(format string, args ...any) *ending {
 func (m *member) deliver(from int, local bool, f wire.Frame) *ending {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if from == m.mu.chase.silent {
+		m.mu.chase.silent = -1
+	}
 	switch f.Step {
 	case stepProbe:
 		return m.probedLocked(from, f)
@@ -209,6 +225,7 @@ func (m *member) creditedLocked(from int, e *edge, f wire.Frame) *ending {
 		return &ending{code: codeOther, text: fmt.Sprintf("rank %d: malformed credit of rank %d", m.rank, from)}
 	}
 	e.granted = min(e.sent, max(e.granted, binary.LittleEndian.Uint64(f.Body)))
+	m.mu.moved++
 	return nil
 }
 
@@ -223,11 +240,25 @@ func (m *member) queueLocked(from int, local bool, e *edge, f wire.Frame) *endin
 	}
 	e.queue = append(e.queue, f)
 	e.queued += cost(f.Body)
+	m.mu.moved++
 	return nil
 }
 
 // cost is what a frame takes of a window.
 func cost(body []byte) int { return wire.HeaderSize + len(body) }
+
+// postGuarded posts a frame for the operation that runs, under the eyes of its guard.
+func (m *member) postGuarded(ctx context.Context, to int, k mark, body []byte) error {
+	m.mu.Lock()
+	m.mu.post++
+	m.mu.posting = to
+	m.mu.Unlock()
+	err := m.post(ctx, to, k, body)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.posting = -1
+	return err
+}
 
 // take takes a frame out of the queue. The credit, if any, is to be sent.
 func (e *edge) take(i int) (f wire.Frame, credit []byte) {
@@ -272,11 +303,16 @@ func (m *member) await(ctx context.Context, rank, round int, take func() (done, 
 		select {
 		case <-m.wake:
 		case <-timer.C:
-			if err := m.probe(ctx, rank); err != nil {
+			quiet, err := m.probe(ctx, rank)
+			if err != nil {
 				return err
 			}
 			pause = min(2*pause, probeEvery)
-			timer.Reset(pause)
+			if quiet {
+				timer.Reset(m.s.bounds.tick())
+			} else {
+				timer.Reset(pause)
+			}
 		case <-ctx.Done():
 			if round == unnumbered {
 				return fmt.Errorf("waited for rank %d: %w", rank, stopped(ctx))

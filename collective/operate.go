@@ -6,6 +6,7 @@ package collective
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/tutti-go/tutti/internal/scope"
 )
@@ -33,9 +34,10 @@ func (g *Group) operate(ctx context.Context, d descriptor, do func(context.Conte
 		return err
 	}
 	s, m := g.m.s, g.m
+	stall := s.stallOf(ctx)
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	seq, err := m.take(ctx, d)
+	seq, err := m.take(ctx, d, stall)
 	if err == nil {
 		defer m.release()
 		err = do(ctx, &execution{peers: m, head: d.append(nil)})
@@ -46,13 +48,13 @@ func (g *Group) operate(ctx context.Context, d descriptor, do func(context.Conte
 	if err != nil {
 		// Whatever it was: this member does not take part, and the others would wait for it in vain.
 		s.abort(m.endingOf(ctx, err))
-		return s.failure(m.rank, seq, d)
+		return s.failure(m.rank, seq, d.String())
 	}
 	return nil
 }
 
 // take waits until the member may begin an operation, and begins it. Without an error, release must be called.
-func (m *member) take(ctx context.Context, d descriptor) (seq uint64, err error) {
+func (m *member) take(ctx context.Context, d descriptor, stall time.Duration) (seq uint64, err error) {
 	if ctx.Err() != nil {
 		return 0, fmt.Errorf("was done before: %w", stopped(ctx))
 	}
@@ -61,32 +63,47 @@ func (m *member) take(ctx context.Context, d descriptor) (seq uint64, err error)
 	case <-ctx.Done():
 		return 0, fmt.Errorf("waited for the operation before it: %w", stopped(ctx))
 	}
-	select {
-	case <-m.s.opened:
-		seq, err = m.begin(d)
-	case <-ctx.Done():
-		err = fmt.Errorf("waited for the others to join: %w", stopped(ctx))
-	}
-	if err != nil {
+	if seq, err = m.begin(d, stall); err != nil {
 		m.release()
 	}
 	return seq, err
 }
 
-func (m *member) release() { m.turn <- struct{}{} }
+func (m *member) release() {
+	m.mu.Lock()
+	m.unguardLocked()
+	m.mu.Unlock()
+	m.turn <- struct{}{}
+}
 
 // admit checks whether the caller may operate on the group at all.
-func (g *Group) admit(ctx context.Context, d descriptor) error {
-	if g.m == nil {
-		return fmt.Errorf("%w: %v by the creator of group %q", ErrNotMember, d, g.Name())
+func (g *Group) admit(ctx context.Context, what fmt.Stringer) error {
+	if err := g.checkMember(ctx, what); err != nil {
+		return err
 	}
-	if sc, ok := scope.From(ctx); ok && sc.Actor != g.m.actor {
-		return fmt.Errorf("%w: %v by actor %x on the group %q of actor %x", ErrNotMember, d, sc.Actor, g.Name(), g.m.actor)
-	}
-	if g.m.s.ended() != nil {
-		return g.m.s.failure(g.m.rank, 0, d)
+	if g.s.ended() != nil {
+		return g.s.failure(g.m.rank, 0, what.String())
 	}
 	return nil
+}
+
+// checkMember checks whether the caller is the member that it speaks for.
+func (g *Group) checkMember(ctx context.Context, what fmt.Stringer) error {
+	if g.m == nil {
+		return fmt.Errorf("%w: %v by the creator of group %q", ErrNotMember, what, g.Name())
+	}
+	if sc, ok := scope.From(ctx); ok && sc.Actor != g.m.sc.Actor {
+		return fmt.Errorf("%w: %v by actor %x on the group %q of actor %x", ErrNotMember, what, sc.Actor, g.Name(), g.m.sc.Actor)
+	}
+	return nil
+}
+
+// stallOf is how long an operation under ctx may wait while nothing moves; 0 means as long as ctx lasts.
+func (s *session) stallOf(ctx context.Context) time.Duration {
+	if _, ok := ctx.Deadline(); ok && !s.bounds.Strict {
+		return 0
+	}
+	return s.bounds.Stall
 }
 
 // bound derives the context of an operation: it ends with the epoch, and after the group's timeout if ctx has no deadline.
@@ -100,7 +117,7 @@ func (s *session) bound(ctx context.Context) (context.Context, context.CancelFun
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, cancel
 	}
-	timed, cancelTimer := context.WithTimeout(ctx, s.timeout)
+	timed, cancelTimer := context.WithTimeout(ctx, s.bounds.Timeout)
 	return timed, func() {
 		cancelTimer()
 		cancel()
@@ -108,7 +125,7 @@ func (s *session) bound(ctx context.Context) (context.Context, context.CancelFun
 }
 
 // failure is what an operation returns once the epoch is over.
-func (s *session) failure(rank int, seq uint64, d descriptor) error {
+func (s *session) failure(rank int, seq uint64, op string) error {
 	end := s.ended()
-	return &Error{Group: s.name, Epoch: s.epoch, Seq: seq, Op: d.String(), Rank: rank, Failed: end.failed, Reason: end}
+	return &Error{Group: s.name, Epoch: s.epoch, Seq: seq, Op: op, Rank: rank, Failed: end.failed, Reason: end}
 }

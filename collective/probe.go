@@ -5,9 +5,9 @@ package collective
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/tutti-go/tutti/internal/wire"
@@ -18,9 +18,10 @@ import (
 // by probe, to the member that all wait for.
 
 const (
-	// probeAfter is how long a member waits before it asks. It waits twice as long before it asks again, up to probeEvery.
+	// probeAfter is how long a member waits before it asks. It waits twice as long before it asks again, up to probeEvery; after a
+	// question without an answer it asks at every tick.
 	probeAfter = 100 * time.Millisecond
-	probeEvery = 2 * time.Second
+	probeEvery = 500 * time.Millisecond
 	// maxHops bounds how many members are asked in turn. The edges that they wait on are a round apart, so that it is never
 	// reached without a mistake.
 	maxHops = 1000
@@ -35,22 +36,69 @@ type chase struct {
 	hops    int
 	suspect int  // the rank that all wait for, as far as the last probes told, or -1
 	idle    bool // the suspect said that it has not begun the operation; otherwise it does not answer
+	head    int  // the rank that the last probes began with; those that the operation waits for take turns
+	tails   map[int]tail
+	went    bool // a tail has changed since the guard looked last
+
+	silent int // rank of which nothing was heard since it was asked, or -1
+	missed time.Duration
 }
 
-// probe starts to look for the member that this one waits for in the end.
-func (m *member) probe(ctx context.Context, rank int) error {
+// tail is where probes that began with one rank came to last, and how much that member had moved.
+type tail struct {
+	rank  int
+	moved uint64
+}
+
+// nextHeadLocked returns whom to ask next: the same as before if that led to no answer.
+func (m *member) nextHeadLocked(first int, quiet bool) int {
+	heads := append(make([]int, 0, 1+len(m.mu.also)), first)
+	for _, f := range m.mu.also {
+		heads = append(heads, f.peer)
+	}
+	switch i := slices.Index(heads, m.mu.chase.head); {
+	case i < 0:
+		return first
+	case quiet:
+		return heads[i]
+	default:
+		return heads[(i+1)%len(heads)]
+	}
+}
+
+// probe starts to look for the member that this one waits for in the end. quiet says that the last question has no answer yet.
+func (m *member) probe(ctx context.Context, rank int) (quiet bool, err error) {
 	m.mu.Lock()
 	c := &m.mu.chase
+	tick, silence := m.s.bounds.tick(), m.s.bounds.Silence
 	switch number := m.numberLocked(); {
 	case c.seq != number:
-		*c = chase{seq: number, suspect: -1}
+		*c = chase{seq: number, suspect: -1, head: -1, silent: -1, tails: map[int]tail{}}
 	case c.asked >= 0: // since the last time
-		c.suspect, c.idle = c.asked, false
+		c.suspect, c.idle, quiet = c.asked, false, true
+		if c.silent != c.asked {
+			c.silent, c.missed = c.asked, 0
+		}
+		if c.missed += tick; c.missed >= silence {
+			end := m.s.silentNode(c.silent, m.rank)
+			m.mu.Unlock()
+			return true, end
+		}
 	}
-	c.asked, c.hops = rank, 0
+	rank = m.nextHeadLocked(rank, quiet)
+	c.head, c.asked, c.hops = rank, rank, 0
 	k, body := m.questionLocked()
 	m.mu.Unlock()
-	return m.post(ctx, rank, k, body)
+	return quiet, m.postGuarded(ctx, rank, k, body)
+}
+
+// silentNode is the end of an epoch because the node of a rank gives no sign of life.
+func (s *session) silentNode(rank, by int) *ending {
+	node := s.nodeOf(rank)
+	return &ending{
+		code: codeLost, failed: s.ranksOn(node),
+		text: fmt.Sprintf("node %d of rank %d is silent for %v, as rank %d finds", node, rank, s.bounds.Silence, by),
+	}
 }
 
 // pointNumbers are the numbers of Send and Recv in probes, which every member counts for itself.
@@ -75,14 +123,14 @@ func (m *member) questionLocked() (mark, []byte) {
 
 // pointProbedLocked answers the probe of a member that waits in Send or Recv, which has nothing to compare.
 func (m *member) pointProbedLocked(from int, f wire.Frame) {
-	answer := uint32(nobody)
+	next := uint32(nobody)
 	switch {
 	case !m.mu.running && !m.mu.point:
-		answer = uint32(m.rank)
+		next = uint32(m.rank)
 	case m.mu.awaits >= 0:
-		answer = uint32(m.mu.awaits)
+		next = uint32(m.mu.awaits)
 	}
-	m.background(from, mark{step: stepAnswer, seq: f.Seq}, binary.LittleEndian.AppendUint32(nil, answer))
+	m.background(from, mark{step: stepAnswer, seq: f.Seq}, answer{next, m.mu.moved}.encode())
 }
 
 // probedLocked answers a probe.
@@ -90,47 +138,54 @@ func (m *member) probedLocked(from int, f wire.Frame) *ending {
 	if end := m.checkLocked(from, f); end != nil {
 		return end
 	}
-	answer := uint32(nobody)
+	next := uint32(nobody)
 	switch {
 	case f.Seq < m.mu.seq: // this member has done its part
 	case (m.mu.running || m.mu.point && f.Seq > m.mu.seq) && m.mu.awaits >= 0:
-		answer = uint32(m.mu.awaits)
+		next = uint32(m.mu.awaits)
 	case f.Seq > m.mu.seq && !m.mu.running && !m.mu.point:
-		answer = uint32(m.rank)
+		next = uint32(m.rank)
 	}
-	m.background(from, mark{stepAnswer, f.Seq, 0}, binary.LittleEndian.AppendUint32(nil, answer))
+	m.background(from, mark{stepAnswer, f.Seq, 0}, answer{next, m.mu.moved}.encode())
 	return nil
 }
 
 // answeredLocked follows an answer.
 func (m *member) answeredLocked(from int, f wire.Frame) *ending {
-	if len(f.Body) != 4 {
-		return &ending{code: codeOther, text: fmt.Sprintf("rank %d: malformed answer of rank %d", m.rank, from)}
+	a, err := parseAnswer(f.Body)
+	if err != nil {
+		return &ending{code: codeOther, text: fmt.Sprintf("rank %d: of rank %d: %v", m.rank, from, err), cause: err}
 	}
 	c := &m.mu.chase
 	if number := m.numberLocked(); f.Seq != number || c.seq != number || c.asked != from {
 		return nil // of an earlier operation, or an earlier probe
 	}
-	next := binary.LittleEndian.Uint32(f.Body)
+	c.asked = -1
+	if c.suspect == from {
+		c.suspect = -1
+	}
 	switch {
-	case uint64(next) == uint64(from):
-		c.asked, c.suspect, c.idle = -1, from, true
-	case uint64(next) >= uint64(len(m.s.members)), uint64(next) == uint64(m.rank), c.hops == maxHops:
-		c.asked, c.suspect = -1, -1
+	case uint64(a.next) == uint64(from):
+		c.suspect, c.idle = from, true
+	case uint64(a.next) >= uint64(len(m.s.members)), uint64(a.next) == uint64(m.rank), c.hops == maxHops:
 	default:
-		c.asked = int(next)
+		c.asked = int(a.next)
 		c.hops++
 		k, body := m.questionLocked()
 		m.background(c.asked, k, body)
+		return nil
 	}
+	now := tail{from, a.moved}
+	if before, known := c.tails[c.head]; known && before != now {
+		c.went = true
+	}
+	c.tails[c.head] = now
 	return nil
 }
 
 // background posts a frame from a goroutine that does not block its caller, who may be the reader of a link.
 func (m *member) background(to int, k mark, body []byte) {
-	m.s.hub.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(m.s.ctx, tellPatience)
-		defer cancel()
+	m.s.hub.background(func(ctx context.Context) {
 		_ = m.post(ctx, to, k, body) // without an answer the other goes on as before
 	})
 }
@@ -139,6 +194,10 @@ func (m *member) background(to int, k mark, body []byte) {
 func (m *member) blame() ([]int, string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.blameLocked()
+}
+
+func (m *member) blameLocked() ([]int, string) {
 	c := &m.mu.chase
 	switch {
 	case c.seq != m.numberLocked() || c.suspect < 0:

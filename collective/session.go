@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
@@ -20,9 +22,23 @@ type charter struct {
 	Name    string
 	Group   uint64 // number of the group: unique in the system, the same in all its epochs
 	Epoch   uint32
-	Owner   uint32        // node of rank 0, which numbers the epoch and says when all have joined
-	Timeout time.Duration // of an operation whose context has no deadline
-	Members []uint64      // actors by rank
+	Owner   uint32 // node of the creator, which numbered the epoch
+	Bounds  bounds
+	Members []uint64 // actors by rank
+}
+
+// bounds say how long the members of a group wait.
+type bounds struct {
+	Timeout time.Duration // for an operation whose context has no deadline
+	Stall   time.Duration // for anything to move, in an operation whose context has no deadline
+	Strict  bool          // Stall holds for all operations
+	Silence time.Duration // for a sign of life of a node
+}
+
+// tick is how often a member that waits looks around.
+func (b bounds) tick() time.Duration {
+	const longest, shortest, parts = 250 * time.Millisecond, time.Millisecond, 8
+	return max(shortest, min(longest, b.Silence/parts, b.Stall/parts))
 }
 
 // validate checks a charter that came over a link.
@@ -30,8 +46,12 @@ func (c *charter) validate() error {
 	switch {
 	case c.Name == "":
 		return fmt.Errorf("%w: a group without a name", ErrArgument)
-	case c.Timeout <= 0:
-		return fmt.Errorf("%w: group %q has a timeout of %v", ErrArgument, c.Name, c.Timeout)
+	case c.Bounds.Timeout <= 0:
+		return fmt.Errorf("%w: group %q: Timeout is %v, want more than 0", ErrArgument, c.Name, c.Bounds.Timeout)
+	case c.Bounds.Stall <= 0:
+		return fmt.Errorf("%w: group %q: Stall is %v, want more than 0", ErrArgument, c.Name, c.Bounds.Stall)
+	case c.Bounds.Silence <= 0:
+		return fmt.Errorf("%w: group %q: Silence is %v, want more than 0", ErrArgument, c.Name, c.Bounds.Silence)
 	case len(c.Members) == 0:
 		return fmt.Errorf("%w: group %q has no members", ErrArgument, c.Name)
 	}
@@ -52,41 +72,55 @@ type session struct {
 	id      uint64
 	epoch   uint32
 	owner   mesh.NodeID
-	timeout time.Duration
+	bounds  bounds
 	members []uint64
-	nodes   []mesh.NodeID // of the members, each once
+	nodes   []mesh.NodeID   // of the members, each once, rising
+	heard   []atomic.Uint32 // frames that came from each of nodes
+	council council
 
 	ctx    context.Context //nolint:containedctx // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
-	opened chan struct{} // closed when all members have joined
 	plans  plans
 
 	mu struct {
 		sync.Mutex
 
 		local map[int]*member
-		open  bool
 		end   *ending
 	}
 }
 
 func newSession(h *hub, c charter) *session {
 	s := &session{
-		hub: h, name: c.Name, id: c.Group, epoch: c.Epoch, owner: c.Owner, timeout: c.Timeout,
+		hub: h, name: c.Name, id: c.Group, epoch: c.Epoch, owner: c.Owner, bounds: c.Bounds,
 		members: slices.Clone(c.Members), // the charter is an argument, valid until the call returns
-		opened:  make(chan struct{}),
 	}
 	for _, actor := range c.Members {
 		s.nodes = append(s.nodes, nodeOfActor(actor))
 	}
 	slices.Sort(s.nodes)
 	s.nodes = slices.Compact(s.nodes)
+	s.heard = make([]atomic.Uint32, len(s.nodes))
+	s.council.rounds = map[uint64]*ballot{}
+	s.council.out = map[int]bool{}
+	s.council.changed = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancelCause(h.root)
 	s.mu.local = map[int]*member{}
 	return s
 }
 
 func (s *session) nodeOf(rank int) mesh.NodeID { return nodeOfActor(s.members[rank]) }
+
+// livesOn reports whether a number that came over a link is a rank that lives on a node.
+func (s *session) livesOn(rank uint32, node mesh.NodeID) bool {
+	return uint64(rank) < uint64(len(s.members)) && s.nodeOf(int(rank)) == node
+}
+
+// heardFrom counts what came from a node of the group.
+func (s *session) heardFrom(node mesh.NodeID) *atomic.Uint32 {
+	i, _ := slices.BinarySearch(s.nodes, node)
+	return &s.heard[i]
+}
 
 func (s *session) ranksOn(node mesh.NodeID) []int {
 	var ranks []int
@@ -98,12 +132,14 @@ func (s *session) ranksOn(node mesh.NodeID) []int {
 	return ranks
 }
 
-// add makes the member for a rank of this node.
-func (s *session) add(rank int, actor uint64) *member {
+// add makes the member for a rank of this node, unless the epoch is over.
+func (s *session) add(rank int, sc *scope.Scope) *member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := newMember(s, rank, actor)
-	s.mu.local[rank] = m
+	m := newMember(s, rank, sc)
+	if s.mu.end == nil {
+		s.mu.local[rank] = m
+	}
 	return m
 }
 
@@ -111,16 +147,6 @@ func (s *session) member(rank int) *member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mu.local[rank]
-}
-
-// setOpen lets the operations of this node's members begin.
-func (s *session) setOpen() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.mu.open {
-		s.mu.open = true
-		close(s.opened)
-	}
 }
 
 // ended returns why the epoch is over, or nil while it is not.
@@ -148,14 +174,43 @@ func (s *session) finish(end *ending) bool {
 // abort ends the epoch on this node and, if it was not over already, tells the others. It does not block.
 func (s *session) abort(end *ending) {
 	if s.finish(end) {
-		s.hub.tell(s, end)
+		s.tell(end, true)
 	}
 }
 
+// tell sends the end of an epoch on to some of its other nodes, each of which does the same once, so that all hear of it. It
+// does not block; those it cannot reach hear of it from others.
+func (s *session) tell(end *ending, first bool) {
+	body := end.encode()
+	for _, node := range s.audience(first) {
+		s.hub.background(func(ctx context.Context) { _ = s.notice(ctx, node, body) })
+	}
+}
+
+// audience is whom this node tells of an end: on the circle of the group's nodes those at distances that are powers of two, to both
+// sides. So 2 log2 nodes messages leave each node, an end reaches all within about log2 nodes steps, and no few lost nodes cut
+// anybody off. The creator hears of it from where it began and from the first node.
+func (s *session) audience(first bool) []mesh.NodeID {
+	self, n := s.hub.mesh.Self(), len(s.nodes)
+	at, member := slices.BinarySearch(s.nodes, self)
+	if !member {
+		return s.nodes
+	}
+	var list []mesh.NodeID
+	for d := 1; d < n; d *= 2 {
+		list = append(list, s.nodes[(at+d)%n], s.nodes[(at-d+n)%n])
+	}
+	if _, ok := slices.BinarySearch(s.nodes, s.owner); !ok && (first || at == 0) {
+		list = append(list, s.owner)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // notice sends the end of the epoch to one node.
-func (s *session) notice(ctx context.Context, node mesh.NodeID, end *ending) error {
+func (s *session) notice(ctx context.Context, node mesh.NodeID, body []byte) error {
 	h := wire.Header{Kind: wire.KindAbort, Group: s.id, Epoch: s.epoch}
-	return s.hub.mesh.Send(ctx, node, &h, end.encode())
+	return s.hub.mesh.Send(ctx, node, &h, body)
 }
 
 // lost is called when a node is gone.

@@ -57,6 +57,7 @@ func newNode(ctx context.Context, m *mesh.Mesh, st *arrowstore.Store, c *codec.C
 	m.Handle(wire.KindRelease, n.onRelease)
 	m.Handle(wire.KindSkip, n.onSkip)
 	m.OnLost(n.onLost)
+	onNode(n.ctx, n.scope)
 	return n
 }
 

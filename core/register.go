@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/scope"
 )
 
 // Void stands for "no argument" or "no result" in a method's signature. It takes no bytes on the way.
@@ -168,6 +170,7 @@ var registry struct {
 	sync.Mutex
 	kinds  map[string]*kind
 	common []*method
+	nodes  []func(context.Context, *scope.Node)
 	errors map[string]error // made by NewError, by text
 }
 
@@ -239,6 +242,25 @@ func (k *kind) add(m *method, reason string) {
 		return
 	}
 	k.byFunc[m.fn] = m
+}
+
+// RegisterOnNode makes a function known that every node runs when it starts, before it takes its first frame from another. It is
+// how a package of this module takes over frames of its own.
+func RegisterOnNode(fn func(context.Context, *scope.Node)) struct{} {
+	registry.Lock()
+	defer registry.Unlock()
+	registry.nodes = append(registry.nodes, fn)
+	return struct{}{}
+}
+
+// onNode runs what was given to RegisterOnNode.
+func onNode(ctx context.Context, n *scope.Node) {
+	registry.Lock()
+	fns := slices.Clone(registry.nodes)
+	registry.Unlock()
+	for _, fn := range fns {
+		fn(ctx, n)
+	}
 }
 
 // RegisterForAll makes methods known that can be called by name on actors of every kind. It is how a package adds an

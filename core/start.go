@@ -18,6 +18,7 @@ import (
 	"github.com/tutti-go/tutti/internal/codec"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
@@ -86,6 +87,7 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 		return err
 	}
 	opened = append(opened, s.mesh.Close)
+	s.scope = &scope.Node{Mesh: s.mesh}
 	s.mesh.Handle(wire.KindReply, s.onReply)
 	s.mesh.Handle(wire.KindMissing, s.onMissing)
 	s.mesh.OnLost(s.onLost)

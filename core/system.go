@@ -17,6 +17,7 @@ import (
 	"github.com/tutti-go/tutti/internal/codec"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/rundir"
+	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
 	"github.com/tutti-go/tutti/internal/wire/controlpb"
 )
@@ -33,7 +34,8 @@ type System struct {
 	host  string // identity of the driver's host
 	store *arrowstore.Store
 	mesh  *mesh.Mesh
-	nodes nodes // where the actors live
+	scope *scope.Node // of the driver
+	nodes nodes       // where the actors live
 
 	ctx    context.Context //nolint:containedctx // ends when shutdown begins
 	cancel context.CancelCauseFunc
@@ -109,6 +111,15 @@ type Stats struct {
 	Actors  int // alive
 	Calls   int // submissions that wait for answers
 	Objects arrowstore.Stats
+}
+
+// Scope returns what other packages of this module may reach of the node that runs the program, as a call's context leads to that
+// of an actor's node. It is nil for a nil system.
+func (s *System) Scope() *scope.Node {
+	if s == nil {
+		return nil
+	}
+	return s.scope
 }
 
 // Nodes returns the nodes that can host actors, in order of their numbers.

@@ -125,6 +125,18 @@ func (m *Mesh) Close() error {
 	return m.endErr
 }
 
+// Go runs fn on a goroutine of its own that Close waits for, and reports whether it does: not after the end of the mesh. fn may
+// block in Send and Connect, which end with the mesh, but nowhere else for long.
+func (m *Mesh) Go(fn func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mu.closed || m.ctx.Err() != nil {
+		return false
+	}
+	m.wg.Go(fn) // end, which still runs, holds the group above zero
+	return true
+}
+
 // end waits for the end of the mesh and closes what it holds.
 func (m *Mesh) end() {
 	<-m.ctx.Done()

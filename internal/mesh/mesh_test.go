@@ -384,3 +384,19 @@ func TestEverybodyClosesAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestCloseWaitsForWhatGoStarted(t *testing.T) {
+	c := cluster{transport: &link.Memory{}}
+	m := open(t, c.config(1))
+	begun, ended := make(chan struct{}), false
+	require.True(t, m.Go(func() {
+		close(begun)
+		err := m.Connect(t.Context(), 2) // nobody is there, or the mesh ends
+		assert.Error(t, err)
+		ended = true
+	}))
+	<-begun
+	require.NoError(t, m.Close())
+	require.True(t, ended)
+	require.False(t, m.Go(func() { t.Error("ran after the end") }))
+}
