@@ -5,6 +5,7 @@ package collective
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -71,7 +72,7 @@ func (s *session) patient(ctx context.Context) (context.Context, context.CancelF
 
 func (m *member) endingOfPoll(ctx context.Context, missing []int) *ending {
 	end := &ending{code: codeCanceled, failed: []int{m.rank}, text: fmt.Sprintf("rank %d gave up: %v", m.rank, stopped(ctx))}
-	if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // a context returns it as it is
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		end = &ending{code: codeDeadline, failed: missing, text: fmt.Sprintf("waited for ranks %s, which have not called it", ranksText(missing))}
 	}
 	return end

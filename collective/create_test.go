@@ -135,7 +135,8 @@ func TestOperationsMayBeginBeforeAllHaveJoined(t *testing.T) {
 		early := make(chan error, 1)
 		_, err := c.establishBy(0, func(ctx context.Context, ch charter) error {
 			require.NoError(t, c.join(ctx, ids[1], ch))
-			go func() { early <- Barrier(t.Context(), c.views("g", ids[1:])[0]) }()
+			g := c.views("g", ids[1:])[0]
+			go func() { early <- Barrier(t.Context(), g) }()
 			time.Sleep(2 * DefaultSilence) // a node that does not know the group yet is not taken for lost
 			return c.join(ctx, ids[0], ch)
 		}, "g", ids)
