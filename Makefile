@@ -115,6 +115,10 @@ bench-store: ## Measure the object store against the machine's limits, into benc
 bench-pool: ## Measure the pool against a hand-written loop, into bench/results/pool.txt
 	@$(call measure,pool,./pool,-bench .)
 
+.PHONY: bench-kernel
+bench-kernel: ## Measure reductions against plain loops and the memory, into bench/results/kernel.txt; takes about a minute
+	@$(call measure,kernel,./collective/kernel,-bench . -benchtime 50ms)
+
 .PHONY: bench-collectives
 bench-collectives: ## Measure collectives, into bench/results/collective.txt
 	@$(call measure,collectives,./collective/...,-bench .)

@@ -145,7 +145,7 @@ func TestAssemblyEqualsGoBitForBit(t *testing.T) {
 	eachKernel(t, sets()[1:], func(t *testing.T, k Kernel) {
 		require.NotZero(t, k.step, "there is no code")
 		rng := rand.New(rand.NewPCG(uint64(k.op), uint64(k.typ)))
-		longest := 10*k.step/k.size + 3
+		longest := 18*k.step/k.size + 3
 		pool := draw(rng, k.typ, 4*longest+64)
 		for n := 1; n <= longest; n++ {
 			agree(t, k, rng, pool, n, 2+n%3, rng.IntN(64), n%5 == 0)

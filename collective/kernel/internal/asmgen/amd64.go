@@ -89,7 +89,11 @@ func (a *amd64) function(r reduction) string {
 	if r.setup != nil {
 		r.setup()
 	}
-	a.loop(r, "long", unrolled, step)
+	vectors := unrolled
+	if r.half && a.wide { // as many bytes of each source as others
+		vectors *= 2
+	}
+	a.loop(r, "long", vectors, step)
 	a.loop(r, "short", 1, step)
 	if a.streaming {
 		a.op("SFENCE")
@@ -104,6 +108,10 @@ func (a *amd64) function(r reduction) string {
 func (a *amd64) loop(r reduction, label string, vectors, step int) {
 	each := func(do func(i int, address string), base string) {
 		for i := range vectors {
+			if i >= unrolled {
+				do(i+unrolled, fmt.Sprintf("%d(%s)(DX*1)", i*step, base)) // 8 to 15 are taken
+				continue
+			}
 			do(i, fmt.Sprintf("%d(%s)(DX*1)", i*step, base))
 		}
 	}
@@ -115,9 +123,7 @@ func (a *amd64) loop(r reduction, label string, vectors, step int) {
 		fmt.Fprintf(a.text, "\tDECQ BX\n\tJNZ  %s_source\n", label)
 	}
 	if r.finish != nil {
-		for i := range vectors {
-			r.finish(i)
-		}
+		each(func(i int, _ string) { r.finish(i) }, "")
 	}
 	each(r.store, "DI")
 	fmt.Fprintf(a.text, "\tADDQ $%d, DX\n\tCMPQ DX, R8\n\tJLE  %s\n%s_end:\n\tADDQ $%d, R8\n", vectors*step, label, label, vectors*step)
