@@ -15,10 +15,9 @@ import (
 
 const (
 	// chunkSize is how many bytes of a segment get or lose their memory together. Segments for one large object have larger
-	// chunks, of chunkMax at most, so that making and deleting it does not take longer the larger it is.
+	// chunks, so that making and deleting it does not take longer the larger it is.
 	chunkSize = 256 << 10
-	chunkMax  = 4 << 20
-	chunksMax = 256 // per segment, before chunks grow
+	chunksMax = 1024 // per segment for one object
 )
 
 // segment is one file of this store's objects, mapped twice: for its writers, and read-only for views, so that a stray
@@ -29,20 +28,14 @@ type segment struct {
 	node   int32  // heap node at offset 0
 	file   *os.File
 	rw, ro []byte
-	spans  int   // objects in it
-	chunk  int64 // bytes of a chunk
-	chunks []chunkState
-}
-
-type chunkState struct {
-	spans  uint16 // objects that overlap it
-	backed bool   // has memory
+	spans  int // objects in it
+	chunks chunks
 }
 
 // chunkFor returns the chunk size of a segment for one object.
 func chunkFor(size int64) int64 {
 	chunk := int64(chunkSize)
-	for chunk < chunkMax && size/chunk > chunksMax {
+	for size/chunk > chunksMax {
 		chunk *= 2
 	}
 	return chunk
@@ -54,7 +47,7 @@ func createSegment(d *dir, store uint64, num uint32, size, chunk int64) (*segmen
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
-	g := &segment{num: num, file: f, chunk: chunk, chunks: make([]chunkState, size/chunk)}
+	g := &segment{num: num, file: f, chunks: newChunks(size, chunk)}
 	err = f.Truncate(size)
 	if err == nil {
 		g.rw, err = mapFile(f, size, unix.PROT_READ|unix.PROT_WRITE)
@@ -80,29 +73,12 @@ func (g *segment) mangle(sp span) {
 	if !invariants.Enabled {
 		return
 	}
+	size := g.chunks.size
 	for at, end := sp.start(), sp.start()+sp.bytes(); at < end; {
-		next := min(end, (at/g.chunk+1)*g.chunk)
-		if g.chunks[at/g.chunk].backed {
+		next := min(end, (at/size+1)*size)
+		if g.chunks.backed.has(int(at / size)) {
 			invariants.Mangle(g.rw[at:next])
 		}
 		at = next
 	}
-}
-
-// chunkRange returns the chunks that a span overlaps and, within them, those that it covers wholly.
-func (g *segment) chunkRange(sp span) (first, end, wholeFirst, wholeEnd int) {
-	from, to := sp.start(), sp.start()+sp.bytes()
-	first, end = int(from/g.chunk), int((to+g.chunk-1)/g.chunk)
-	wholeFirst, wholeEnd = int((from+g.chunk-1)/g.chunk), int(to/g.chunk)
-	return first, end, wholeFirst, max(wholeFirst, wholeEnd)
-}
-
-// unbacked counts the chunks of a range that have no memory.
-func (g *segment) unbacked(first, end int) (n int) {
-	for _, c := range g.chunks[first:end] {
-		if !c.backed {
-			n++
-		}
-	}
-	return n
 }

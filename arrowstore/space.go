@@ -83,14 +83,7 @@ func (s *space) take(size int64) (block, error) {
 		s.heap.give(sp)
 		return block{}, err
 	}
-	first, end, _, _ := b.seg.chunkRange(sp)
-	for i := first; i < end; i++ {
-		c := &b.seg.chunks[i]
-		if c.spans == 0 {
-			s.idle -= b.seg.chunk
-		}
-		c.spans++
-	}
+	s.idle -= b.seg.chunks.use(sp)
 	b.seg.spans++
 	s.used += sp.bytes()
 	return b, nil
@@ -99,55 +92,51 @@ func (s *space) take(size int64) (block, error) {
 // back sees that every chunk of a block has memory or is in its cold range. On success all of them count as backed, and
 // those without objects as idle.
 func (s *space) back(b *block) error {
-	first, end, wholeFirst, wholeEnd := b.seg.chunkRange(b.span)
-	missing := int64(b.seg.unbacked(first, end)) * b.seg.chunk
+	c := &b.seg.chunks
+	first, end, wholeFirst, wholeEnd := c.of(b.span)
+	missing := c.unbacked(first, end)
 	if missing == 0 {
 		return nil
 	}
 	if s.backed+missing > s.limit {
 		s.trim(s.backed+missing-s.limit, b.span)
 		// Trimming may have punched chunks of this very block, which were idle.
-		missing = int64(b.seg.unbacked(first, end)) * b.seg.chunk
+		missing = c.unbacked(first, end)
 		if s.backed+missing > s.limit {
 			return fmt.Errorf("%d of %d bytes in use, %d more needed: %w", s.used, s.limit, b.bytes(), ErrNoSpace)
 		}
 	}
-	for i := first; i < end; i++ {
-		whole := i >= wholeFirst && i < wholeEnd
-		if b.seg.chunks[i].backed || whole {
+	for _, edge := range [2]int{first, end - 1} { // the others are covered wholly
+		if whole := edge >= wholeFirst && edge < wholeEnd; whole || c.backed.has(edge) {
 			continue
 		}
-		if err := s.backChunk(b, i); err != nil {
+		if err := s.backChunk(b, edge); err != nil {
 			return err
 		}
 	}
-	for i := wholeFirst; i < wholeEnd; i++ {
-		if c := &b.seg.chunks[i]; !c.backed {
-			if b.coldTo == 0 {
-				b.coldFrom = int64(i) * b.seg.chunk
-			}
-			b.coldTo = int64(i+1) * b.seg.chunk
-			c.backed = true
-			s.backed += b.seg.chunk
-			s.idle += b.seg.chunk
-		}
+	if coldFirst, coldEnd := c.backed.missing(wholeFirst, wholeEnd); coldEnd > 0 {
+		b.coldFrom, b.coldTo = int64(coldFirst)*c.size, int64(coldEnd)*c.size
+		added := int64(c.backed.set(coldFirst, coldEnd)) * c.size
+		s.backed += added
+		s.idle += added
 	}
 	return nil
 }
 
 func (s *space) backChunk(b *block, i int) error {
-	g, off := b.seg, int64(i)*b.seg.chunk
-	err := noSpace(allocate(g.file, off, g.chunk))
+	g, size := b.seg, b.seg.chunks.size
+	off := int64(i) * size
+	err := noSpace(allocate(g.file, off, size))
 	if errors.Is(err, ErrNoSpace) && s.idle > 0 {
 		s.trim(s.idle, b.span)
-		err = noSpace(allocate(g.file, off, g.chunk))
+		err = noSpace(allocate(g.file, off, size))
 	}
 	if err != nil {
 		return s.dir.explain(err)
 	}
-	g.chunks[i].backed = true
-	s.backed += g.chunk
-	s.idle += g.chunk
+	g.chunks.backed.set(i, i+1)
+	s.backed += size
+	s.idle += size
 	return nil
 }
 
@@ -155,13 +144,7 @@ func (s *space) backChunk(b *block, i int) error {
 func (s *space) give(sp span) {
 	g := s.find(sp.seg)
 	g.mangle(sp)
-	first, end, _, _ := g.chunkRange(sp)
-	for i := first; i < end; i++ {
-		c := &g.chunks[i]
-		if c.spans--; c.spans == 0 {
-			s.idle += g.chunk
-		}
-	}
+	s.idle += g.chunks.leave(sp)
 	g.spans--
 	s.used -= sp.bytes()
 	s.heap.give(sp)
@@ -177,26 +160,19 @@ func (s *space) shrink(sp span, size int64) span {
 		return sp
 	}
 	g := s.find(sp.seg)
-	_, first, _, _ := g.chunkRange(kept)
-	_, end, _, _ := g.chunkRange(sp)
-	for i := first; i < end; i++ {
-		c := &g.chunks[i]
-		if c.spans--; c.spans == 0 {
-			s.idle += g.chunk
-		}
-	}
+	s.idle += g.chunks.leave(sp)
+	s.idle -= g.chunks.use(kept)
 	s.used -= sp.bytes() - kept.bytes()
 	return kept
 }
 
 // fail takes back a block whose cold range could not be backed: what was counted as backed is not.
 func (s *space) fail(b block) {
-	for i := b.coldFrom / b.seg.chunk; i < b.coldTo/b.seg.chunk; i++ {
-		b.seg.chunks[i].backed = false
-		s.backed -= b.seg.chunk
-		s.idle -= b.seg.chunk // give counts the chunk as idle
-	}
 	if b.coldTo > 0 {
+		c := &b.seg.chunks
+		gone := int64(c.backed.clear(int(b.coldFrom/c.size), int(b.coldTo/c.size))) * c.size
+		s.backed -= gone
+		s.idle -= gone // give counts the chunks as idle
 		// Where holes cannot be punched the file keeps what was written, and the next to back the range finds it there.
 		_ = punch(b.seg.file, b.coldFrom, b.coldTo-b.coldFrom)
 	}
@@ -216,38 +192,25 @@ func (s *space) trim(want int64, spare span) {
 			want -= s.removeSegment(g)
 			continue
 		}
-		for first := 0; first < len(g.chunks) && want > 0; {
-			if g.chunks[first].spans > 0 || !g.chunks[first].backed {
-				first++
-				continue
-			}
-			end := first + 1
-			for end < len(g.chunks) && g.chunks[end].spans == 0 && g.chunks[end].backed {
-				end++
-			}
+		for first, end := g.chunks.idle(0); first < end && want > 0; first, end = g.chunks.idle(end) {
 			want -= s.release(g, first, end)
-			first = end
 		}
 	}
 }
 
-// release punches the chunks of a range that have memory and no object.
+// release punches a range of chunks in which there is no object.
 func (s *space) release(g *segment, first, end int) (freed int64) {
+	size := g.chunks.size
 	if s.noPunch || first >= end {
 		return 0
 	}
-	if err := punch(g.file, int64(first)*g.chunk, int64(end-first)*g.chunk); err != nil {
+	if err := punch(g.file, int64(first)*size, int64(end-first)*size); err != nil {
 		s.noPunch = errors.Is(err, errNoPunch) // the memory stays backed and idle, to be used again
 		return 0
 	}
-	for i := first; i < end; i++ {
-		if c := &g.chunks[i]; c.backed && c.spans == 0 {
-			c.backed = false
-			s.backed -= g.chunk
-			s.idle -= g.chunk
-			freed += g.chunk
-		}
-	}
+	freed = int64(g.chunks.backed.clear(first, end)) * size
+	s.backed -= freed
+	s.idle -= freed
 	return freed
 }
 
@@ -293,14 +256,11 @@ func (s *space) index(g *segment) uint32 {
 // removeSegment returns a segment without objects to the system. Punching first frees its memory even where a reader
 // still has the file mapped.
 func (s *space) removeSegment(g *segment) (freed int64) {
-	freed = s.release(g, 0, len(g.chunks))
-	for _, c := range g.chunks {
-		if c.backed { // it could not be punched
-			s.backed -= g.chunk
-			s.idle -= g.chunk
-			freed += g.chunk
-		}
-	}
+	freed = s.release(g, 0, g.chunks.n)
+	left := int64(g.chunks.backed.clear(0, g.chunks.n)) * g.chunks.size // it could not be punched
+	s.backed -= left
+	s.idle -= left
+	freed += left
 	s.heap.dropSegment(g.node)
 	s.unmapped(g)
 	(*s.segments.Load())[g.index].Store(nil)
