@@ -22,12 +22,19 @@ func (s *Store) PutArray(arr arrow.Array) (*Object, error) { return s.putArrow(a
 func (s *Store) PutTensor(t tensor.Interface) (*Object, error) { return s.putArrow(t) }
 
 func (s *Store) putArrow(v any) (*Object, error) {
-	meta, buffers, err := flatten(v, &s.schemas)
+	f, ok := s.flatteners.Get().(*flattener)
+	if !ok {
+		f = new(flattener)
+	}
+	defer func() {
+		clear(f.buffers) // so that they are not kept from the collector
+		s.flatteners.Put(f)
+	}()
+	buffers, err := f.flatten(v, &s.schemas)
 	if err != nil {
 		return nil, err
 	}
-	all := make([][]byte, 0, 1+len(buffers))
-	return s.Seal(append(append(all, meta), buffers...)...)
+	return s.Seal(buffers...)
 }
 
 // Record returns the record that an object holds. Its columns lie in the object's memory: nothing is copied, and the

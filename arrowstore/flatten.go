@@ -33,16 +33,35 @@ func Flattens(t reflect.Type) bool {
 // of, which are not copied: they are valid as long as the value is. Unflatten makes the value of them again, in another
 // process if need be. Other values are ErrType. Buffers that are used more than once are returned once. Of a slice of a
 // larger array only the part that it shows is returned; for that, the offsets of strings and lists are copied.
-func Flatten(v any) (meta []byte, buffers [][]byte, err error) { return flatten(v, nil) }
+func Flatten(v any) (meta []byte, buffers [][]byte, err error) {
+	var f flattener
+	all, err := f.flatten(v, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return all[0], all[1:], nil
+}
 
-// flatten is Flatten with a memory of schemas, which may be nil.
-func flatten(v any, known *schemas) (meta []byte, buffers [][]byte, err error) {
-	f := flattener{seen: map[bufferKey]int{}, known: known}
+// flattener flattens values one after another. Its zero value is ready; what flatten returned is valid until the next
+// call.
+type flattener struct {
+	meta    []byte
+	buffers [][]byte // the first is the description
+	seen    bufferSet
+	known   *schemas
+}
+
+// flatten returns the description of a value, followed by its buffers. known is a memory of schemas, which may be nil.
+func (f *flattener) flatten(v any, known *schemas) ([][]byte, error) {
+	f.meta = append(f.meta[:0], flatMagic...)
+	f.buffers = append(f.buffers[:0], nil)
+	f.seen.reset()
+	f.known = known
+	var err error
 	switch v := v.(type) {
 	case arrow.Record:
 		err = f.record(v)
 	case arrow.Array:
-		f.meta = append(f.meta, flatMagic...)
 		f.meta = append(f.meta, flatArray)
 		err = f.typed(v.DataType(), v.Data())
 	case tensor.Interface:
@@ -51,25 +70,13 @@ func flatten(v any, known *schemas) (meta []byte, buffers [][]byte, err error) {
 		err = fmt.Errorf("%T is no Arrow record, array or tensor: %w", v, ErrType)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("flatten: %w", err)
+		return nil, fmt.Errorf("flatten: %w", err)
 	}
-	return f.meta, f.buffers, nil
-}
-
-type bufferKey struct {
-	at  *byte
-	len int
-}
-
-type flattener struct {
-	meta    []byte
-	buffers [][]byte
-	seen    map[bufferKey]int
-	known   *schemas
+	f.buffers[0] = f.meta
+	return f.buffers, nil
 }
 
 func (f *flattener) record(r arrow.Record) error {
-	f.meta = append(f.meta, flatMagic...)
 	f.meta = append(f.meta, flatRecord)
 	schema := r.Schema()
 	described := f.known.text(schema)
@@ -84,7 +91,8 @@ func (f *flattener) record(r arrow.Record) error {
 	f.meta = append(f.meta, described...)
 	f.meta = binary.AppendUvarint(f.meta, uint64(r.NumRows()))
 	for i := range schema.NumFields() {
-		if err := f.data(schema.Field(i).Type, r.Column(i).Data(), 0, r.Column(i).Len()); err != nil {
+		c := r.Column(i)
+		if err := f.data(schema.Field(i).Type, c.Data(), 0, c.Len()); err != nil {
 			return fmt.Errorf("column %q: %w", schema.Field(i).Name, err)
 		}
 	}
@@ -92,7 +100,6 @@ func (f *flattener) record(r arrow.Record) error {
 }
 
 func (f *flattener) tensor(t tensor.Interface) error {
-	f.meta = append(f.meta, flatMagic...)
 	f.meta = append(f.meta, flatTensor)
 	f.meta = binary.AppendUvarint(f.meta, uint64(t.NumDims()))
 	for i := range t.NumDims() {

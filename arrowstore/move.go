@@ -209,7 +209,7 @@ func (s *Store) restore(o *Object) {
 		return
 	}
 	d := draft{slot: o.id.slot, rec: r, block: b}
-	err = s.copyIn(&d, from.bufs, nil, size)
+	_, err = d.copyIn(from.bufs, nil, size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	moved := err == nil && s.moveLocked(o.id.slot, func() {

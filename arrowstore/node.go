@@ -6,10 +6,10 @@ package arrowstore
 import (
 	"encoding/binary"
 	"fmt"
-	"unsafe"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
 )
 
 // cut is the part of an array's memory that is flattened: the elements from, a multiple of 8 so that bitmaps can be cut
@@ -38,15 +38,22 @@ func (f *flattener) data(dt arrow.DataType, data arrow.ArrayData, first, n int) 
 	case n == 0:
 		c, offset = cut{}, 0
 	}
+	if width := plainWidth(s); width > 0 && len(data.Buffers()) == 2 {
+		validity, values, err := c.plain(width, data.Buffers())
+		if err != nil {
+			return fmt.Errorf("%v: %w", dt, err)
+		}
+		f.node(n, offset, nulls(data, n), 2)
+		f.meta = binary.AppendUvarint(f.meta, uint64(f.buffer(validity)))
+		f.meta = binary.AppendUvarint(f.meta, uint64(f.buffer(values)))
+		return nil
+	}
 	var scratch [3][]byte
 	buffers, children, err := c.buffers(s, data, scratch[:])
 	if err != nil {
 		return fmt.Errorf("%v: %w", dt, err)
 	}
-	f.meta = binary.AppendUvarint(f.meta, uint64(n))
-	f.meta = binary.AppendUvarint(f.meta, uint64(offset))
-	f.meta = binary.AppendUvarint(f.meta, uint64(nulls(data, n)+1))
-	f.meta = binary.AppendUvarint(f.meta, uint64(len(buffers)))
+	f.node(n, offset, nulls(data, n), len(buffers))
 	for _, b := range buffers {
 		f.meta = binary.AppendUvarint(f.meta, uint64(f.buffer(b)))
 	}
@@ -74,6 +81,46 @@ func (f *flattener) data(dt arrow.DataType, data arrow.ArrayData, first, n int) 
 	return nil
 }
 
+// node appends what every node starts with.
+func (f *flattener) node(length, offset, nulls, buffers int) {
+	f.meta = binary.AppendUvarint(f.meta, uint64(length))
+	f.meta = binary.AppendUvarint(f.meta, uint64(offset))
+	f.meta = binary.AppendUvarint(f.meta, uint64(nulls+1))
+	f.meta = binary.AppendUvarint(f.meta, uint64(buffers))
+}
+
+// plainWidth returns the bytes of a value of a type whose arrays are a bitmap and values of one width, and 0 for others.
+func plainWidth(dt arrow.DataType) int {
+	switch dt.ID() {
+	case arrow.BOOL, arrow.DICTIONARY:
+		return 0
+	default:
+		if t, ok := dt.(arrow.FixedWidthDataType); ok {
+			return t.Bytes()
+		}
+		return 0
+	}
+}
+
+// plain returns what is needed of the bitmap and the values.
+func (c cut) plain(width int, buffers []*memory.Buffer) (validity, values []byte, err error) {
+	if validity, err = slice(bytesOf(buffers[0]), c.from/8, (c.to+7)/8); err == nil {
+		values, err = slice(bytesOf(buffers[1]), c.from*width, c.to*width)
+	}
+	return validity, values, err
+}
+
+// bytesOf returns the memory of a buffer; it is nil only when there is no buffer.
+func bytesOf(b *memory.Buffer) []byte {
+	if b == nil {
+		return nil
+	}
+	if p := b.Bytes(); p != nil {
+		return p
+	}
+	return []byte{}
+}
+
 // nulls returns the null count of n elements of an array, or -1 if it is not known.
 func nulls(data arrow.ArrayData, n int) int {
 	switch {
@@ -85,17 +132,14 @@ func nulls(data arrow.ArrayData, n int) int {
 	return -1
 }
 
-// buffer returns 0 for no buffer, else the position of the buffer plus one.
+// buffer returns the number of a buffer among those of the value, or 0 for no buffer.
 func (f *flattener) buffer(b []byte) int {
 	if b == nil {
 		return 0
 	}
-	key := bufferKey{unsafe.SliceData(b), len(b)}
-	n, ok := f.seen[key]
+	n, ok := f.seen.add(b, len(f.buffers))
 	if !ok {
 		f.buffers = append(f.buffers, b)
-		n = len(f.buffers)
-		f.seen[key] = n
 	}
 	return n
 }
@@ -103,15 +147,8 @@ func (f *flattener) buffer(b []byte) int {
 // buffers returns what is needed of an array's buffers, in scratch if they fit, and which elements of the children are.
 func (c cut) buffers(dt arrow.DataType, data arrow.ArrayData, scratch [][]byte) ([][]byte, cut, error) {
 	all := scratch[:0]
-	for range data.Buffers() {
-		all = append(all, nil)
-	}
-	for i, b := range data.Buffers() {
-		if b != nil {
-			if all[i] = b.Bytes(); all[i] == nil {
-				all[i] = []byte{}
-			}
-		}
+	for _, b := range data.Buffers() {
+		all = append(all, bytesOf(b))
 	}
 	whole := cut{all: true}
 	if c.all {
@@ -122,13 +159,6 @@ func (c cut) buffers(dt arrow.DataType, data arrow.ArrayData, scratch [][]byte) 
 			return nil, whole, fmt.Errorf("%d buffers: %w", len(all), ErrType)
 		}
 		return c.offsets(dt, all)
-	}
-	if t, ok := dt.(arrow.FixedWidthDataType); ok && dt.ID() != arrow.BOOL && len(all) == 2 { // the common case, without a layout
-		var err error
-		if all[0], err = slice(all[0], c.from/8, (c.to+7)/8); err == nil {
-			all[1], err = slice(all[1], c.from*t.Bytes(), c.to*t.Bytes())
-		}
-		return all, whole, err
 	}
 	specs, _ := layoutOf(dt)
 	if len(all) < len(specs) {

@@ -35,6 +35,8 @@ type Store struct {
 	peers   peers
 	views   views
 	schemas schemas
+
+	flatteners sync.Pool // of *flattener, for Arrow data that is put
 }
 
 // Open opens the directory as a new store, first making it with mode 0700 if it is missing, and sweeping what killed

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -69,89 +68,10 @@ type unflattener struct {
 	buffers [][]byte
 	made    []memory.Buffer // in one piece, for there can be many
 	spare   []*memory.Buffer
+	nodes   []array.Data
 	layouts map[arrow.Type]layout // of types that are said by their id alone
 	pin     *pin
 	known   *schemas
-}
-
-// schemas remembers schemas by their description: records of one table mostly follow each other, and to build a schema
-// takes a good part of the time to open a record of many columns.
-type schemas struct {
-	mu struct {
-		sync.Mutex
-		byText   map[string]*arrow.Schema
-		last     *arrow.Schema // that was described, as lastText says
-		lastText []byte
-	}
-}
-
-// text returns the description of a schema if it was the last one described.
-func (c *schemas) text(s *arrow.Schema) []byte {
-	if c == nil {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.mu.last != s {
-		return nil
-	}
-	return c.mu.lastText
-}
-
-func (c *schemas) putText(s *arrow.Schema, text []byte) {
-	if c == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.mu.last, c.mu.lastText = s, text
-}
-
-const maxSchemas = 64
-
-func (c *schemas) get(text []byte) *arrow.Schema {
-	if c == nil {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.mu.byText[string(text)]
-}
-
-func (c *schemas) put(text []byte, s *arrow.Schema) {
-	if c == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.mu.byText) >= maxSchemas || c.mu.byText == nil {
-		c.mu.byText = map[string]*arrow.Schema{}
-	}
-	c.mu.byText[string(text)] = s
-}
-
-// schema reads the schema of a record.
-func (u *unflattener) schema() *arrow.Schema {
-	n := u.count(1)
-	text := u.b[:n]
-	if s := u.known.get(text); s != nil {
-		u.b = u.b[n:]
-		return s
-	}
-	after := len(u.b) - n
-	meta := u.metadata()
-	fields := u.fields(0)
-	if u.err == nil && len(u.b) != after {
-		u.fail("a schema is not as long as it says")
-	}
-	if u.err != nil {
-		return nil
-	}
-	s := arrow.NewSchema(fields, &meta)
-	if !u.extended {
-		u.known.put(text, s)
-	}
-	return s
 }
 
 // layout is what layoutOf returns.
@@ -211,28 +131,26 @@ func (u *unflattener) record() (arrow.Record, error) {
 	if u.err != nil {
 		return nil, u.err
 	}
-	columns := make([]arrow.Array, 0, schema.NumFields())
-	defer func() {
-		for _, c := range columns {
-			c.Release()
-		}
-	}()
-	for i := range schema.NumFields() {
+	r := newRecordView(schema, rows)
+	for i := range r.columns {
 		f := schema.Field(i)
 		data := u.data(f.Type, 0)
 		if data == nil {
+			r.Release()
 			return nil, u.err
 		}
-		if data.Len() != rows {
+		if r.columns[i].data = data; data.Len() != rows {
 			u.fail("column %q of %d rows, not %d", f.Name, data.Len(), rows)
 		}
-		columns = append(columns, array.MakeFromData(data))
-		data.Release()
+		if !checkedWhole(f.Type.ID()) { // Arrow may find more that is wrong, and panic
+			r.Column(i)
+		}
 	}
 	if err := u.end(); err != nil {
+		r.Release()
 		return nil, err
 	}
-	return array.NewRecord(schema, columns, int64(rows)), nil
+	return r, nil
 }
 
 func (u *unflattener) tensor() (tensor.Interface, error) {
@@ -298,6 +216,12 @@ func (u *unflattener) data(dt arrow.DataType, depth int) *array.Data {
 		return nil
 	}
 	storage := storageOf(dt)
+	if width := plainWidth(storage); width > 0 {
+		if u.checkPlain(storage, width, length+offset, buffers); u.err != nil {
+			return nil
+		}
+		return u.node(dt, length, buffers, nil, nulls, offset)
+	}
 	if dict, ok := storage.(*arrow.DictionaryType); ok {
 		return u.dictionary(dt, dict, length, offset, nulls, buffers, depth)
 	}
@@ -321,7 +245,19 @@ func (u *unflattener) data(dt arrow.DataType, depth int) *array.Data {
 	if u.err != nil {
 		return nil
 	}
-	return array.NewData(dt, length, buffers, slices.Clone(children), nulls, offset)
+	return u.node(dt, length, buffers, slices.Clone(children), nulls, offset)
+}
+
+// node is array.NewData with memory out of a larger piece.
+func (u *unflattener) node(dt arrow.DataType, length int, buffers []*memory.Buffer, children []arrow.ArrayData, nulls, offset int) *array.Data {
+	if len(u.nodes) == 0 {
+		u.nodes = make([]array.Data, 1+len(u.buffers)/2)
+	}
+	d := &u.nodes[0]
+	u.nodes = u.nodes[1:]
+	d.Reset(dt, length, buffers, children, nulls, offset)
+	d.Retain() // its references were zero
+	return d
 }
 
 func (u *unflattener) dictionary(dt arrow.DataType, t *arrow.DictionaryType, length, offset, nulls int, buffers []*memory.Buffer, depth int) *array.Data {
@@ -337,7 +273,9 @@ func (u *unflattener) dictionary(dt arrow.DataType, t *arrow.DictionaryType, len
 	if u.check(t.IndexType, length, offset, buffers); u.err != nil {
 		return nil
 	}
-	return array.NewDataWithDictionary(dt, length, buffers, nulls, offset, values)
+	d := u.node(dt, length, buffers, nil, nulls, offset)
+	d.SetDictionary(values)
+	return d
 }
 
 // buffer returns the buffer that the next number says, made on first use.
@@ -385,6 +323,20 @@ func (u *unflattener) layout(dt arrow.DataType) layout {
 	return l
 }
 
+// checkPlain is check for a type of plain width.
+func (u *unflattener) checkPlain(dt arrow.DataType, width, end int, buffers []*memory.Buffer) {
+	switch {
+	case len(buffers) != 2:
+		u.fail("%v with %d buffers", dt, len(buffers))
+	case buffers[0] != nil && end > 8*buffers[0].Len():
+		u.fail("%v: bitmap of %d bytes for %d elements", dt, buffers[0].Len(), end)
+	case buffers[1] == nil && end > 0:
+		u.fail("%v without buffer 1", dt)
+	case buffers[1] != nil && end > buffers[1].Len()/width:
+		u.fail("%v: %d bytes for %d elements", dt, buffers[1].Len(), end)
+	}
+}
+
 // check sees that an array's own buffers are as many and as long as its type and length demand.
 func (u *unflattener) check(dt arrow.DataType, length, offset int, buffers []*memory.Buffer) {
 	l := u.layout(dt)
@@ -416,6 +368,38 @@ func (u *unflattener) check(dt arrow.DataType, length, offset int, buffers []*me
 			}
 		case arrow.KindVarWidth, arrow.KindAlwaysNull:
 		}
+	}
+	if u.err == nil && length > 0 {
+		u.checkEnd(dt, end, buffers)
+	}
+}
+
+// checkEnd sees that the last of the offsets of strings lies within the values.
+func (u *unflattener) checkEnd(dt arrow.DataType, end int, buffers []*memory.Buffer) {
+	var last int
+	switch dt.ID() {
+	case arrow.STRING, arrow.BINARY:
+		last = int(int32(binary.NativeEndian.Uint32(buffers[1].Bytes()[end*4:])))
+	case arrow.LARGE_STRING, arrow.LARGE_BINARY:
+		last = int(int64(binary.NativeEndian.Uint64(buffers[1].Bytes()[end*8:])))
+	default:
+		return
+	}
+	if n := len(bytesOf(buffers[2])); last < 0 || last > n {
+		u.fail("%v: %d bytes of values for an offset of %d", dt, n, last)
+	}
+}
+
+// checkedWhole reports whether check covers all that Arrow looks at when it makes an array of this type.
+func checkedWhole(id arrow.Type) bool {
+	switch id {
+	case arrow.BOOL, arrow.STRING, arrow.BINARY, arrow.LARGE_STRING, arrow.LARGE_BINARY, arrow.FIXED_SIZE_BINARY:
+		return true
+	case arrow.DECIMAL128, arrow.DECIMAL256, arrow.FLOAT16, arrow.DATE32, arrow.DATE64, arrow.TIMESTAMP, arrow.TIME32, arrow.TIME64,
+		arrow.DURATION, arrow.INTERVAL_MONTHS, arrow.INTERVAL_DAY_TIME, arrow.INTERVAL_MONTH_DAY_NANO:
+		return true
+	default:
+		return arrow.IsInteger(id) || arrow.IsFloating(id)
 	}
 }
 

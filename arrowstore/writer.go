@@ -36,50 +36,57 @@ func (s *Store) put(buffers [][]byte, list []*part) (*Object, error) {
 	size, err := layoutSize(buffers, list, func(b []byte) int { return len(b) })
 	var d draft
 	if err == nil {
-		d, err = s.begin(size)
+		d, err = s.begin(size, list)
 	}
 	if err != nil {
 		s.dropParts(list)
 		return nil, err
 	}
-	if list != nil {
-		s.mu.Lock()
-		s.mu.parts.attach(d.slot, list)
-		d.rec.where = inParts
-		s.mu.Unlock()
-	}
-	if err := s.copyIn(&d, buffers, list, size); err != nil {
+	sealed, err := d.copyIn(buffers, list, size)
+	if err != nil {
 		s.drop(d)
 		return nil, s.dir.explain(err)
 	}
-	return s.seal(d, len(buffers), size)
+	return s.seal(d, len(buffers), size, sealed)
 }
 
-// copyIn writes buffers and their table into a draft.
-func (s *Store) copyIn(d *draft, buffers [][]byte, parts []*part, size int64) error {
+// copyIn writes buffers and their table into a draft. Of an object of several buffers it returns where they are.
+func (d *draft) copyIn(buffers [][]byte, parts []*part, size int64) ([][]byte, error) {
 	if size == 0 {
-		return nil
+		return nil, nil
 	}
 	off := tableLen(len(buffers))
-	var table []byte
-	if off > 0 {
-		table = make([]byte, 0, off)
+	if off == 0 {
+		return nil, d.block.write(buffers[0], 0)
 	}
+	table, sealed := d.block.table(off), make([][]byte, len(buffers))
 	for i, b := range buffers {
+		n := int64(len(b))
+		seg, at := d.block.seg, d.block.start()+roundUp(off, unit)
 		if parts != nil && parts[i] != nil {
-			table = appendEntry(table, parts[i].seg.num, parts[i].start(), int64(len(b)))
-			continue
+			seg, at = parts[i].seg, parts[i].start()
+		} else {
+			off = roundUp(off, unit)
+			if err := d.block.write(b, off); err != nil {
+				return nil, err
+			}
+			off += n
 		}
-		off = roundUp(off, unit)
-		if table != nil {
-			table = appendEntry(table, d.block.seg.num, d.block.start()+off, int64(len(b)))
-		}
-		if err := d.block.write(b, off); err != nil {
-			return err
-		}
-		off += int64(len(b))
+		table = appendEntry(table, seg.num, at, n)
+		sealed[i] = seg.ro[at : at+n : at+n]
 	}
-	return d.block.write(table, 0)
+	if d.block.coldTo == 0 {
+		return sealed, nil
+	}
+	return sealed, d.block.write(table, 0)
+}
+
+// table returns where a table of up to size bytes is to be built: in place, where there is memory already.
+func (b *block) table(size int64) []byte {
+	if b.coldTo > 0 {
+		return make([]byte, 0, size)
+	}
+	return b.seg.rw[b.start() : b.start() : b.start()+size]
 }
 
 // write copies b to an offset of the block. Memory that is not backed yet is written through the file, which neither
@@ -93,8 +100,8 @@ func (b *block) write(p []byte, off int64) error {
 	return noSpace(err)
 }
 
-// begin takes a slot and memory for an object of the given size.
-func (s *Store) begin(size int64) (draft, error) {
+// begin takes a slot and memory for an object of the given size. The parts become the object's.
+func (s *Store) begin(size int64, list []*part) (draft, error) {
 	var d draft
 	var err error
 	if size > 0 {
@@ -112,6 +119,10 @@ func (s *Store) begin(size int64) (draft, error) {
 	}
 	if size > 0 {
 		d.rec.where, d.rec.span = inSpan, d.block.span
+	}
+	if list != nil {
+		s.mu.parts.attach(d.slot, list)
+		d.rec.where = inParts
 	}
 	return d, nil
 }
@@ -140,8 +151,9 @@ func (s *Store) drop(d draft) {
 	s.records.give(d.slot, d.rec)
 }
 
-// seal makes a written draft readable by all and returns its handle. On an error the draft is dropped.
-func (s *Store) seal(d draft, buffers int, size int64) (*Object, error) {
+// seal makes a written draft readable by all and returns its handle. sealed is where its buffers are, or nil to look for
+// them. On an error the draft is dropped.
+func (s *Store) seal(d draft, buffers int, size int64, sealed [][]byte) (*Object, error) {
 	r, sl := d.rec, s.table.slot(d.slot)
 	r.buffers, r.size = uint32(buffers), size
 	if buffers != 1 {
@@ -158,6 +170,13 @@ func (s *Store) seal(d draft, buffers int, size int64) (*Object, error) {
 	sl.word.Store(uint64(gen)<<32 | flagSealed)
 	r.ref.Store(uint64(gen)<<32 | recordSealed | 1)
 	o := newObject(&Object{st: s, rec: r, id: ID{store: s.number, slot: d.slot, gen: gen}})
+	if sealed != nil {
+		o.bufs = sealed
+		for _, b := range sealed {
+			o.size += int64(len(b))
+		}
+		return o, nil
+	}
 	if err := o.openOwn(); err != nil {
 		o.leak.stop()
 		r.ref.Store(uint64(gen) << 32)
@@ -194,7 +213,7 @@ func (s *Store) CreateBuffers(sizes ...int) (*Writer, error) {
 	if !s.gate.enter() {
 		return nil, ErrClosed
 	}
-	d, err := s.begin(size)
+	d, err := s.begin(size, nil)
 	if err == nil {
 		if err = s.dir.explain(d.block.warm()); err != nil {
 			s.drop(d)
@@ -266,7 +285,7 @@ func (w *Writer) Seal() (*Object, error) {
 	if w.done.Swap(true) {
 		return nil, ErrSealed
 	}
-	o, err := w.st.seal(w.d, len(w.bufs), w.size)
+	o, err := w.st.seal(w.d, len(w.bufs), w.size, nil)
 	if err != nil {
 		w.st.leave()
 		return nil, fmt.Errorf("seal: %w", err)
