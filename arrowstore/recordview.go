@@ -18,19 +18,22 @@ type recordView struct {
 	schema  *arrow.Schema
 	rows    int
 	columns []column
+	buffers [][]byte
+	pin     *pin // one count of which is this record's
 	all     atomic.Pointer[[]arrow.Array] // what Columns returned
 }
 
 type column struct {
-	data *array.Data // nil until it was read
+	head head // what was checked, of one that is not made yet
 	made atomic.Pointer[arrow.Array]
 }
 
 var _ arrow.Record = (*recordView)(nil)
 
-func newRecordView(schema *arrow.Schema, rows int) *recordView {
-	r := &recordView{schema: schema, rows: rows, columns: make([]column, schema.NumFields())}
+func (u *unflattener) newRecordView(schema *arrow.Schema, rows int) *recordView {
+	r := &recordView{schema: schema, rows: rows, columns: make([]column, schema.NumFields()), buffers: u.buffers, pin: u.pin}
 	r.refs.Store(1)
+	r.pin.count.Add(1)
 	return r
 }
 
@@ -43,14 +46,11 @@ func (r *recordView) Release() {
 		return
 	}
 	for i := range r.columns {
-		c := &r.columns[i]
-		if arr := c.made.Load(); arr != nil {
+		if arr := r.columns[i].made.Load(); arr != nil {
 			(*arr).Release()
 		}
-		if c.data != nil {
-			c.data.Release()
-		}
 	}
+	r.pin.Free(nil)
 }
 
 // Schema implements arrow.Record.
@@ -71,7 +71,9 @@ func (r *recordView) Column(i int) arrow.Array {
 	if arr := c.made.Load(); arr != nil {
 		return *arr
 	}
-	arr := array.MakeFromData(c.data)
+	data := r.pin.arrayData(r.schema.Field(i).Type, c.head, r.buffers, nil)
+	defer data.Release()
+	arr := array.MakeFromData(data)
 	if !c.made.CompareAndSwap(nil, &arr) { // another goroutine was faster
 		arr.Release()
 		return *c.made.Load()
