@@ -34,7 +34,7 @@ func TestChunksAgainstModel(t *testing.T) {
 				}
 			}
 			require.Equal(t, int64(new)*size, c.use(sp))
-			mark(owner[:], sp, true)
+			markUnits(owner[:], sp, true)
 			live = append(live, sp)
 		} else if len(live) > 0 {
 			k := rng.IntN(len(live))
@@ -47,7 +47,7 @@ func TestChunksAgainstModel(t *testing.T) {
 				}
 			}
 			require.Equal(t, int64(gone)*size, c.leave(sp))
-			mark(owner[:], sp, false)
+			markUnits(owner[:], sp, false)
 			live[k] = live[len(live)-1]
 			live = live[:len(live)-1]
 		}
@@ -111,7 +111,7 @@ func overlaps(owner []bool, sp span) bool {
 	return false
 }
 
-func mark(owner []bool, sp span, taken bool) {
+func markUnits(owner []bool, sp span, taken bool) {
 	for i := sp.off; i < sp.off+sp.units; i++ {
 		owner[i] = taken
 	}

@@ -237,5 +237,5 @@ func TestKilledReaders(t *testing.T) {
 	}
 	checkHeap(t, s.space.heap)
 	require.NoError(t, Sweep(dir))
-	assert.Len(t, files(t, dir), 2+s.Stats().Segments)
+	assert.Len(t, files(t, dir), 3+s.Stats().Segments)
 }

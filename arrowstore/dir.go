@@ -16,6 +16,7 @@ import (
 // nobody can redirect the store by swapping a path.
 type dir struct {
 	fd   int
+	euid int // this user
 	path string
 }
 
@@ -39,14 +40,14 @@ func openExistingDir(path string) (*dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store directory %s: %w", path, err)
 	}
-	d := &dir{fd: fd, path: path}
+	d := &dir{fd: fd, euid: os.Geteuid(), path: path}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, errors.Join(fmt.Errorf("stat store directory %s: %w", path, err), d.close())
 	}
-	if int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
+	if int(st.Uid) != d.euid || st.Mode&0o077 != 0 {
 		return nil, errors.Join(fmt.Errorf("store directory %s has owner %d and mode %#o, want owner %d and 0700: %w",
-			path, st.Uid, st.Mode&0o777, os.Geteuid(), ErrUnsafe), d.close())
+			path, st.Uid, st.Mode&0o777, d.euid, ErrUnsafe), d.close())
 	}
 	return d, nil
 }
@@ -60,26 +61,63 @@ func (d *dir) close() error {
 
 // open opens a regular file of this user's below d. A missing file is an error that matches os.ErrNotExist.
 func (d *dir) open(name string, flags int) (*os.File, error) {
+	fd, _, err := d.openRaw(name, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// openRaw is open for those who need the descriptor for a moment only: an os.File costs system calls of its own. It also
+// returns the size of the file.
+func (d *dir) openRaw(name string, flags int) (fd int, size int64, err error) {
+	fd, err = d.openAny(name, flags)
+	if err != nil {
+		return -1, 0, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return -1, 0, errors.Join(&os.PathError{Op: "stat", Path: filepath.Join(d.path, name), Err: err}, unix.Close(fd))
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != d.euid || st.Mode&0o077 != 0 {
+		return -1, 0, errors.Join(fmt.Errorf("%s has owner %d and mode %#o: %w",
+			filepath.Join(d.path, name), st.Uid, st.Mode, ErrUnsafe), unix.Close(fd))
+	}
+	return fd, st.Size, nil
+}
+
+// openAny opens what is there, unless it is a symbolic link.
+func (d *dir) openAny(name string, flags int) (int, error) {
 	if flags&unix.O_RDWR == 0 {
 		flags |= unix.O_NONBLOCK // a pipe in place of the file must not block; to write, opening one does not
 	}
-	fd, err := unix.Openat(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("%s is a symbolic link: %w", filepath.Join(d.path, name), ErrUnsafe)
+	for {
+		fd, err := unix.Openat(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		switch {
+		case err == nil:
+			return fd, nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ELOOP):
+			return -1, fmt.Errorf("%s is a symbolic link: %w", filepath.Join(d.path, name), ErrUnsafe)
+		}
+		return -1, &os.PathError{Op: "open", Path: filepath.Join(d.path, name), Err: err}
 	}
+}
+
+// mapExisting maps a file whole, if its size is one that valid accepts.
+func (d *dir) mapExisting(name string, flags, prot int, valid func(size int64) bool) ([]byte, error) {
+	fd, size, err := d.openRaw(name, flags)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: filepath.Join(d.path, name), Err: err}
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, errors.Join(&os.PathError{Op: "stat", Path: filepath.Join(d.path, name), Err: err}, f.Close())
+	var b []byte
+	if valid(size) {
+		b, err = mapDescriptor(fd, name, 0, size, prot)
+	} else {
+		err = fmt.Errorf("%s of %d bytes: %w", name, size, ErrCorrupt)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
-		return nil, errors.Join(fmt.Errorf("%s has owner %d and mode %#o: %w",
-			filepath.Join(d.path, name), st.Uid, st.Mode, ErrUnsafe), f.Close())
-	}
-	return f, nil
+	return b, errors.Join(err, unix.Close(fd))
 }
 
 // create makes a new file; one that exists already is an error that matches os.ErrExist.

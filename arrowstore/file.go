@@ -36,13 +36,20 @@ func noSpace(err error) error {
 }
 
 // mapFile maps the first size bytes of a file, shared with all who map it.
-func mapFile(f *os.File, size int64, prot int) ([]byte, error) {
+func mapFile(f *os.File, size int64, prot int) ([]byte, error) { return mapRange(f, 0, size, prot) }
+
+// mapRange maps bytes of a file from off on, which is a multiple of the system's page size.
+func mapRange(f *os.File, off, size int64, prot int) ([]byte, error) {
+	return mapDescriptor(int(f.Fd()), f.Name(), off, size, prot)
+}
+
+func mapDescriptor(fd int, name string, off, size int64, prot int) ([]byte, error) {
 	if size <= 0 || int64(int(size)) != size {
-		return nil, fmt.Errorf("map %d bytes of %s: %w", size, f.Name(), ErrTooLarge)
+		return nil, fmt.Errorf("map %d bytes of %s: %w", size, name, ErrTooLarge)
 	}
-	b, err := unix.Mmap(int(f.Fd()), 0, int(size), prot, unix.MAP_SHARED)
+	b, err := unix.Mmap(fd, off, int(size), prot, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("map %d bytes of %s: %w", size, f.Name(), err)
+		return nil, fmt.Errorf("map %d bytes of %s: %w", size, name, err)
 	}
 	return b, nil
 }

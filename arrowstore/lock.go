@@ -21,8 +21,8 @@ func segmentName(store uint64, seg uint32) string {
 	return fmt.Sprintf("%016x-%08x.seg", store, seg)
 }
 
-// ledgerName names the file in which pinner records which objects of owner it holds.
-func ledgerName(owner, pinner uint64) string { return fmt.Sprintf("%016x-%016x.pins", owner, pinner) }
+// ledgerName names the file in which a store records which objects of others it holds.
+func ledgerName(pinner uint64) string { return fmt.Sprintf("%016x.pins", pinner) }
 
 // claim takes a new store number by making its lock file and locking it. The kernel drops the lock when the process
 // ends, however it ends, which is how others learn that a store is dead. The lock file is the first file of a store to
@@ -97,9 +97,11 @@ func lockLinked(f *os.File) (bool, error) {
 	return st.Nlink > 0, nil
 }
 
-func flock(f *os.File, how int) error {
+func flock(f *os.File, how int) error { return flockRaw(int(f.Fd()), how) }
+
+func flockRaw(fd, how int) error {
 	for {
-		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+		if err := unix.Flock(fd, how); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
@@ -107,16 +109,17 @@ func flock(f *os.File, how int) error {
 
 // alive reports whether the process of a store still holds its lock.
 func alive(d *dir, store uint64) (bool, error) {
-	f, err := d.open(lockName(store), unix.O_RDWR)
+	fd, err := d.openAny(lockName(store), unix.O_RDWR) // whatever it is, somebody has a lock on it or not
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	err = flock(f, unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return true, f.Close()
+	err = flockRaw(fd, unix.LOCK_SH|unix.LOCK_NB)
+	live := errors.Is(err, unix.EWOULDBLOCK)
+	if live {
+		err = nil
 	}
-	return false, errors.Join(err, f.Close())
+	return live, errors.Join(err, unix.Close(fd))
 }

@@ -106,20 +106,11 @@ func (o *Object) leaveSegments() {
 }
 
 func mapSegment(d *dir, store uint64, num uint32) ([]byte, error) {
-	f, err := d.open(segmentName(store, num), unix.O_RDONLY)
+	b, err := d.mapExisting(segmentName(store, num), unix.O_RDONLY, unix.PROT_READ, func(size int64) bool {
+		return size > 0 && size%chunkSize == 0
+	})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("segment %d of store %016x is gone: %w", num, store, ErrNotFound)
 	}
-	if err != nil {
-		return nil, err
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if st.Size <= 0 || st.Size%chunkSize != 0 {
-		return nil, errors.Join(fmt.Errorf("segment of %d bytes: %w", st.Size, ErrCorrupt), f.Close())
-	}
-	b, err := mapFile(f, st.Size, unix.PROT_READ)
-	return b, errors.Join(err, f.Close())
+	return b, err
 }

@@ -19,6 +19,7 @@ type Object struct {
 	st      *Store
 	peer    *peer   // nil for the store's own objects
 	rec     *record // of the store's own objects
+	entry   *entry  // of a peer's: where it is pinned
 	id      ID
 	size    int64
 	refs    atomic.Int64
@@ -152,10 +153,11 @@ func (o *Object) openOwn() error {
 }
 
 func (p *peer) get(id ID) (*Object, error) {
-	if err := p.pin(id); err != nil {
+	e, err := p.pin(id)
+	if err != nil {
 		return nil, err
 	}
-	o := newObject(&Object{st: p.st, peer: p, id: id})
+	o := newObject(&Object{st: p.st, peer: p, entry: e, id: id})
 	o.mapped = o.oneMap[:0]
 	sl := p.table.slot(id.slot)
 	at := place{
@@ -165,7 +167,7 @@ func (p *peer) get(id ID) (*Object, error) {
 	if err := p.open(o, at); err != nil {
 		o.leaveSegments()
 		o.leak.stop()
-		p.unpin(id)
+		p.unpin(id, e)
 		return nil, fmt.Errorf("object %v: %w", id, err)
 	}
 	return o, nil
@@ -235,7 +237,7 @@ func (o *Object) unpin() {
 	o.unmapSpill()
 	if o.peer != nil {
 		o.leaveSegments()
-		o.peer.unpin(o.id)
+		o.peer.unpin(o.id, o.entry)
 		o.peer.leave()
 		return
 	}

@@ -17,7 +17,6 @@ type peer struct {
 	st     *Store
 	number uint64
 	table  *table
-	ledger *ledger
 	gate   gate // every pin is a user
 
 	mu       sync.Mutex // to add and drop segments
@@ -70,7 +69,7 @@ func (ps *peers) enter(s *Store, number uint64) (*peer, error) {
 	return p, nil
 }
 
-// attach maps a live store's table and makes the ledger of this store's pins on it.
+// attach maps a live store's table, and tells the owner that this store's ledger matters to it from now on.
 func attach(s *Store, number uint64) (*peer, error) {
 	live, err := alive(s.dir, number)
 	if err != nil {
@@ -84,64 +83,63 @@ func attach(s *Store, number uint64) (*peer, error) {
 	if p.table, err = openTable(s.dir, number); err != nil {
 		return nil, err
 	}
-	if p.ledger, err = createLedger(s.dir, number, s.number); err != nil {
-		return nil, errors.Join(err, p.table.close())
-	}
 	p.table.header().attached.Add(1)
 	return p, nil
 }
 
 // pin pins an object of the peer: first in the ledger, then, when the owner can see that, by looking at the object. An
 // owner that deletes does it the other way round, so one of the two always sees the other.
-func (p *peer) pin(id ID) error {
+func (p *peer) pin(id ID) (*entry, error) {
 	sl, ok := p.table.find(id.slot)
 	if !ok {
-		return errGone(id)
+		return nil, errGone(id)
 	}
 	const patience = 1 << 12 // moves last microseconds, unless the owner died in one
 	for tries := 1; ; tries++ {
-		moving, err := p.tryPin(sl, id)
-		if !moving {
-			return err
+		e, err := p.tryPin(sl, id)
+		if e != nil || err != nil {
+			return e, err
 		}
 		runtime.Gosched()
 		if tries%patience == 0 {
 			if live, err := alive(p.st.dir, p.number); err != nil || !live {
-				return errors.Join(errGone(id), err)
+				return nil, errors.Join(errGone(id), err)
 			}
 		}
 	}
 }
 
-func (p *peer) tryPin(sl *slot, id ID) (moving bool, err error) {
-	for {
+// tryPin returns nil without an error while the object is moving.
+func (p *peer) tryPin(sl *slot, id ID) (*entry, error) {
+	for marks := mark(p.st.number); ; {
 		w := sl.word.Load()
 		if !readable(w, id.gen) || p.table.header().closed.Load() != 0 {
-			return false, errGone(id)
+			return nil, errGone(id)
 		}
 		if w&flagMoving != 0 {
-			return true, nil
+			return nil, nil
 		}
-		if w&flagShared != 0 || sl.word.CompareAndSwap(w, w|flagShared) {
+		if w&marks == marks || sl.word.CompareAndSwap(w, w|marks) {
 			break
 		}
 	}
-	if err := p.ledger.add(id.slot, id.gen); err != nil {
-		return false, err
+	e, err := p.st.ledger.add(p.number, id.slot, id.gen)
+	if err != nil {
+		return nil, err
 	}
 	w := sl.word.Load()
 	if readable(w, id.gen) && w&flagMoving == 0 {
-		return false, nil
+		return e, nil
 	}
-	p.unpin(id)
+	p.unpin(id, e)
 	if !readable(w, id.gen) {
-		return false, errGone(id)
+		return nil, errGone(id)
 	}
-	return true, nil
+	return nil, nil
 }
 
-func (p *peer) unpin(id ID) {
-	if !p.ledger.drop(id.slot) {
+func (p *peer) unpin(id ID, e *entry) {
+	if !e.drop() {
 		return
 	}
 	if p.table.slot(id.slot).word.Load()&flagDeleted != 0 {
@@ -161,7 +159,7 @@ func (p *peer) finish() error {
 	for _, m := range *p.segments.Load() {
 		errs = append(errs, m.shut())
 	}
-	return errors.Join(append(errs, p.table.close(), p.ledger.close(), p.st.dir.remove(ledgerName(p.number, p.st.number)))...)
+	return errors.Join(append(errs, p.table.close())...)
 }
 
 // reap detaches from stores that closed or died; mappings go with their last pin.

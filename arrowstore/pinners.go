@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// pinners are the ledgers of other stores on this one's objects. They are guarded by the store's lock.
+// pinners are the ledgers of the other stores in the directory. They are guarded by the store's lock.
 type pinners struct {
 	reaped   int    // how many were left when they were last reaped
 	attached uint32 // value of tableHeader.attached when the directory was last listed
@@ -19,6 +19,10 @@ type pinners struct {
 // hold reports whether any other live store pins generation gen of a slot. The caller has made the slot unreadable: a
 // pin that is not visible now will be taken back by whoever tries to make it.
 func (p *pinners) hold(s *Store, slot, gen uint32) bool {
+	marks := s.table.slot(slot).word.Load()
+	if marks&flagShared == 0 {
+		return false
+	}
 	if n := s.table.header().attached.Load(); n != p.attached || p.broken {
 		p.broken = p.discover(s) != nil
 		p.attached = n
@@ -26,8 +30,13 @@ func (p *pinners) hold(s *Store, slot, gen uint32) bool {
 	if p.broken {
 		return true
 	}
-	for _, l := range p.ledgers {
-		if l.holds(slot, gen) {
+	for num, l := range p.ledgers {
+		if m := mark(num); marks&m != m {
+			continue
+		}
+		held, err := l.holds(s.number, slot, gen)
+		p.broken = err != nil
+		if held || p.broken {
 			return true
 		}
 	}
@@ -48,15 +57,15 @@ func (p *pinners) discover(s *Store) error {
 		errs = append(errs, p.reap(s))
 	}
 	for _, name := range names {
-		stores, ok := parseName(name)
-		if !ok || len(stores) != 2 || stores[0] != s.number || p.ledgers[stores[1]] != nil {
+		num, ok := parseName(name)
+		if !ok || name != ledgerName(num) || num == s.number || p.ledgers[num] != nil {
 			continue
 		}
-		live, err := alive(s.dir, stores[1])
+		live, err := alive(s.dir, num)
 		if err == nil && !live {
 			continue // its pins do not count
 		}
-		l, err := openLedger(s.dir, s.number, stores[1])
+		l, err := openLedger(s.dir, num)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -65,7 +74,7 @@ func (p *pinners) discover(s *Store) error {
 			continue
 		}
 		if l != nil {
-			p.ledgers[stores[1]] = l
+			p.ledgers[num] = l
 		}
 	}
 	return errors.Join(errs...)
@@ -82,7 +91,7 @@ func (p *pinners) reap(s *Store) error {
 		}
 		if !live {
 			delete(p.ledgers, num)
-			errs = append(errs, l.close(), s.dir.remove(ledgerName(s.number, num)))
+			errs = append(errs, l.close())
 		}
 	}
 	p.reaped = len(p.ledgers)

@@ -19,7 +19,7 @@ type recordView struct {
 	rows    int
 	columns []column
 	buffers [][]byte
-	pin     *pin // one count of which is this record's
+	pin     *pin                          // one count of which is this record's
 	all     atomic.Pointer[[]arrow.Array] // what Columns returned
 }
 

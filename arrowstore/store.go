@@ -19,6 +19,7 @@ type Store struct {
 	number  uint64
 	lock    *os.File
 	table   *table
+	ledger  *ledger
 	records records
 	space   *space
 	spill   spiller
@@ -84,6 +85,9 @@ func (s *Store) setUp(opts []Option) error {
 	if s.table, err = createTable(s.dir, s.number); err != nil {
 		return err
 	}
+	if s.ledger, err = createLedger(s.dir, s.number); err != nil {
+		return err
+	}
 	s.mu.zombies = map[uint32]struct{}{}
 	s.space = newSpace(s.dir, s.number, o)
 	if err := s.setUpSpill(o.spill); err != nil {
@@ -137,6 +141,9 @@ func (s *Store) finish() error {
 	}
 	if s.table != nil {
 		errs = append(errs, s.table.close(), s.dir.remove(metaName(s.number)))
+	}
+	if s.ledger != nil {
+		errs = append(errs, s.ledger.close(), s.dir.remove(ledgerName(s.number)))
 	}
 	errs = append(errs, s.spill.close(s.number))
 	if s.lock != nil {

@@ -30,14 +30,10 @@ func sweep(d *dir) error {
 	if err != nil {
 		return err
 	}
-	files := map[uint64][]string{} // by store: the files that go when that store is dead
+	files := map[uint64][]string{} // by store
 	for _, name := range names {
-		stores, ok := parseName(name)
-		if !ok {
-			continue
-		}
-		for _, n := range stores {
-			files[n] = append(files[n], name)
+		if store, ok := parseName(name); ok {
+			files[store] = append(files[store], name)
 		}
 	}
 	var errs []error
@@ -83,26 +79,22 @@ func removeAll(d *dir, names []string) error {
 	return errors.Join(errs...)
 }
 
-// parseName returns the stores without which a file of a store directory is of no use, and false for a name that is not
-// of this package.
-func parseName(name string) ([]uint64, bool) {
+// parseName returns the store that owns a file of a store directory, and false for a name that is not of this package.
+func parseName(name string) (uint64, bool) {
 	base, ext, _ := strings.Cut(name, ".")
 	first, second, pair := strings.Cut(base, "-")
 	owner, ok := parseHex(first, 16)
 	if !ok {
-		return nil, false
+		return 0, false
 	}
 	switch ext {
-	case "lock", "meta":
-		return []uint64{owner}, !pair
+	case "lock", "meta", "pins":
+		return owner, !pair
 	case "seg", "spill":
 		_, ok := parseHex(second, 8)
-		return []uint64{owner}, pair && ok
-	case "pins":
-		pinner, ok := parseHex(second, 16)
-		return []uint64{owner, pinner}, pair && ok
+		return owner, pair && ok
 	}
-	return nil, false
+	return 0, false
 }
 
 func parseHex(s string, digits int) (uint64, bool) {

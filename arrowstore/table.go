@@ -41,7 +41,7 @@ type tableHeader struct {
 	retired atomic.Uint32 // counts the segments that the owner removed
 	_       [52]byte
 
-	attached atomic.Uint32 // counts the ledgers made for this store, so that the owner sees new ones
+	attached atomic.Uint32 // counts the stores that began to read from this one, so that the owner looks for their ledgers
 	_        [60]byte
 
 	released atomic.Uint32 // counts last pins of deleted objects that went, so that the owner looks for memory to reuse
@@ -57,10 +57,17 @@ const (
 	flagDeleted = 1 << 1 // the owner dropped its reference; no new pins
 	flagShared  = 1 << 2 // another process pinned it at some time: ledgers must be searched before memory is reused
 	flagMoving  = 1 << 3 // the owner is changing where it is: try again
+
+	firstMark = 8 // the bits from here on say which stores pinned it: see mark
+	markBits  = 24
 )
 
+// mark returns the bits that a store adds to the word of what it pins: shared, and one bit that it has in common with few
+// others, so that the owner need not search all ledgers.
+func mark(pinner uint64) uint64 { return flagShared | 1<<(firstMark+pinner%markBits) }
+
 // slot is the shared description of one object. Only word is ever written by others than the owner, and they only add
-// flagShared. The rest is written before word says sealed and stays until the generation ends.
+// their marks. The rest is written before word says sealed and stays until the generation ends.
 type slot struct {
 	word    atomic.Uint64
 	segment atomic.Uint32
@@ -110,36 +117,21 @@ func (t *table) setUp(store uint64) error {
 
 // openTable maps the table of another store.
 func openTable(d *dir, store uint64) (*table, error) {
-	f, err := d.open(metaName(store), unix.O_RDWR)
-	if errors.Is(err, os.ErrNotExist) {
+	mem, err := d.mapExisting(metaName(store), unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE, func(size int64) bool {
+		return size == tableSize()
+	})
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, err
-	}
-	t, err := mapTable(f, store)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("open object table of store %016x: %w", store, err)
-	}
-	return t, nil
-}
-
-func mapTable(f *os.File, store uint64) (*table, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, err
-	}
-	if st.Size != tableSize() {
-		return nil, fmt.Errorf("%d bytes, want %d: %w", st.Size, tableSize(), ErrCorrupt)
-	}
-	mem, err := mapFile(f, tableSize(), unix.PROT_READ|unix.PROT_WRITE)
-	if err != nil {
-		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("object table of store %016x: %w", store, err)
 	}
 	t := &table{mem: mem}
 	h := t.header()
-	if h.magic.Load() != tableMagic || h.version.Load() != tableVersion || h.store.Load() != store || h.capacity.Load() != maxSlots {
-		return nil, errors.Join(fmt.Errorf("header of another kind: %w", ErrCorrupt), t.close())
+	// The swap changes nothing, and makes the page one that can be written in the same fault.
+	same := h.magic.CompareAndSwap(tableMagic, tableMagic)
+	if !same || h.version.Load() != tableVersion || h.store.Load() != store || h.capacity.Load() != maxSlots {
+		return nil, errors.Join(fmt.Errorf("object table of store %016x: header of another kind: %w", store, ErrCorrupt), t.close())
 	}
 	return t, nil
 }
