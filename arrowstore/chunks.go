@@ -69,9 +69,13 @@ func (c *chunks) unbacked(first, end int) int64 {
 // idle returns the first run, from a chunk on, of chunks with memory and without objects; it is empty at the end when
 // there is none.
 func (c *chunks) idle(from int) (first, end int) {
-	for first = from; first < c.n && (!c.backed.has(first) || c.used.has(first)); first++ {
+	first = from
+	for first < c.n && (!c.backed.has(first) || c.used.has(first)) {
+		first++
 	}
-	for end = first; end < c.n && c.backed.has(end) && !c.used.has(end); end++ {
+	end = first
+	for end < c.n && c.backed.has(end) && !c.used.has(end) {
+		end++
 	}
 	return first, end
 }
@@ -83,14 +87,14 @@ func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
 
 func (b bitset) has(i int) bool { return b[i/64]>>(i%64)&1 != 0 }
 
-// word returns the word of from, the bits in it of all numbers from from to to, and the number after those.
+// word returns the word that holds from, the bits in it of the range that starts there, and the number after those.
 func (b bitset) word(from, to int) (w *uint64, mask uint64, next int) {
 	i := from / 64
 	next = min(to, (i+1)*64)
 	return &b[i], ^uint64(0) >> (64 - (next - from)) << (from % 64), next
 }
 
-// set adds the numbers from from to before to, and returns how many are new.
+// set adds the numbers of the range [from, to), and returns how many are new.
 func (b bitset) set(from, to int) (n int) {
 	for from < to {
 		w, mask, next := b.word(from, to)
@@ -101,7 +105,7 @@ func (b bitset) set(from, to int) (n int) {
 	return n
 }
 
-// clear removes the numbers from from to before to, and returns how many there were.
+// clear removes the numbers of the range [from, to), and returns how many there were.
 func (b bitset) clear(from, to int) (n int) {
 	for from < to {
 		w, mask, next := b.word(from, to)
@@ -112,7 +116,7 @@ func (b bitset) clear(from, to int) (n int) {
 	return n
 }
 
-// count returns how many of the numbers from from to before to there are.
+// count returns how many numbers of the range [from, to) there are.
 func (b bitset) count(from, to int) (n int) {
 	for from < to {
 		w, mask, next := b.word(from, to)
@@ -122,8 +126,8 @@ func (b bitset) count(from, to int) (n int) {
 	return n
 }
 
-// missing returns the least and the greatest of the numbers from from to before to that are not there, the latter plus
-// one; if there are none, both are 0.
+// missing returns the least number of the range [from, to) that is not there, and the greatest plus one; if all are
+// there, both are 0.
 func (b bitset) missing(from, to int) (first, end int) {
 	for from < to {
 		w, mask, next := b.word(from, to)

@@ -27,13 +27,13 @@ func TestChunksAgainstModel(t *testing.T) {
 			}
 			first, end, wholeFirst, wholeEnd := c.of(sp)
 			require.LessOrEqual(t, wholeFirst, wholeEnd)
-			new := 0
+			added := 0
 			for i := first; i < end; i++ {
 				if inChunk[i]++; inChunk[i] == 1 {
-					new++
+					added++
 				}
 			}
-			require.Equal(t, int64(new)*size, c.use(sp))
+			require.Equal(t, int64(added)*size, c.use(sp))
 			markUnits(owner[:], sp, true)
 			live = append(live, sp)
 		} else if len(live) > 0 {

@@ -6,6 +6,7 @@ package arrowstore
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -90,11 +91,8 @@ func FuzzParseName(f *testing.F) {
 		if !ok {
 			return
 		}
-		fixed := []string{lockName(store), metaName(store), ledgerName(store)}
-		for _, want := range fixed {
-			if name == want {
-				return
-			}
+		if slices.Contains([]string{lockName(store), metaName(store), ledgerName(store)}, name) {
+			return
 		}
 		require.Regexp(t, `^[0-9a-f]{16}-[0-9a-f]{8}\.(seg|spill)$`, name)
 	})

@@ -205,7 +205,8 @@ func (u *unflattener) checkPlain(dt arrow.DataType, width int, h head) {
 
 // checkEnd sees that the last of the offsets of strings lies within the values.
 func (u *unflattener) checkEnd(dt arrow.DataType, h head) {
-	end, last := h.length+h.offset, 0
+	end := h.length + h.offset
+	var last int
 	switch dt.ID() {
 	case arrow.STRING, arrow.BINARY:
 		last = int(int32(binary.NativeEndian.Uint32(u.bytes(h, 1)[end*4:])))
