@@ -46,6 +46,12 @@ demo: ## Show in under a minute what this is for: 400 actors called at once, the
 	$(OUT)/compare
 	$(OUT)/train
 
+.PHONY: demo-elastic
+demo-elastic: ## Train, kill a node with -9 in mid-run, go on without it, and compare the accuracies; takes seconds
+	@mkdir -p $(OUT)
+	@$(GO) build -o $(OUT)/ ./examples/train
+	timeout 60 $(OUT)/train -elastic
+
 ## ---- Test
 
 .PHONY: test

@@ -7,7 +7,10 @@
 //	go run ./examples/train                       # 32 actors on 8 node processes
 //	go run ./examples/train -nodes 2 -actors 1    # 2 actors: the same weights in the end, but for rounding
 //
-// Read main.go, what the driver does; trainer.go, what every actor does; model.go, the mathematics; data.go, the digits.
+//	go run ./examples/train -elastic              # kills a node in mid-run; the others go on
+//
+// Read main.go, what the driver does; trainer.go, what every actor does; model.go, the mathematics; data.go, the
+// digits; elastic.go, how to go on without those that are lost.
 package main
 
 import (
@@ -26,6 +29,7 @@ var (
 	nodes   = flag.Int("nodes", 8, "node processes")
 	perNode = flag.Int("actors", 4, "actors on each node")
 	epochs  = flag.Int("epochs", 20, "how often to go through the training set")
+	elastic = flag.Bool("elastic", false, "train twice, kill a node with -9 in the second run, and compare")
 )
 
 var config = Config{Batch: 256, Rate: 0.2, Momentum: 0.9, Seed: 1}
@@ -36,6 +40,9 @@ func main() {
 }
 
 func run(ctx context.Context, sys *core.System) error {
+	if *elastic {
+		return runElastic(ctx, sys)
+	}
 	start := time.Now()
 	actors, err := trainers.Spawn(ctx, sys, *nodes**perNode, config)
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 const group = "dp"
 
 var trainers = core.Register("trainer", NewTrainer,
-	core.Method((*Trainer).Load), core.Method((*Trainer).Epoch), core.Method((*Trainer).Weights))
+	core.Method((*Trainer).Load), core.Method((*Trainer).Epoch), core.Method((*Trainer).ElasticEpoch),
+	core.Method((*Trainer).Weights))
 
 // Config is what all trainers must agree on.
 type Config struct {
@@ -33,6 +34,11 @@ type Trainer struct {
 	weights  Params
 	gradient Params    // of the batch: first of the trainer's share, then of all
 	velocity []float32 // of the weights
+
+	// Of trainers that go on when others are lost.
+	step   int    // since the beginning
+	before state  // the last step
+	member uint32 // epoch of the group that the shares are for
 }
 
 // NewTrainer makes a trainer that has neither digits nor weights yet.
@@ -51,6 +57,7 @@ func (t *Trainer) Load(ctx context.Context, _ core.Void) (core.Void, error) {
 		return core.Void{}, err
 	}
 	t.shares = sharesOf(digits[:trainLines], t.cfg, g.Rank(), g.Size())
+	t.member = g.Epoch()
 	if g.Rank() == 0 {
 		t.weights.randomize(t.cfg.Seed)
 	}

@@ -147,3 +147,39 @@ func TestSharesMakeUpTheBatches(t *testing.T) {
 		}
 	}
 }
+
+// TestTrainingGoesOnWithoutAKilledNode kills nodes amid epochs, those with rank 0 among them, and compares with the training of one process.
+func TestTrainingGoesOnWithoutAKilledNode(t *testing.T) {
+	want, err := alone()
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		name  string
+		kills map[int]int // by epoch: which node
+		left  int
+	}{
+		{"one", map[int]int{7: 1}, 6},
+		{"with rank 0", map[int]int{3: 0}, 6},
+		{"one after the other", map[int]int{2: 3, 3: 0, 11: 2}, 2},
+		{"in the last epoch", map[int]int{testEpochs - 1: 2}, 6},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sys := coretest.Start(t, core.LocalNodes(4))
+			actors, err := trainers.Spawn(t.Context(), sys, 8, config)
+			require.NoError(t, err)
+			got, left, err := trainElastic(t.Context(), actors, testEpochs, func(epoch int) error {
+				node, ok := tt.kills[epoch]
+				if !ok {
+					return nil
+				}
+				process, err := os.FindProcess(sys.Nodes()[node].PID)
+				if err != nil {
+					return err
+				}
+				return process.Kill()
+			})
+			require.NoError(t, err)
+			require.Equal(t, tt.left, left)
+			assert.LessOrEqual(t, largestDifference(want.Flat, got.Flat), 1e-5, "no step was left out or taken twice")
+		})
+	}
+}
