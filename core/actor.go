@@ -24,7 +24,7 @@ const (
 // errGoexit is the error of a method or a constructor that never returned.
 var errGoexit = errors.New("it ended its goroutine with runtime.Goexit")
 
-// actor is a live actor on its node. Its goroutines exist only while it has calls, so that an idle actor costs
+// actor is a live actor on its node. It has a worker only while it has calls, so that an idle actor costs
 // no stack.
 type actor struct {
 	node *node
@@ -43,7 +43,7 @@ type actor struct {
 		sync.Mutex
 		queue   []item
 		head    int            // first waiting item of queue
-		running int            // goroutines that serve
+		running int            // workers that serve
 		active  []*callContext // of the calls that run
 		dead    bool
 	}
@@ -65,11 +65,10 @@ func (a *actor) push(it item) error {
 		return ErrActorDead
 	}
 	if a.mu.running < a.concurrency {
-		// Nothing waits then: a goroutine that serves goes only when the mailbox is empty. A call that can run at once
+		// Nothing waits then: a worker leaves only when the mailbox is empty. A call that can run at once
 		// never takes room in the mailbox.
 		a.mu.running++
-		ctx := a.activateLocked(it)
-		a.node.wg.Go(func() { a.serve(it, ctx) })
+		a.node.workers.run(turn{a, it, a.activateLocked(it)})
 		return nil
 	}
 	if len(a.mu.queue)-a.mu.head >= a.mailbox {
@@ -94,7 +93,7 @@ func (a *actor) deactivateLocked(ctx *callContext) {
 	a.mu.active = a.mu.active[:last]
 }
 
-// pop ends a call and takes the next from the mailbox. If there is none, the goroutine that serves must end.
+// pop ends a call and takes the next from the mailbox. If there is none, the worker is free.
 func (a *actor) pop(ended *callContext) (item, *callContext, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -151,11 +150,11 @@ func (a *actor) serve(it item, ctx *callContext) {
 }
 
 // abandoned answers a call whose method ended its goroutine with runtime.Goexit, as testing.T.FailNow does. Another
-// goroutine serves what waits.
+// worker serves what waits.
 func (a *actor) abandoned(it item, ctx *callContext) {
 	it.call.finish(it.slot, codec.Value{}, &methodError{errGoexit})
 	if next, ctx, ok := a.pop(ctx); ok {
-		a.node.wg.Go(func() { a.serve(next, ctx) })
+		a.node.workers.run(turn{a, next, ctx})
 	}
 }
 

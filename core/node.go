@@ -29,8 +29,10 @@ type node struct {
 
 	ctx    context.Context //nolint:containedctx // ends with the node; parent of all its actors and calls
 	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup // outboxes and running calls
-	kept   kept
+	wg     sync.WaitGroup // outboxes and workers
+
+	workers workers
+	kept    kept
 
 	mu struct {
 		sync.Mutex
@@ -46,6 +48,7 @@ type node struct {
 // newNode takes the node's side of the mesh into service. The mesh must not have been started.
 func newNode(ctx context.Context, m *mesh.Mesh, st *arrowstore.Store, c *codec.Codec, t *table, log *slog.Logger) *node {
 	n := &node{mesh: m, store: st, codec: c, table: t, log: log, scope: &scope.Node{Mesh: m}}
+	n.workers.wg = &n.wg
 	n.ctx, n.cancel = context.WithCancelCause(ctx)
 	n.mu.actors = map[uint32]*actor{}
 	n.mu.births = map[*birth]struct{}{}
@@ -217,6 +220,7 @@ func (n *node) close(ctx context.Context) error {
 	}
 	n.kill(serials, fmt.Errorf("%w: its node shut down", ErrActorDead))
 	n.cancel(ErrClosed)
+	n.workers.close()
 	done := make(chan struct{})
 	go func() {
 		n.wg.Wait()
