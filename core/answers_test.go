@@ -125,7 +125,7 @@ func TestOneSlotCanBeInterrupted(t *testing.T) {
 	s, err := core.Submit(t.Context(), targets, (*probe).Block, core.Void{}, core.FailFast)
 	require.NoError(t, err)
 	for k, slot := range []int{2, 1, 3} { // one waits, two run
-		s.InterruptSlot(slot)
+		s.InterruptSlots(uint32(slot))
 		if slot == 2 {
 			continue // it is answered once a call before it ends
 		}
@@ -136,8 +136,8 @@ func TestOneSlotCanBeInterrupted(t *testing.T) {
 	require.NoError(t, s.Err(0))
 	_, more := s.Completed(3)
 	require.False(t, more, "the others are unaffected")
-	s.InterruptSlot(2) // has no effect any more
-	s.InterruptSlot(0)
+	s.InterruptSlots(2) // has no effect any more
+	s.InterruptSlots(0)
 	require.NoError(t, s.Wait(bounded(t), 4))
 	c := get(t, core.Call(t.Context(), actors[0], (*probe).Counts, core.Void{}))
 	require.Equal(t, 2, c.Started, "the one that waited did not run")

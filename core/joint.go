@@ -17,12 +17,17 @@ type Assignment struct {
 	Targets *Targets
 }
 
+// Matches reports whether two calls can be started together: they are of one method and system.
+func (c *Prepared) Matches(other *Prepared) bool {
+	return c.method == other.method && c.sys == other.sys
+}
+
 // Size returns how many bytes the argument takes in a message, for each actor.
 func (c *Prepared) Size() int { return len(c.arg.payload.Data) }
 
 // StartAll starts many prepared calls of one method as one submission, each on its own targets with its own argument, so that one message goes
 // to every node, however many calls it is for. The slots are those of the assignments, one behind the other. Interrupt, Cancel and
-// the deadline concern all; InterruptSlot and ReleaseSlot concern one. The arguments are kept until the last answer.
+// the deadline concern all; InterruptSlots and ReleaseSlot concern some. The arguments are kept until the last answer.
 //
 // What the message to one node carries is bounded: keep the sum of Size times actors below 64 MiB, or the submission to that node fails with
 // ErrTooLarge. Errors and ctx are those of Prepared.Start; ErrMixed if methods or systems differ, ErrNoActors if there are no assignments.
@@ -65,10 +70,17 @@ func StartAll(ctx context.Context, as []Assignment, deadline time.Time) (*Slots,
 	return first.start(ctx, t, arg, deadline)
 }
 
-// InterruptSlot is Interrupt for one slot.
-func (s *Slots) InterruptSlot(i int) {
-	if !s.complete(i) {
-		s.sys.sendCancels(s.seq, []uint32{s.Actor(i).Node()}, uint32(i))
+// InterruptSlots is Interrupt for some slots. Those on one node are one message.
+func (s *Slots) InterruptSlots(slots ...uint32) {
+	byNode := map[uint32][]uint32{}
+	for _, slot := range slots {
+		if !s.complete(int(slot)) {
+			node := s.Actor(int(slot)).Node()
+			byNode[node] = append(byNode[node], slot)
+		}
+	}
+	for node, pending := range byNode {
+		s.sys.sendCancels(s.seq, []uint32{node}, pending...)
 	}
 }
 

@@ -294,6 +294,13 @@ func (s *Slots) unsubscribe(i int, w *waiter) {
 	s.mu.bySlot[uint32(i)] = ws
 }
 
+// pending returns how many slots have no answer.
+func (s *Slots) pending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.mu.results) - len(s.mu.order)
+}
+
 // complete reports whether slot i has its answer.
 func (s *Slots) complete(i int) bool {
 	s.mu.Lock()

@@ -110,6 +110,7 @@ type Stats struct {
 	Nodes   int // alive
 	Actors  int // alive
 	Calls   int // submissions that wait for answers
+	Pending int // answers that they wait for
 	Objects arrowstore.Stats
 }
 
@@ -164,9 +165,12 @@ func (s *System) Stats() Stats {
 			st.Actors += n.Actors
 		}
 	}
-	s.calls.Lock()
-	defer s.calls.Unlock()
-	st.Calls = len(s.calls.open)
+	for _, c := range s.openCalls() {
+		if n := c.pending(); n > 0 {
+			st.Calls++
+			st.Pending += n
+		}
+	}
 	return st
 }
 

@@ -10,20 +10,27 @@ import (
 	"github.com/tutti-go/tutti/core"
 )
 
-// completions are items whose answers have arrived. They are added by the goroutines that read answers, which must not
+// completion says that some slots of a message were answered.
+type completion struct {
+	bundle *bundle
+	slots  []uint32
+	at     time.Time
+}
+
+// completions are answers that have arrived. They are added by the goroutines that read answers, which must not
 // be held up, and taken by the collector.
 type completions struct {
 	wake chan struct{} // holds a token while there are some
 	mu   struct {
 		sync.Mutex
-		items []*item
+		list []completion
 	}
 }
 
-func (c *completions) add(it *item) {
+func (c *completions) add(x completion) {
 	c.mu.Lock()
-	c.mu.items = append(c.mu.items, it)
-	first := len(c.mu.items) == 1
+	c.mu.list = append(c.mu.list, x)
+	first := len(c.mu.list) == 1
 	c.mu.Unlock()
 	if first {
 		signal(c.wake)
@@ -31,56 +38,74 @@ func (c *completions) add(it *item) {
 }
 
 // take returns what has come together, in exchange for an empty slice to fill.
-func (c *completions) take(empty []*item) []*item {
+func (c *completions) take(empty []completion) []completion {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	items := c.mu.items
-	c.mu.items = empty
-	return items
+	list := c.mu.list
+	c.mu.list = empty
+	return list
 }
 
 // collect is the goroutine that takes answers in: it frees members, gives them the next items, and settles those
 // that were answered.
 func (s *scheduler) collect() {
-	var items []*item
+	var list []completion
+	var answers []answered
 	for {
 		select {
 		case <-s.done.wake:
 		case <-s.life.done:
 			return
 		}
-		clear(items)
-		items = s.done.take(items[:0])
-		s.complete(items)
+		clear(list)
+		list = s.done.take(list[:0])
+		answers = answers[:0]
+		for _, c := range list {
+			for _, slot := range c.slots {
+				a := answered{item: c.bundle.items[slot], answer: answer{c.bundle.slots, slot}, took: c.at.Sub(c.bundle.sent)}
+				a.err = a.answer.err()
+				answers = append(answers, a)
+				c.bundle.items[slot] = nil // the message may be kept for the answers of others
+			}
+		}
+		s.complete(answers)
+		clear(answers)
 	}
 }
 
-func (s *scheduler) complete(items []*item) {
-	answers := make([]answer, len(items))
-	for i, it := range items {
-		slots := it.slots.Load()
-		answers[i] = answer{slots.Err(0), slots.Stats().Complete}
-	}
-	final := items[:0]
+// answered is an item with its answer.
+type answered struct {
+	item *item
+	answer
+	err  error
+	took time.Duration
+}
+
+func (s *scheduler) complete(answers []answered) {
 	var stranded []*item
 	s.mu.Lock()
-	for i, it := range items {
-		m, err := s.releaseLocked(it), answers[i].err
-		s.countLocked(m, answers[i])
-		if core.Gone(err) {
-			stranded = append(stranded, s.evictLocked(m, err)...)
-			if s.retryLocked(it) {
-				continue
+	for i := range answers {
+		a := &answers[i]
+		m := s.releaseLocked(a.item)
+		s.countLocked(m, a)
+		if core.Gone(a.err) {
+			stranded = append(stranded, s.evictLocked(m, a.err)...)
+			if s.retryLocked(a.item) {
+				a.item = nil
 			}
 		}
-		final = append(final, it)
 	}
 	s.dispatchLocked()
 	err := s.noActorsLocked()
 	s.mu.Unlock()
-	for _, it := range final {
-		it.release()
-		it.resolve(it.slots.Load())
+	for i := range answers {
+		a := &answers[i]
+		if a.item == nil {
+			a.release()
+			continue
+		}
+		a.item.release()
+		a.item.resolve(a.answer)
 	}
 	failAll(stranded, err)
 }
@@ -90,18 +115,12 @@ func (s *scheduler) retryLocked(it *item) bool {
 	if it.attempts++; !it.idempotent || it.attempts >= maxAttempts || it.cause != nil || s.isEmptyLocked() {
 		return false
 	}
-	it.slots.Store(nil)
+	it.bundle = nil
 	s.returnLocked(it)
 	return true
 }
 
-// answer is what the statistics want to know of an answer.
-type answer struct {
-	err  error
-	took time.Duration
-}
-
-func (s *scheduler) countLocked(m *member, a answer) {
+func (s *scheduler) countLocked(m *member, a *answered) {
 	m.times.add(a.took)
 	if a.err == nil {
 		m.done++

@@ -22,7 +22,7 @@ import (
 // awaitCalls waits until n calls were sent.
 func awaitCalls(t *testing.T, sys *core.System, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return sys.Stats().Calls == n }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return sys.Stats().Pending == n }, 10*time.Second, time.Millisecond)
 }
 
 func TestKilledActorIsTakenOutAndItsCallFails(t *testing.T) {

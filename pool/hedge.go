@@ -40,7 +40,7 @@ func (r *race) begin() (admitted <-chan struct{}, err error) {
 	cause := r.mu.cause
 	r.mu.Unlock()
 	if cause != nil {
-		r.sched.giveUp(run, cause) // admit refuses it
+		r.sched.giveUp(cause, run) // admit refuses it
 	}
 	return r.sched.admit(run)
 }
@@ -93,7 +93,7 @@ func (r *race) finish(run *item) {
 	r.mu.Lock()
 	r.mu.live--
 	over := r.mu.over
-	decided := !over && (r.mu.live == 0 || answered(run))
+	decided := !over && (r.mu.live == 0 || isAnswered(run))
 	runs := r.mu.runs
 	if decided {
 		r.mu.over = true
@@ -103,18 +103,18 @@ func (r *race) finish(run *item) {
 	}
 	r.mu.Unlock()
 	if !decided {
-		if over && run.answer != nil {
-			run.answer.Release()
+		if over && run.answer.slots != nil {
+			run.answer.release()
 		}
 		return
 	}
 	for _, other := range runs {
 		if other != run {
-			r.sched.giveUp(other, errOvertaken)
+			r.sched.giveUp(errOvertaken, other)
 		}
 	}
 	r.owner.release()
-	if run.answer != nil {
+	if run.answer.slots != nil {
 		r.owner.resolve(run.answer)
 		return
 	}
@@ -128,16 +128,16 @@ func (r *race) giveUp(cause error) {
 	runs := r.mu.runs
 	r.mu.Unlock()
 	for _, run := range runs {
-		r.sched.giveUp(run, cause)
+		r.sched.giveUp(cause, run)
 	}
 }
 
-// answered reports whether a run ended with what its actor said.
-func answered(run *item) bool {
-	if run.answer == nil {
+// isAnswered reports whether a run ended with what its actor said.
+func isAnswered(run *item) bool {
+	if run.answer.slots == nil {
 		return false
 	}
-	err := run.answer.Err(0)
+	err := run.answer.err()
 	_, own := errors.AsType[*core.ActorError](err)
 	return err == nil || own
 }

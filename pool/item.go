@@ -25,7 +25,7 @@ type item struct {
 	race       *race       // of a hedged call, whose runs are scheduled in its place; else nil
 	sent       func()      // called without a lock when it was sent; may be nil
 	finished   func(*item) // called without a lock once the item is settled; may be nil
-	answer     *core.Slots // what it was settled with, for finished: an answer
+	answer     answer      // what it was settled with, for finished: an answer
 	err        error       // or an error
 
 	tally *tally // counts it; nil until it is enqueued, and for the runs of a race
@@ -33,7 +33,7 @@ type item struct {
 	index int         // in the input of a Map, or of Tasks
 	held  node[*item] // among those that its Map or Tasks hold, and guarded by what guards them
 
-	// place is guarded by the scheduler's lock, and so is what follows up to slots.
+	// place is guarded by the scheduler's lock, and so is what follows up to slot.
 	place    node[*item]
 	admitted chan struct{} // closed when a blocked Submit may return; nil for others
 	stop     func() bool   // unregisters from the context; nil if there is nothing to unregister
@@ -41,8 +41,10 @@ type item struct {
 	attempts int           // how often it was sent
 	cause    error         // why it was given up, nil if it was not
 
-	slots   atomic.Pointer[core.Slots] // nil until it is sent
-	givenUp atomic.Bool                // cause is set; read by the lane without the lock
+	bundle *bundle // nil until it is sent
+	slot   uint32  // in bundle
+
+	givenUp atomic.Bool // cause is set; read by the lane without the lock
 	settled atomic.Bool
 }
 
@@ -61,14 +63,24 @@ func (it *item) release() {
 	}
 }
 
+// answer is one slot of a message that was answered. The zero answer is none.
+type answer struct {
+	slots *core.Slots
+	slot  uint32
+}
+
+func (a answer) err() error { return a.slots.Err(int(a.slot)) }
+
+func (a answer) release() { a.slots.ReleaseSlot(int(a.slot)) }
+
 // resolve settles the item with its answer.
-func (it *item) resolve(s *core.Slots) {
-	if it.promise.Resolve(s, 0) {
-		it.answer = s
-		it.finish(s.Err(0))
+func (it *item) resolve(a answer) {
+	if it.promise.Resolve(a.slots, int(a.slot)) {
+		it.answer = a
+		it.finish(a.err())
 		return
 	}
-	s.Release() // it was given up: nobody will ask for the answer
+	a.release() // it was given up: nobody will ask for the answer
 }
 
 // fail settles the item with an error, unless it is settled.

@@ -54,13 +54,6 @@ func (r *roster) next() *member {
 	return nil
 }
 
-// lane sends the items that are assigned to members on one node. Each node has one, so that a link that is congested
-// holds up nobody else.
-type lane struct {
-	wake    chan struct{} // holds a token while items are pending
-	pending []*item       // guarded by the scheduler's lock
-}
-
 // evictLocked takes a member out, and if its node is lost all others there. It returns the items that cannot be served because no
 // member is left, for which the caller must call fail with noActors.
 func (s *scheduler) evictLocked(m *member, reason error) []*item {

@@ -114,7 +114,7 @@ func submit[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A,
 	}
 	var stop func() bool
 	if ctx.Done() != nil {
-		stop = context.AfterFunc(ctx, func() { p.sched.giveUp(it, gaveUp(ctx)) })
+		stop = context.AfterFunc(ctx, func() { p.sched.giveUp(gaveUp(ctx), it) })
 	}
 	if admitted, _ := p.sched.enqueue(it, stop); admitted != nil { // the error is the item's
 		<-admitted // closed at the latest when ctx or the pool ends, because the item is given up then

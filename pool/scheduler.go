@@ -152,21 +152,38 @@ func (s *scheduler) releaseLocked(it *item) *member {
 	return m
 }
 
-// giveUp settles an item early. A member that is busy with it is asked to stop, and stays busy until it has.
-func (s *scheduler) giveUp(it *item, cause error) {
-	if it.race != nil {
-		it.race.giveUp(cause)
-		return
+// giveUp settles items early. Members that are busy with them are asked to stop, and stay busy until they have.
+func (s *scheduler) giveUp(cause error, items ...*item) {
+	var interrupts map[*bundle][]uint32
+	for _, it := range items {
+		if it.race != nil {
+			it.race.giveUp(cause)
+			continue
+		}
+		if b := s.giveUpOne(it, cause); b != nil {
+			if interrupts == nil {
+				interrupts = map[*bundle][]uint32{}
+			}
+			interrupts[b] = append(interrupts[b], it.slot)
+		}
 	}
+	for b, slots := range interrupts {
+		b.slots.InterruptSlots(slots...)
+	}
+}
+
+// giveUpOne settles an item early. If it is under way it returns its bundle.
+func (s *scheduler) giveUpOne(it *item, cause error) *bundle {
 	s.mu.Lock()
 	if it.cause != nil {
 		s.mu.Unlock()
-		return
+		return nil
 	}
 	it.cause = cause
 	it.givenUp.Store(true)
 	waits := it.place.in != nil && it.member == nil
 	flies := it.member != nil
+	b := it.bundle
 	if waits {
 		it.leaveLocked()
 	}
@@ -177,9 +194,10 @@ func (s *scheduler) giveUp(it *item, cause error) {
 	if waits || flies {
 		it.fail(cause) // else enqueue does so, or it is settled
 	}
-	if slots := it.slots.Load(); flies && slots != nil {
-		slots.Interrupt()
+	if !flies {
+		return nil
 	}
+	return b
 }
 
 // abandon ends a source: all its items are given up, and later ones refused.
@@ -190,9 +208,7 @@ func (s *scheduler) abandon(src *source, cause error) {
 	}
 	items := append(src.waitingLocked(), src.flight.all()...)
 	s.mu.Unlock()
-	for _, it := range items {
-		s.giveUp(it, cause)
-	}
+	s.giveUp(cause, items...)
 }
 
 // forget ends a source for good.
@@ -201,67 +217,6 @@ func (s *scheduler) forget(src *source, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.mu.sources, src)
-}
-
-// send is the goroutine of a lane.
-func (s *scheduler) send(l *lane) {
-	var batch []*item
-	for {
-		select {
-		case <-l.wake:
-		case <-s.life.done:
-			for _, it := range s.takePending(l, nil) {
-				s.start(it) // it was given up
-			}
-			return
-		}
-		batch = s.takePending(l, batch)
-		for _, it := range batch {
-			s.start(it)
-		}
-		clear(batch)
-		batch = batch[:0]
-	}
-}
-
-// takePending returns what is to be sent, in exchange for an empty slice to fill.
-func (s *scheduler) takePending(l *lane, empty []*item) []*item {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	items := l.pending
-	l.pending = empty
-	return items
-}
-
-// start sends an item to its member. If the member is known to be gone the item goes to another: nothing was sent.
-func (s *scheduler) start(it *item) {
-	if it.givenUp.Load() {
-		it.release()
-		s.withdraw(it)
-		return
-	}
-	m := it.member // set until the answer is in
-	slots, err := it.call.Start(&s.life, m.targets, it.deadline)
-	switch {
-	case slots != nil:
-		if !it.idempotent {
-			it.release()
-		}
-		it.slots.Store(slots)
-		if it.givenUp.Load() {
-			slots.Interrupt()
-		}
-		if it.sent != nil {
-			it.sent()
-		}
-		slots.OnDone(func() { s.done.add(it) })
-	case core.Gone(err):
-		s.reassign(it, err)
-	default:
-		it.release()
-		s.withdraw(it)
-		it.fail(fmt.Errorf("pool: %w", err))
-	}
 }
 
 // withdraw takes an item back that was assigned and not sent.

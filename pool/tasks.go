@@ -111,7 +111,7 @@ func (t *TaskSet[A, In, Out]) Cancel() {
 	signal(t.wake)
 	for _, it := range items {
 		if it.src != nil {
-			t.pool.sched.giveUp(it, fmt.Errorf("pool: %w", context.Canceled))
+			t.pool.sched.giveUp(fmt.Errorf("pool: %w", context.Canceled), it)
 		}
 		core.RefOf[Out](&it.promise).Release()
 	}
