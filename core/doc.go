@@ -40,6 +40,9 @@
 // A host is a set of nodes that share the directory of their object stores; NodeInfo.Host says which. By default all nodes of a system
 // are on one, and SimulatedHosts stands several up on this machine.
 //
+// A node process is collected at 16 MB of heap and not, like other Go programs, at 4 MB, unless GOGC or GOMEMLIMIT is set:
+// docs/decisions/0005.
+//
 // A directory that a killed driver and its nodes left behind is removed by the next Start of the same user, if not by the last of the
 // nodes.
 //

@@ -93,3 +93,6 @@ func DropCalls(s *System, node uint32) (restore func()) {
 	n.mesh.Handle(wire.KindCall, func(uint32, wire.Frame) {})
 	return func() { n.mesh.Handle(wire.KindCall, n.onCall) }
 }
+
+// PercentFor is percentFor.
+var PercentFor = percentFor

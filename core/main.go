@@ -64,6 +64,7 @@ func ServeNode() {
 		return
 	}
 	node := os.Getenv(cluster.EnvNode)
+	keepHeapFloor()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	err := serveNode(ctx)
 	stop()

@@ -87,6 +87,9 @@ func (p *Promise) unsubscribe(w *waiter) {
 
 // wait blocks until the promised slot is complete.
 func (p *Promise) wait(ctx context.Context) error {
+	if p.complete() {
+		return nil
+	}
 	w := newWaiter(1)
 	if !p.subscribe(w) {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -119,16 +120,35 @@ type argument struct {
 	put     int64        // bytes that were put into the store for this call
 }
 
-// payloadFor returns what goes to the slots of one share.
-func (a *argument) payloadFor(s *share) wire.Payload {
+// copiedPart is the size of an actor's own argument up to which it is copied into the message rather than handed to the link
+// as a part: a part costs an entry in the vectored write, which is worth more.
+const copiedPart = 512
+
+// payloadFor returns what kind of payload goes to the slots of one share, and its data in parts.
+func (a *argument) payloadFor(s *share) (wire.PayloadKind, [][]byte) {
 	if a.each == nil {
-		return a.payload
+		return a.payload.Kind, [][]byte{a.payload.Data}
 	}
-	var data []byte
+	size := 0
 	for _, slot := range s.slots {
-		data = wire.AppendEach(data, a.each[slot].payload)
+		size += wire.EachRoom
+		if n := len(a.each[slot].payload.Data); n <= copiedPart {
+			size += n
+		}
 	}
-	return wire.Payload{Kind: wire.PayloadEach, Data: data}
+	var parts [][]byte
+	data := make([]byte, 0, size)
+	for _, slot := range s.slots {
+		p := a.each[slot].payload
+		if len(p.Data) <= copiedPart {
+			data = wire.AppendEach(data, p)
+			continue
+		}
+		data = wire.AppendEachHead(data, p)
+		parts = append(parts, data, p.Data)
+		data = data[len(data):]
+	}
+	return wire.PayloadEach, append(parts, data)
 }
 
 // done lets the argument go. Calling it again has no effect.
@@ -316,12 +336,14 @@ func (s *Slots) header(k wire.Kind) wire.Header {
 // sendShare sends the message of one node to it, and returns its size.
 func (s *Slots) sendShare(ctx context.Context, i int) (bytes int64, err error) {
 	share, h := &s.targets.shares[i], s.header(wire.KindCall)
-	body := wire.Call{Order: s.orderOf(i), Method: s.sys.table.methID[s.method], Runs: share.runs, Payload: s.arg.payloadFor(share)}
-	msg := body.AppendHead(nil)
-	if err := s.sys.mesh.Send(ctx, share.node, &h, msg, body.Payload.Data); err != nil {
+	body := wire.Call{Order: s.orderOf(i), Method: s.sys.table.methID[s.method], Runs: share.runs}
+	var parts [][]byte
+	body.Payload.Kind, parts = s.arg.payloadFor(share)
+	parts = slices.Insert(parts, 0, body.AppendHead(nil))
+	if err := s.sys.mesh.Send(ctx, share.node, &h, parts...); err != nil {
 		return 0, err
 	}
-	return int64(wire.HeaderSize + len(msg) + len(body.Payload.Data)), nil
+	return int64(wire.HeaderSize + h.Length), nil
 }
 
 func (s *Slots) skipShare(i int) skipped {

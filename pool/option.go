@@ -78,6 +78,9 @@ type callOptions struct {
 }
 
 func newCallOptions(opts []CallOption) (callOptions, error) {
+	if len(opts) == 0 {
+		return callOptions{}, nil // o would be allocated
+	}
 	var o callOptions
 	for _, opt := range opts {
 		if opt == nil {

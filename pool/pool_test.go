@@ -95,6 +95,14 @@ func (*worker) Nap(_ context.Context, d time.Duration) (core.Void, error) {
 	return core.Void{}, nil
 }
 
+// Naps takes naps one after the other.
+func (w *worker) Naps(ctx context.Context, all []time.Duration) (core.Void, error) {
+	for _, d := range all {
+		_, _ = w.Nap(ctx, d)
+	}
+	return core.Void{}, nil
+}
+
 // NapUnlessFirst is Nap, and 20 times as long on the first actor of its node 1.
 func (w *worker) NapUnlessFirst(ctx context.Context, d time.Duration) (core.Void, error) {
 	if w.self.Node() == 1 && w.self.Serial() == 0 {
@@ -170,7 +178,7 @@ func (*worker) Unencodable(context.Context, any) (int, error) { return 0, nil }
 var workers = core.Register("worker", newWorker,
 	core.Method((*worker).Nop), core.Method((*worker).Echo), core.Method((*worker).Len), core.Method((*worker).Grow),
 	core.Method((*worker).Block), core.Method((*worker).Fail), core.Method((*worker).Exclusive),
-	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Nap), core.Method((*worker).NapUnlessFirst), core.Method((*worker).Enter), core.Method((*worker).Play),
+	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Nap), core.Method((*worker).Naps), core.Method((*worker).NapUnlessFirst), core.Method((*worker).Enter), core.Method((*worker).Play),
 	core.Method((*worker).Mirror), core.Method((*worker).Late), core.Method((*worker).BlockAfterFirst), core.Method((*worker).Unencodable))
 
 func spawn(tb testing.TB, sys *core.System, n int) []*core.Handle[*worker] {

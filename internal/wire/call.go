@@ -135,10 +135,16 @@ func AppendRuns(dst []Run, slots, actors []uint32) []Run {
 	return dst
 }
 
+// EachRoom is how much AppendEach appends beside a payload's own bytes, at the most.
+const EachRoom = 1 + binary.MaxVarintLen32
+
 // AppendEach appends the payload of the next slot to the data of a payload of kind PayloadEach. Slots come in the order of the
 // call's runs.
-func AppendEach(dst []byte, p Payload) []byte {
-	return appendBytes(append(dst, byte(p.Kind)), p.Data)
+func AppendEach(dst []byte, p Payload) []byte { return append(AppendEachHead(dst, p), p.Data...) }
+
+// AppendEachHead appends what stands before the payload's data, which follows as a part of its own.
+func AppendEachHead(dst []byte, p Payload) []byte {
+	return binary.AppendUvarint(append(dst, byte(p.Kind)), uint64(len(p.Data)))
 }
 
 // ParseEach reads the payloads of n slots from the data of a payload of kind PayloadEach. They alias b.
