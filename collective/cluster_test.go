@@ -47,10 +47,12 @@ func newCluster(t testing.TB, nodes int, tr transport) *cluster {
 	transport, address := tr(t)
 	c := &cluster{t: t, scopes: map[uint64]*scope.Scope{}}
 	for id := range nodes {
-		m, err := mesh.Listen(t.Context(), mesh.Config{
-			Self: mesh.NodeID(id), Incarnation: uint64(id) + 1, Transport: transport, Address: address,
-		})
+		l, err := transport.Listen(address(mesh.NodeID(id)))
 		require.NoError(t, err)
+		m := mesh.New(t.Context(), mesh.Config{
+			Self: mesh.NodeID(id), Incarnation: uint64(id) + 1, Secret: []byte("secret"), Transport: transport, Listeners: []link.Listener{l},
+			Address: func(_ context.Context, id mesh.NodeID) (string, error) { return address(id), nil },
+		})
 		c.nodes = append(c.nodes, &scope.Node{Mesh: m})
 		c.hub(id)
 		m.Start()

@@ -20,24 +20,58 @@ import (
 
 	"github.com/tutti-go/tutti/core"
 	"github.com/tutti-go/tutti/core/coretest"
+	"github.com/tutti-go/tutti/internal/handshake"
+	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
 // intruder is a connection to the socket of a live node.
 type intruder struct {
 	t    *testing.T
-	conn *net.UnixConn
+	conn net.Conn
+}
+
+func socketOf(t *testing.T, name string) string {
+	t.Helper()
+	dirs := sessionDirs(t)
+	require.Len(t, dirs, 1)
+	return filepath.Join(dirs[0], name)
 }
 
 func intrude(t *testing.T, socket string) *intruder {
 	t.Helper()
-	dirs := sessionDirs(t)
-	require.Len(t, dirs, 1)
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: filepath.Join(dirs[0], socket), Net: "unix"})
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socketOf(t, socket), Net: "unix"})
 	require.NoError(t, err)
+	return newIntruder(t, conn)
+}
+
+func newIntruder(t *testing.T, conn net.Conn) *intruder {
+	t.Helper()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	t.Cleanup(func() { _ = conn.Close() })
 	return &intruder{t, conn}
+}
+
+// proven is an intruder that has got through the handshake.
+func proven(t *testing.T, socket string, hello wire.Hello, secret []byte) *intruder {
+	t.Helper()
+	conn, err := link.Unix{}.Dial(t.Context(), socketOf(t, socket))
+	require.NoError(t, err)
+	_, err = handshake.Party{Hello: hello, Secret: secret}.Dial(t.Context(), conn, nil)
+	require.NoError(t, err)
+	nc, err := conn.(link.Detacher).Detach() //nolint:errcheck // a Unix socket can
+	require.NoError(t, err)
+	return newIntruder(t, nc)
+}
+
+// hangUp ends the sending half of the connection.
+func (i *intruder) hangUp() {
+	i.t.Helper()
+	if c, ok := i.conn.(interface{ CloseWrite() error }); ok {
+		require.NoError(i.t, c.CloseWrite())
+		return
+	}
+	require.NoError(i.t, i.conn.Close())
 }
 
 func (i *intruder) send(b []byte) {
@@ -91,9 +125,7 @@ func secretOf(t *testing.T, sys *core.System) []byte {
 func TestBadBytesOnALiveSocketHarmNobodyElse(t *testing.T) {
 	sys := coretest.Start(t, core.LocalNodes(2))
 	actors := spawn(t, sys, 4)
-	secret := secretOf(t, sys)
-	hello := wire.Hello{Node: 77, Incarnation: 1, Secret: secret}
-	wrongSecret := wire.Hello{Node: 77, Incarnation: 1, Secret: []byte("wrong")}
+	hello := wire.Hello{Node: 77, Incarnation: 1, Purpose: wire.PurposeLink}
 	otherVersion := frame(wire.KindHello, hello.Append(nil))
 	otherVersion[2]++
 	tooLong := frame(wire.KindHello, nil)
@@ -108,14 +140,14 @@ func TestBadBytesOnALiveSocketHarmNobodyElse(t *testing.T) {
 			half  bool   // send no more after this
 		}{
 			"no frame":           {bytes: []byte(strings.Repeat("GET / HTTP/1.1\r\n", 10))},
-			"another version":    {bytes: otherVersion, fault: wire.FaultBuild, say: "version 3, this build speaks 2"},
+			"another version":    {bytes: otherVersion, fault: wire.FaultBuild, say: fmt.Sprintf("version %d, this build speaks %d", wire.Version+1, wire.Version)},
 			"too long":           {bytes: tooLong},
 			"truncated body":     {bytes: truncated[:len(truncated)-3], half: true},
 			"truncated header":   {bytes: truncated[:30], half: true},
 			"not a hello":        {bytes: frame(wire.KindCall, []byte{1, 2, 3})},
 			"a hello cut short":  {bytes: frame(wire.KindHello, []byte{1, 2, 3})},
-			"wrong secret":       {bytes: frame(wire.KindHello, wrongSecret.Append(nil)), fault: wire.FaultUnauthorized, say: "wrong cluster secret"},
-			"another build":      {bytes: frame(wire.KindHello, hello.Append(nil)), fault: wire.FaultBuild, say: "different builds"},
+			"a proof at random":  {bytes: append(frame(wire.KindHello, hello.Append(nil)), frame(wire.KindAccept, make([]byte, 33))...), fault: wire.FaultUnauthorized, say: "wrong cluster secret"},
+			"no proof":           {bytes: append(frame(wire.KindHello, hello.Append(nil)), frame(wire.KindCall, nil)...)},
 			"nothing at all":     {half: true},
 			"a frame of no kind": {bytes: frame(200, nil)},
 		} {
@@ -124,14 +156,18 @@ func TestBadBytesOnALiveSocketHarmNobodyElse(t *testing.T) {
 				i.send(tt.bytes)
 				if tt.say != "" {
 					f := i.answer()
+					if f.Kind == wire.KindHello {
+						f = i.answer()
+					}
 					require.Equal(t, wire.KindAccept, f.Kind)
-					fault, err := wire.ParseFault(f.Body)
+					accept, err := wire.ParseAccept(f.Body)
 					require.NoError(t, err)
-					require.Equal(t, tt.fault, fault.Code)
-					require.Contains(t, fault.Message, tt.say)
+					require.NotNil(t, accept.Fault)
+					require.Equal(t, tt.fault, accept.Fault.Code)
+					require.Contains(t, accept.Fault.Message, tt.say)
 				}
 				if tt.half || tt.say != "" { // the other end waits for more, or for our end
-					require.NoError(t, i.conn.CloseWrite())
+					i.hangUp()
 				}
 				i.closed()
 				s := submit(t.Context(), t, actors, (*probe).Ping, core.Void{})
@@ -160,22 +196,18 @@ func TestAPeerThatProvesItselfAndThenSendsNonsenseIsLostAlone(t *testing.T) {
 	}
 	for n := range 2 * len(nonsense) {
 		bad := nonsense[n/2]
-		hello := wire.Hello{Node: uint32(70 + n), Incarnation: uint64(n), Secret: secretOf(t, sys), Table: table}
-		i := intrude(t, fmt.Sprintf("n%d.sock", n%2)) // the driver's, and the first node's
-		i.send(frame(wire.KindHello, hello.Append(nil)))
-		require.Empty(t, i.answer().Body, "accepted")
+		hello := wire.Hello{Node: uint32(70 + n), Incarnation: uint64(n), Table: table, Purpose: wire.PurposeLink}
+		i := proven(t, fmt.Sprintf("n%d.sock", n%2), hello, secretOf(t, sys)) // the driver's, and the first node's
 		i.send(bad)
-		require.NoError(t, i.conn.CloseWrite())
+		i.hangUp()
 		i.closed()
 		for _, a := range actors {
 			get(t, core.Call(t.Context(), a, (*probe).Ping, core.Void{}))
 		}
 	}
 	// A call for a method, an actor and an object that there are not.
-	hello := wire.Hello{Node: 99, Incarnation: 99, Secret: secretOf(t, sys), Table: table}
-	i := intrude(t, "n1.sock")
-	i.send(frame(wire.KindHello, hello.Append(nil)))
-	require.Empty(t, i.answer().Body)
+	hello := wire.Hello{Node: 99, Incarnation: 99, Table: table, Purpose: wire.PurposeLink}
+	i := proven(t, "n1.sock", hello, secretOf(t, sys))
 	for _, call := range []wire.Call{
 		{Order: 1, Method: 1 << 20, Runs: []wire.Run{{Count: 2}}},
 		{Order: 2, Method: 0, Runs: []wire.Run{{Actor: 1 << 20, Count: 2}}, Payload: wire.Payload{Kind: wire.PayloadObject, Data: []byte("short")}},

@@ -114,15 +114,20 @@ func openStore(dir, host string, limit int64) (*arrowstore.Store, error) {
 func listen(ctx context.Context, node uint32, dir string, secret []byte, t *table, tr link.Transport, log *slog.Logger) (*mesh.Mesh, error) {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return mesh.Listen(ctx, mesh.Config{
+	l, err := tr.Listen(socketPath(dir, node))
+	if err != nil {
+		return nil, err
+	}
+	return mesh.New(ctx, mesh.Config{
 		Self:        node,
 		Incarnation: binary.LittleEndian.Uint64(b[:]),
 		Secret:      secret,
 		Table:       t.hash,
 		Transport:   tr,
-		Address:     func(n mesh.NodeID) string { return socketPath(dir, n) },
+		Listeners:   []link.Listener{l},
+		Address:     func(_ context.Context, n mesh.NodeID) (string, error) { return socketPath(dir, n), nil },
 		Logger:      log,
-	})
+	}), nil
 }
 
 // addMember makes a node known that can host actors.

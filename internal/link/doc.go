@@ -1,9 +1,9 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package link carries frames between two processes of one machine. [Shared] does it
-// through memory that both map, with a socket beside it; [Unix] over Unix stream sockets alone. [Memory] is their
-// twin inside one process, used by embedded systems and by tests.
+// Package link carries frames between two processes. Within a machine [Shared] does it through memory that both map, with a
+// socket beside it, and [Unix] over Unix stream sockets alone; [TCP] does it between machines, in the clear or over TLS; [ByAddress]
+// chooses by the address. [Memory] is their twin inside one process, used by embedded systems and by tests.
 //
 //	l, err := link.Shared{}.Listen("/run/user/1000/app/n1.sock")
 //	conn, err := link.Shared{}.Dial(ctx, "/run/user/1000/app/n1.sock")
@@ -25,7 +25,11 @@
 //
 // Failure: when the peer dies or either side closes, every blocked and later call
 // returns an error that matches [ErrClosed]. Frames that were under way to the side that closed are lost; what it
-// had sent before, and the kernel had taken, still arrives.
+// had sent before, and the kernel had taken, still arrives. Over [TCP] that holds only as long as nothing more is sent to the side
+// that closed, whose host answers with a reset.
+//
+// Strangers: until Trust, a connection receives bodies of up to [MaxStranger] bytes and allocates little more; over TLS
+// the handshake of TLS comes on top, of which it reads at most [MaxStrangerTLS] bytes.
 //
 // Test kit: [Pipe] is a connection without a listener, [Memory] a transport for synctest.
 package link

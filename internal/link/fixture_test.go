@@ -5,6 +5,7 @@ package link_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tutti-go/tutti/internal/certs"
 	"github.com/tutti-go/tutti/internal/leakcheck"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -24,6 +26,16 @@ func socketPath(tb testing.TB) string {
 	require.NoError(tb, err)
 	tb.Cleanup(func() { assert.NoError(tb, os.RemoveAll(dir)) })
 	return filepath.Join(dir, "s")
+}
+
+// tlsConfig returns certificates that fit each other.
+func tlsConfig(tb testing.TB) *tls.Config {
+	tb.Helper()
+	files, err := certs.Make(tb.TempDir(), certs.Name)
+	require.NoError(tb, err)
+	cfg, err := certs.Load(files)
+	require.NoError(tb, err)
+	return cfg
 }
 
 // dialled returns the two ends of a connection through a transport.
@@ -39,15 +51,17 @@ func dialled(tb testing.TB, tr link.Transport, addr string) (link.Conn, link.Con
 	go func() {
 		c, err := l.Accept()
 		if err == nil {
-			_, err = c.Recv() // through shared memory, the sides agree here
+			_, err = c.Recv() // TLS shakes hands here, and through shared memory the sides agree
 		}
 		got <- accepted{c, err}
 	}()
-	a, err := tr.Dial(tb.Context(), addr)
+	a, err := tr.Dial(tb.Context(), l.Addr())
 	require.NoError(tb, err)
 	require.NoError(tb, a.Send(tb.Context(), &wire.Header{Kind: wire.KindHello}))
 	b := <-got
 	require.NoError(tb, b.err)
+	a.Trust()
+	b.conn.Trust()
 	require.NoError(tb, l.Close())
 	tb.Cleanup(func() {
 		assert.NoError(tb, a.Close())
@@ -63,9 +77,15 @@ var twins = []struct {
 }{
 	{"unix", func(tb testing.TB) (link.Conn, link.Conn) { return dialled(tb, link.Unix{}, socketPath(tb)) }},
 	{"shared", func(tb testing.TB) (link.Conn, link.Conn) { return dialled(tb, link.Shared{}, socketPath(tb)) }},
+	{"tcp", func(tb testing.TB) (link.Conn, link.Conn) { return dialled(tb, link.TCP{}, "127.0.0.1:0") }},
+	{"tls", func(tb testing.TB) (link.Conn, link.Conn) {
+		return dialled(tb, link.TCP{TLS: tlsConfig(tb)}, "127.0.0.1:0")
+	}},
 	{"memory", func(tb testing.TB) (link.Conn, link.Conn) { return dialled(tb, new(link.Memory), "here") }},
 	{"pipe", func(tb testing.TB) (link.Conn, link.Conn) {
 		a, b := link.Pipe()
+		a.Trust()
+		b.Trust()
 		tb.Cleanup(func() {
 			assert.NoError(tb, a.Close())
 			assert.NoError(tb, b.Close())
@@ -77,7 +97,21 @@ var twins = []struct {
 // eachTwin runs a test over every kind of connection and in both directions.
 func eachTwin(t *testing.T, test func(t *testing.T, a, b link.Conn)) {
 	t.Helper()
+	eachOf(t, func(string) bool { return true }, test)
+}
+
+// eachLocalTwin leaves out those that reach other hosts.
+func eachLocalTwin(t *testing.T, test func(t *testing.T, a, b link.Conn)) {
+	t.Helper()
+	eachOf(t, func(name string) bool { return name != "tcp" && name != "tls" }, test)
+}
+
+func eachOf(t *testing.T, wanted func(name string) bool, test func(t *testing.T, a, b link.Conn)) {
+	t.Helper()
 	for _, tw := range twins {
+		if !wanted(tw.name) {
+			continue
+		}
 		t.Run("link="+tw.name+"/from=dialler", func(t *testing.T) {
 			leakcheck.Check(t)
 			a, b := tw.pair(t)

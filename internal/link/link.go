@@ -6,6 +6,7 @@ package link
 import (
 	"context"
 	"errors"
+	"net"
 
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -13,6 +14,10 @@ import (
 // MaxQueued is how many bytes may wait in one direction of a connection before Send blocks.
 // One frame may exceed it when nothing else waits.
 const MaxQueued = 16 << 20
+
+// MaxStranger is the largest body, in bytes, that is received on a connection before Trust. What a connection allocates
+// for its peer until then is less than twice that.
+const MaxStranger = 1 << 10
 
 var (
 	// ErrClosed says that the connection is closed, by either side or by the death of the peer.
@@ -30,6 +35,11 @@ type Conn interface {
 	// body has a nil Body. Bytes that are no frame give an error that matches wire.ErrFrame, now and at every
 	// further call; the connection is of no use then, but still sends, so that the peer can be told.
 	Recv() (wire.Frame, error)
+	// Trust lifts the bound of MaxStranger from what is received. It is called when the peer has proved itself, by whoever calls Recv.
+	Trust()
+	// Binding returns bytes that only the two ends of this connection know, if its bytes are encrypted, and nil otherwise. On
+	// the side that accepted they are there from the first frame on.
+	Binding() ([]byte, error)
 	// Close ends the connection and waits for what it started. What still waits to be sent or received is
 	// dropped. It may be called often.
 	Close() error
@@ -40,8 +50,17 @@ type Listener interface {
 	// Accept waits for the next connection. An error that does not match ErrClosed concerns that connection
 	// only, or a lack of descriptors that may pass: the listener stays open.
 	Accept() (Conn, error)
+	// Addr returns the address that is listened on, with the port that was chosen where it was asked for as 0.
+	Addr() string
 	// Close ends the listener and a waiting Accept. Connections already accepted stay. It may be called often.
 	Close() error
+}
+
+// Detacher is a connection over a stream of bytes that can go on as such.
+type Detacher interface {
+	// Detach gives the stream of bytes away, which begins behind the last frame received. Nothing may be queued for
+	// sending, and the connection must not be used afterwards, but Close ends the stream still.
+	Detach() (net.Conn, error)
 }
 
 // Transport opens connections by address.

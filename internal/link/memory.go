@@ -75,6 +75,8 @@ func (l *memListener) Accept() (Conn, error) {
 	}
 }
 
+func (l *memListener) Addr() string { return l.addr }
+
 func (l *memListener) Close() error {
 	l.once.Do(func() {
 		l.net.mu.Lock()
@@ -103,6 +105,8 @@ type memConn struct {
 	done    chan struct{} // shared by both ends
 	once    *sync.Once
 	closed  atomic.Bool // by Close of this end: Recv hands out no more
+	trusted bool        // used by Recv
+	bad     error       // used by Recv: what a stranger sent
 }
 
 // Send implements Conn.
@@ -146,20 +150,38 @@ func (c *memConn) Recv() (wire.Frame, error) {
 		if c.closed.Load() {
 			return wire.Frame{}, ErrClosed
 		}
+		if c.bad != nil {
+			return wire.Frame{}, c.bad
+		}
 		f, ok, ready := c.in.pop()
 		if ok {
-			return f, nil
+			return c.check(f)
 		}
 		select {
 		case <-ready:
 		case <-c.done:
 			if f, ok, _ := c.in.pop(); ok && !c.closed.Load() {
-				return f, nil
+				return c.check(f)
 			}
 			return wire.Frame{}, ErrClosed
 		}
 	}
 }
+
+// check refuses what a stranger may not send.
+func (c *memConn) check(f wire.Frame) (wire.Frame, error) {
+	if !c.trusted && len(f.Body) > MaxStranger {
+		c.bad = fmt.Errorf("%w: %v frame has a body of %d bytes, the bound is %d", wire.ErrFrame, f.Kind, len(f.Body), MaxStranger)
+		return wire.Frame{}, c.bad
+	}
+	return f, nil
+}
+
+// Trust implements Conn.
+func (c *memConn) Trust() { c.trusted = true }
+
+// Binding implements Conn.
+func (c *memConn) Binding() ([]byte, error) { return nil, nil }
 
 // Close implements Conn.
 func (c *memConn) Close() error {

@@ -20,6 +20,8 @@ import (
 func TestMemoryBackpressureInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := link.Pipe()
+		a.Trust()
+		b.Trust()
 		const frames = link.MaxQueued / (1 << 20)
 		body := make([]byte, 1<<20-wire.HeaderSize)
 		for i := range frames { // exactly full
@@ -50,6 +52,8 @@ func TestMemoryBackpressureInVirtualTime(t *testing.T) {
 func TestMemoryCloseInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := link.Pipe()
+		a.Trust()
+		b.Trust()
 		results := make(chan error, 2)
 		for _, c := range []link.Conn{a, b} {
 			go func() {

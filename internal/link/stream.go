@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -22,6 +24,8 @@ const (
 	inlineBody = 2 << 10
 	// arenaSize is how much Recv reads at a time. Small bodies are slices of the arena.
 	arenaSize = 64 << 10
+	// strangerArena is the same before Trust.
+	strangerArena = 256
 )
 
 // stream frames a byte stream.
@@ -30,8 +34,10 @@ const (
 // own goroutine, which spares the common case a hand-over between goroutines. What the socket does not
 // take, and what others queued meanwhile, is left to a goroutine that lives until the queue is empty.
 type stream struct {
-	nc  net.Conn
+	nc  net.Conn        // to read and write
+	end net.Conn        // to close: nc, or what it encrypts for
 	raw syscall.RawConn // nil if nc has no descriptor
+	tls bool            // every write makes a record, and none is the kernel's before it returns
 
 	mu struct {
 		sync.Mutex
@@ -40,16 +46,20 @@ type stream struct {
 		writing bool // somebody is the writer
 		err     error
 		shut    bool          // the socket is closed, not only the sending half
+		ending  bool          // Close waits for the writer: nothing more is queued
+		stopped chan struct{} // closed when the writer stops; nil while nobody waits
 		room    chan struct{} // closed when room appears; nil while nobody waits
 	}
 	writers sync.WaitGroup
 
-	closed atomic.Bool // by Close: Recv hands out no more
-	arena  []byte      // bytes read and not yet handed out
+	closed  atomic.Bool // by Close: Recv hands out no more
+	arena   []byte      // bytes read and not yet handed out
+	trusted bool        // used by Recv
+	trust   func()      // if not nil, told of Trust
 }
 
 func newStream(nc net.Conn) *stream {
-	s := &stream{nc: nc}
+	s := &stream{nc: nc, end: nc}
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw = raw
@@ -101,7 +111,7 @@ func (s *stream) Send(ctx context.Context, h *wire.Header, body ...[]byte) error
 // acquireRoom waits until n more bytes may be queued. On success it returns with s.mu locked.
 func (s *stream) acquireRoom(ctx context.Context, n int) error {
 	s.mu.Lock()
-	for s.mu.err == nil && s.mu.queued > 0 && s.mu.queued+n > MaxQueued {
+	for s.mu.err == nil && !s.mu.ending && s.mu.queued > 0 && s.mu.queued+n > MaxQueued {
 		if s.mu.room == nil {
 			s.mu.room = make(chan struct{})
 		}
@@ -114,7 +124,11 @@ func (s *stream) acquireRoom(ctx context.Context, n int) error {
 		}
 		s.mu.Lock()
 	}
-	if err := s.mu.err; err != nil {
+	err := s.mu.err
+	if err == nil && s.mu.ending {
+		err = ErrClosed
+	}
+	if err != nil {
 		s.mu.Unlock()
 		return err
 	}
@@ -137,7 +151,7 @@ func (s *stream) writeInline(q net.Buffers) {
 		s.mu.queue = append(rest, s.mu.queue...)
 	}
 	if s.mu.err != nil || len(s.mu.queue) == 0 {
-		s.mu.writing = false
+		s.stopLocked()
 		return
 	}
 	s.writers.Go(s.writeLoop)
@@ -164,11 +178,14 @@ func (s *stream) writeLoop() {
 		q := s.mu.queue
 		s.mu.queue = nil
 		if s.mu.err != nil || len(q) == 0 {
-			s.mu.writing = false
+			s.stopLocked()
 			s.mu.Unlock()
 			return
 		}
 		s.mu.Unlock()
+		if s.tls {
+			q = coalesce(q)
+		}
 		n, err := q.WriteTo(s.nc)
 		if err != nil {
 			s.failSending(err)
@@ -177,6 +194,15 @@ func (s *stream) writeLoop() {
 		s.mu.Lock()
 		s.releaseLocked(int(n))
 		s.mu.Unlock()
+	}
+}
+
+// stopLocked says that nobody writes any more.
+func (s *stream) stopLocked() {
+	s.mu.writing = false
+	if s.mu.stopped != nil {
+		close(s.mu.stopped)
+		s.mu.stopped = nil
 	}
 }
 
@@ -196,7 +222,7 @@ func (s *stream) fail(cause error) error {
 	s.failLocked(cause)
 	if !s.mu.shut {
 		s.mu.shut = true
-		if err := s.nc.Close(); err != nil {
+		if err := s.end.Close(); err != nil {
 			s.mu.err = errors.Join(s.mu.err, err)
 		}
 	}
@@ -209,7 +235,7 @@ func (s *stream) failSending(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failLocked(cause)
-	if half, ok := s.nc.(interface{ CloseWrite() error }); ok && !s.mu.shut {
+	if half, ok := s.end.(interface{ CloseWrite() error }); ok && !s.mu.shut {
 		_ = half.CloseWrite() // it fails if the peer is gone, which Recv finds as well
 	}
 }
@@ -225,6 +251,9 @@ func (s *stream) failLocked(cause error) {
 	}
 	s.mu.queue = nil
 	s.releaseLocked(0)
+	if s.mu.stopped != nil {
+		s.stopLocked()
+	}
 }
 
 // Recv implements Conn.
@@ -235,7 +264,11 @@ func (s *stream) Recv() (wire.Frame, error) {
 	if err := s.fill(wire.HeaderSize); err != nil {
 		return wire.Frame{}, s.fail(err)
 	}
-	h, err := wire.ParseHeader(s.arena, wire.MaxBody)
+	bound := wire.MaxBody
+	if !s.trusted {
+		bound = MaxStranger
+	}
+	h, err := wire.ParseHeader(s.arena, bound)
 	if err != nil {
 		return wire.Frame{}, err
 	}
@@ -261,7 +294,11 @@ func (s *stream) fill(n int) error {
 	for len(s.arena) < n {
 		if cap(s.arena) < n || cap(s.arena) == 0 {
 			// What was handed out of the old arena stays valid: it is left to the collector.
-			fresh := make([]byte, len(s.arena), max(n, arenaSize))
+			size := arenaSize
+			if !s.trusted {
+				size = strangerArena
+			}
+			fresh := make([]byte, len(s.arena), max(n, size))
 			copy(fresh, s.arena)
 			s.arena = fresh
 		}
@@ -277,12 +314,103 @@ func (s *stream) fill(n int) error {
 	return nil
 }
 
+// Trust implements Conn.
+func (s *stream) Trust() {
+	s.trusted = true
+	if s.trust != nil {
+		s.trust()
+	}
+}
+
+// Binding implements Conn.
+func (s *stream) Binding() ([]byte, error) { return binding(s.nc) }
+
+// Detach implements Detacher.
+func (s *stream) Detach() (net.Conn, error) {
+	s.writers.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.err != nil {
+		return nil, s.mu.err
+	}
+	rest := s.arena
+	s.arena = nil
+	return &detached{Conn: s.nc, rest: rest}, nil
+}
+
+// detached is a stream of bytes of which some have been read ahead.
+type detached struct {
+	net.Conn
+	rest []byte
+}
+
+func (d *detached) Read(b []byte) (int, error) {
+	if len(d.rest) == 0 {
+		return d.Conn.Read(b)
+	}
+	n := copy(b, d.rest)
+	d.rest = d.rest[n:]
+	return n, nil
+}
+
+// CloseWrite ends the sending half.
+func (d *detached) CloseWrite() error {
+	if half, ok := d.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // Close implements Conn.
 func (s *stream) Close() error {
 	s.closed.Store(true)
+	s.drain()
 	_ = s.fail(nil) // ErrClosed is what was wanted
 	s.writers.Wait()
 	return nil
+}
+
+// lingerTime is how long Close lets a writer finish that stands between Send and the kernel.
+const lingerTime = 100 * time.Millisecond
+
+// drain lets the writer hand to the kernel what was sent, where Send cannot do so itself.
+func (s *stream) drain() {
+	s.mu.Lock()
+	if !s.tls || s.mu.err != nil || !s.mu.writing {
+		s.mu.Unlock()
+		return
+	}
+	s.mu.ending = true
+	if s.mu.stopped == nil {
+		s.mu.stopped = make(chan struct{})
+	}
+	stopped := s.mu.stopped
+	s.releaseLocked(0)
+	s.mu.Unlock()
+	_ = s.end.SetWriteDeadline(time.Now().Add(lingerTime)) // if it fails, so does the writer
+	<-stopped
+}
+
+// maxCoalesced is the size up to which neighbours are written as one where every write costs: an encrypted record holds that much.
+const maxCoalesced = 16 << 10
+
+// coalesce joins small neighbours of q, so that a header does not become a record of its own.
+func coalesce(q net.Buffers) net.Buffers {
+	var joined net.Buffers
+	for i := 0; i < len(q); {
+		n, j := len(q[i]), i+1
+		for j < len(q) && n+len(q[j]) <= maxCoalesced {
+			n += len(q[j])
+			j++
+		}
+		if j == i+1 {
+			joined = append(joined, q[i])
+		} else {
+			joined = append(joined, slices.Concat(q[i:j]...))
+		}
+		i = j
+	}
+	return joined
 }
 
 // skip returns q without its first n bytes.

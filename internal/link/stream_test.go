@@ -39,6 +39,7 @@ func TestStreamWithoutDescriptor(t *testing.T) {
 	const senders, frames = 8, 100
 	x, y := net.Pipe()
 	a, b := newStream(x), newStream(y)
+	b.Trust()
 	require.Nil(t, a.raw)
 	var wg sync.WaitGroup
 	for s := range senders {
@@ -86,6 +87,7 @@ func TestFramesDoNotDependOnHowTheBytesArrive(t *testing.T) {
 	}
 	for _, step := range []int{13, 64, 1000, arenaSize, 1 << 30} {
 		s := newStream(&script{bytes.NewReader(whole), step})
+		s.Trust()
 		var got []wire.Frame
 		for range sent {
 			f, err := s.Recv()
@@ -114,6 +116,7 @@ func FuzzRecv(f *testing.F) {
 			b[11] = 0 // a body of 16 MiB or more is not there anyway and costs time
 		}
 		s := newStream(&script{bytes.NewReader(b), max(1, step)})
+		s.Trust()
 		again := []byte{}
 		for {
 			f, err := s.Recv()

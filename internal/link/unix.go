@@ -106,6 +106,8 @@ func (l unixListener) accept() (*net.UnixConn, error) {
 	return nc, nil
 }
 
+func (l unixListener) Addr() string { return l.l.Addr().String() }
+
 func (l unixListener) Close() error {
 	if err := l.l.Close(); !errors.Is(err, net.ErrClosed) {
 		return err

@@ -5,7 +5,8 @@
 // that both sides belong to the same session and build, hands received frames to the
 // handler of their kind, and says once when a peer is lost.
 //
-//	m, err := mesh.Listen(ctx, mesh.Config{Self: 1, Transport: link.Unix{}, Address: addr})
+//	l, err := link.Unix{}.Listen(path)
+//	m := mesh.New(ctx, mesh.Config{Self: 1, Transport: link.Unix{}, Listeners: []link.Listener{l}, Address: addr})
 //	m.Handle(wire.KindReply, func(from mesh.NodeID, f wire.Frame) { ... })
 //	m.Start()
 //	err = m.Send(ctx, 0, &wire.Header{Kind: wire.KindReply, Seq: seq}, body)

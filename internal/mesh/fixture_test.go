@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tutti-go/tutti/internal/certs"
+	"github.com/tutti-go/tutti/internal/handshake"
 	"github.com/tutti-go/tutti/internal/leakcheck"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
@@ -33,33 +35,67 @@ const (
 type cluster struct {
 	transport link.Transport
 	dir       string
+	ports     *sync.Map // of nodes that listen, by number, where addresses are not ours to choose
 }
 
-func (c cluster) address(n mesh.NodeID) string { return filepath.Join(c.dir, fmt.Sprintf("n%d", n)) }
+func (c cluster) address(n mesh.NodeID) string {
+	if c.ports == nil {
+		return filepath.Join(c.dir, fmt.Sprintf("n%d", n))
+	}
+	stored, _ := c.ports.Load(n)
+	if addr, ok := stored.(string); ok {
+		return addr
+	}
+	return "127.0.0.1:1" // nobody listens there
+}
 
-// config returns the configuration of a node that fits the others.
+// listen opens the address of a node.
+func (c cluster) listen(t *testing.T, n mesh.NodeID) link.Listener {
+	t.Helper()
+	addr := c.address(n)
+	if c.ports != nil {
+		addr = "127.0.0.1:0"
+	}
+	l, err := c.transport.Listen(addr)
+	require.NoError(t, err)
+	if c.ports != nil {
+		c.ports.Store(n, l.Addr())
+	}
+	return l
+}
+
+// config returns the configuration of a node that fits the others and does not listen.
 func (c cluster) config(self mesh.NodeID) mesh.Config {
 	return mesh.Config{
-		Self: self, Incarnation: uint64(self) + 1000, Secret: []byte(secret), Table: table,
-		Transport: c.transport, Address: c.address,
+		Self: self, Incarnation: uint64(self) + 1000, Secret: []byte(secret), Table: table, Transport: c.transport,
+		Address: func(_ context.Context, n mesh.NodeID) (string, error) { return c.address(n), nil },
 	}
 }
 
 // node listens and starts, and is closed with the test.
 func (c cluster) node(t *testing.T, self mesh.NodeID) *mesh.Mesh {
 	t.Helper()
-	m := open(t, c.config(self))
+	m := c.open(t, c.config(self))
 	m.Start()
 	return m
 }
 
-func open(t *testing.T, cfg mesh.Config) *mesh.Mesh {
+// open listens, with the transport of the configuration, and is closed with the test.
+func (c cluster) open(t *testing.T, cfg mesh.Config) *mesh.Mesh {
 	t.Helper()
-	m, err := mesh.Listen(t.Context(), cfg)
-	require.NoError(t, err)
+	m := c.mesh(t.Context(), t, cfg)
 	t.Cleanup(func() { assert.NoError(t, m.Close()) })
 	return m
 }
+
+func (c cluster) mesh(ctx context.Context, t *testing.T, cfg mesh.Config) *mesh.Mesh {
+	t.Helper()
+	c.transport = cfg.Transport
+	cfg.Listeners = []link.Listener{c.listen(t, cfg.Self)}
+	return mesh.New(ctx, cfg)
+}
+
+func newTCPCluster() cluster { return cluster{transport: link.TCP{}, ports: new(sync.Map)} }
 
 // eachTransport runs a test over every transport.
 func eachTransport(t *testing.T, test func(t *testing.T, c cluster)) {
@@ -69,6 +105,14 @@ func eachTransport(t *testing.T, test func(t *testing.T, c cluster)) {
 		test(t, cluster{transport: new(link.Memory)})
 	})
 	t.Run("link=unix", func(t *testing.T) { test(t, unixCluster(t)) })
+	t.Run("link=tls", func(t *testing.T) {
+		leakcheck.Check(t)
+		files, err := certs.Make(t.TempDir(), certs.Name)
+		require.NoError(t, err)
+		cfg, err := certs.Load(files)
+		require.NoError(t, err)
+		test(t, cluster{transport: link.TCP{TLS: cfg}, ports: new(sync.Map)})
+	})
 }
 
 // inbox collects frames of one kind. Its channel is large, so that the handler does not block.
@@ -137,46 +181,41 @@ func (b *barrier) Dial(ctx context.Context, addr string) (link.Conn, error) {
 
 // hello is what a proper node says first.
 func hello(node mesh.NodeID) wire.Hello {
-	return wire.Hello{Node: node, Incarnation: 5, Secret: []byte(secret), Table: table}
+	return wire.Hello{Node: node, Incarnation: 5, Table: table, Purpose: wire.PurposeLink}
 }
 
-// stranger dials a node without a mesh and says h.
-func (c cluster) stranger(t *testing.T, to mesh.NodeID, h wire.Hello) link.Conn {
+// dial connects to a node without a mesh.
+func (c cluster) dial(t *testing.T, to mesh.NodeID) link.Conn {
 	t.Helper()
 	conn, err := c.transport.Dial(t.Context(), c.address(to))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
-	require.NoError(t, conn.Send(t.Context(), &wire.Header{Kind: wire.KindHello}, h.Append(nil)))
 	return conn
 }
 
-// accepted is a stranger whom node 0 is expected to accept.
+// accepted connects to node 0 without a mesh and is expected to be accepted.
 func (c cluster) accepted(t *testing.T, h wire.Hello) link.Conn {
 	t.Helper()
-	conn := c.stranger(t, 0, h)
-	f, err := conn.Recv()
+	conn := c.dial(t, 0)
+	_, err := handshake.Party{Hello: h, Secret: []byte(secret)}.Dial(t.Context(), conn, nil)
 	require.NoError(t, err)
-	require.Equal(t, wire.KindAccept, f.Kind)
-	require.Empty(t, f.Body)
 	return conn
 }
 
-// refusal reads the answer to a hello, which must be a fault.
-func refusal(t *testing.T, conn link.Conn) wire.Fault {
+// refused connects to node 1 without a mesh and is expected to be turned away.
+func (c cluster) refused(t *testing.T, h wire.Hello, secret string) (link.Conn, wire.Fault) {
 	t.Helper()
-	f, err := conn.Recv()
-	require.NoError(t, err)
-	require.Equal(t, wire.KindAccept, f.Kind)
-	fault, err := wire.ParseFault(f.Body)
-	require.NoError(t, err)
-	return fault
+	conn := c.dial(t, 1)
+	_, err := handshake.Party{Hello: h, Secret: []byte(secret)}.Dial(t.Context(), conn, nil)
+	var refused *handshake.RefusedError
+	require.ErrorAs(t, err, &refused)
+	return conn, refused.Fault
 }
 
 // host stands at a node's address without a mesh; serve gets every connection.
 func (c cluster) host(t *testing.T, node mesh.NodeID, serve func(link.Conn)) {
 	t.Helper()
-	l, err := c.transport.Listen(c.address(node))
-	require.NoError(t, err)
+	l := c.listen(t, node)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tutti-go/tutti/internal/handshake"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -19,10 +20,22 @@ const handshakeTimeout = 10 * time.Second
 // errSlow ends a handshake. It is not context.DeadlineExceeded, which would look like the caller's deadline.
 var errSlow = fmt.Errorf("no handshake within %v", handshakeTimeout)
 
+// party is this side of a handshake.
+func (m *Mesh) party() handshake.Party {
+	return handshake.Party{
+		Hello:  wire.Hello{Node: m.cfg.Self, Incarnation: m.cfg.Incarnation, Table: m.cfg.Table, Purpose: wire.PurposeLink},
+		Secret: m.cfg.Secret,
+	}
+}
+
 // dial opens a connection, proves who dials, and returns the connection that Send is to use: this one,
 // or one on which the peer was faster.
 func (m *Mesh) dial(ctx context.Context, to NodeID) (link.Conn, error) {
-	conn, err := m.cfg.Transport.Dial(ctx, m.cfg.Address(to))
+	addr, err := m.cfg.Address(ctx, to)
+	var conn link.Conn
+	if err == nil {
+		conn, err = m.cfg.Transport.Dial(ctx, addr)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("connect to node %d: %w", to, context.Cause(ctx))
@@ -46,36 +59,33 @@ func (m *Mesh) dial(ctx context.Context, to NodeID) (link.Conn, error) {
 }
 
 func (m *Mesh) introduce(ctx context.Context, to NodeID, conn link.Conn) error {
-	hello := wire.Hello{Node: m.cfg.Self, Incarnation: m.cfg.Incarnation, Secret: m.cfg.Secret, Table: m.cfg.Table}
-	if err := conn.Send(ctx, &wire.Header{Kind: wire.KindHello}, hello.Append(nil)); err != nil {
-		return fmt.Errorf("introduce to node %d: %w", to, err)
-	}
-	f, err := conn.Recv()
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("introduce to node %d: no answer: %w", to, context.Cause(ctx))
-	case err != nil:
-		return fmt.Errorf("introduce to node %d: %w", to, err)
-	case f.Kind != wire.KindAccept:
-		return fmt.Errorf("introduce to node %d: %w: answered with a %v frame", to, wire.ErrFrame, f.Kind)
-	case len(f.Body) == 0:
+	_, err := m.party().Dial(ctx, conn, func(peer wire.Hello) error {
+		if peer.Node != to { // an address may be somebody else's by now
+			return fmt.Errorf("node %d answers at its address", peer.Node)
+		}
 		return nil
+	})
+	if refused, ok := errors.AsType[*handshake.RefusedError](err); ok {
+		return &RefusedError{Node: to, Fault: refused.Fault}
 	}
-	fault, err := wire.ParseFault(f.Body)
 	if err != nil {
 		return fmt.Errorf("introduce to node %d: %w", to, err)
 	}
-	return &RefusedError{Node: to, Fault: fault}
+	return nil
 }
 
-func (m *Mesh) acceptLoop() {
+func (m *Mesh) acceptLoop(l link.Listener) {
 	pause := minPause
 	for {
-		conn, err := m.listener.Accept()
+		conn, err := l.Accept()
 		switch {
 		case err == nil:
 			pause = minPause
-			m.wg.Go(func() { m.admit(conn) })
+			g := m.door.enter(m.ctx, m.cfg.Logger)
+			m.wg.Go(func() {
+				defer m.door.leave(g)
+				m.admit(g.ctx, conn)
+			})
 		case m.ctx.Err() != nil:
 			return
 		case errors.Is(err, link.ErrClosed):
@@ -106,80 +116,66 @@ func (m *Mesh) pause(d time.Duration) {
 	}
 }
 
-// admit checks who is at the other end of a new connection and answers.
-func (m *Mesh) admit(conn link.Conn) {
-	ctx, cancel := context.WithTimeoutCause(m.ctx, handshakeTimeout, errSlow)
+// admit finds out who is at the other end of a new connection, and takes it into service or turns it away.
+func (m *Mesh) admit(ctx context.Context, conn link.Conn) {
+	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errSlow)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	node, fault, err := m.examine(conn)
+	peer, err := m.party().Accept(ctx, conn, m.judge)
+	if err == nil && !stop() {
+		err = context.Cause(ctx)
+	}
 	switch {
 	case err != nil:
-	case fault != nil:
-		err = errors.Join(errors.New(fault.Message), turnAway(ctx, conn, fault))
+	case peer.Purpose == wire.PurposeControl:
+		err = m.handOver(conn)
 	default:
-		err = conn.Send(ctx, &wire.Header{Kind: wire.KindAccept})
-		if err == nil && !stop() {
-			err = context.Cause(ctx)
-		}
-		if err == nil {
-			_, err = m.adopt(node, conn)
-		}
+		_, err = m.adopt(peer.Node, conn)
 	}
 	if err == nil {
 		return
 	}
 	_ = conn.Close() // refused anyway; the error says why
 	if m.ctx.Err() == nil {
-		m.cfg.Logger.Warn("refused a connection", "peer", node, "err", errors.Join(err, context.Cause(ctx)))
+		m.cfg.Logger.Warn("refused a connection", "peer", peer.Node, "err", err)
 	}
 }
 
-// turnAway tells a peer why it is refused. It then waits for the peer to close first, as long as ctx lasts:
-// a connection that is closed at once may take its last words with it.
-func turnAway(ctx context.Context, conn link.Conn, fault *wire.Fault) error {
-	if err := conn.Send(ctx, &wire.Header{Kind: wire.KindAccept}, fault.Append(nil)); err != nil {
-		return err
+// handOver gives a connection to the control plane.
+func (m *Mesh) handOver(conn link.Conn) error {
+	d, ok := conn.(link.Detacher)
+	if !ok {
+		return errors.New("the connection carries frames only")
 	}
-	for {
-		if _, err := conn.Recv(); err != nil {
-			return nil //nolint:nilerr // the peer has closed, which is what was waited for
-		}
+	nc, err := d.Detach()
+	if err == nil {
+		m.cfg.Control(nc)
 	}
+	return err
 }
 
-// examine reads the first frame of a connection. The fault says why the peer is refused.
-func (m *Mesh) examine(conn link.Conn) (NodeID, *wire.Fault, error) {
-	f, err := conn.Recv()
-	if err != nil {
-		if version, ok := errors.AsType[*wire.VersionError](err); ok {
-			return 0, &wire.Fault{Code: wire.FaultBuild, Message: version.Error()}, nil
+// judge says why a peer that knows the secret is turned away, or nil.
+func (m *Mesh) judge(peer wire.Hello) *wire.Fault {
+	if peer.Purpose == wire.PurposeControl {
+		if m.cfg.Control == nil {
+			return &wire.Fault{Message: fmt.Sprintf("node %d is not the driver", m.cfg.Self)}
 		}
-		return 0, nil, err
+		return nil
 	}
-	if f.Kind != wire.KindHello {
-		return 0, nil, fmt.Errorf("%w: a link starts with a %v frame", wire.ErrFrame, f.Kind)
-	}
-	hello, err := wire.ParseHello(f.Body)
-	if err != nil {
-		return 0, nil, err
-	}
-	if !m.secretMatches(hello.Secret) {
-		return hello.Node, &wire.Fault{Code: wire.FaultUnauthorized, Message: "wrong cluster secret"}, nil
-	}
-	if hello.Table != m.cfg.Table {
-		return hello.Node, &wire.Fault{
+	if peer.Table != m.cfg.Table {
+		return &wire.Fault{
 			Code: wire.FaultBuild,
 			Message: fmt.Sprintf("different builds: the method table of node %d has hash %016x, that of node %d has %016x",
-				hello.Node, hello.Table, m.cfg.Self, m.cfg.Table),
-		}, nil
+				peer.Node, peer.Table, m.cfg.Self, m.cfg.Table),
+		}
 	}
-	if hello.Node == m.cfg.Self {
-		return hello.Node, &wire.Fault{Message: fmt.Sprintf("node %d has this number already", m.cfg.Self)}, nil
+	if peer.Node == m.cfg.Self {
+		return &wire.Fault{Message: fmt.Sprintf("node %d has this number already", m.cfg.Self)}
 	}
 	// Said here, for once accepted a peer believes that its frames are read.
-	if e := m.IsLost(hello.Node); e != nil {
-		return hello.Node, &wire.Fault{Message: fmt.Sprintf("%v; it cannot come back under its number", e)}, nil
+	if e := m.IsLost(peer.Node); e != nil {
+		return &wire.Fault{Message: fmt.Sprintf("%v; it cannot come back under its number", e)}
 	}
-	return hello.Node, nil, nil
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tutti-go/tutti/internal/handshake"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -23,14 +24,14 @@ import (
 const handshakeTimeout = 10 * time.Second
 
 func TestPeerWithWrongSecretIsRefused(t *testing.T) {
-	for name, wrong := range map[string]string{"other": "another secret", "none": "", "prefix": secret[:5], "longer": secret + "!"} {
+	for name, wrong := range map[string]string{"other": "another secret", "prefix": secret[:5], "longer": secret + "!"} {
 		t.Run("secret="+name, func(t *testing.T) {
 			eachTransport(t, func(t *testing.T, c cluster) {
 				b := c.node(t, 1)
 				lost := deaths(b)
 				cfg := c.config(0)
 				cfg.Secret = []byte(wrong)
-				a := open(t, cfg)
+				a := c.open(t, cfg)
 				a.Start()
 				for range 2 { // a refusal is no death: the second try is refused as well
 					err := a.Send(t.Context(), 1, call(1))
@@ -51,7 +52,7 @@ func TestPeerOfAnotherBuildIsRefusedNamingBoth(t *testing.T) {
 		c.node(t, 1)
 		cfg := c.config(0)
 		cfg.Table = 0x1234
-		a := open(t, cfg)
+		a := c.open(t, cfg)
 		a.Start()
 		err := a.Send(t.Context(), 1, call(1))
 		var refused *mesh.RefusedError
@@ -66,8 +67,7 @@ func TestPeerOfAnotherBuildIsRefusedNamingBoth(t *testing.T) {
 func TestWrongSecretAndOtherBuildIsUnauthorized(t *testing.T) {
 	eachTransport(t, func(t *testing.T, c cluster) {
 		c.node(t, 1)
-		conn := c.stranger(t, 1, wire.Hello{Node: 1, Secret: []byte("x"), Table: 9})
-		fault := refusal(t, conn)
+		_, fault := c.refused(t, wire.Hello{Node: 1, Table: 9, Purpose: wire.PurposeLink}, "x")
 		assert.Equal(t, wire.FaultUnauthorized, fault.Code)
 		assert.NotContains(t, fault.Message, "abcd")
 	})
@@ -77,8 +77,8 @@ func TestPeerWithTheOwnNumberIsRefused(t *testing.T) {
 	eachTransport(t, func(t *testing.T, c cluster) {
 		m := c.node(t, 1)
 		lost := deaths(m)
-		conn := c.stranger(t, 1, hello(1))
-		assert.Equal(t, "node 1 has this number already", refusal(t, conn).Message)
+		conn, fault := c.refused(t, hello(1), secret)
+		assert.Equal(t, "node 1 has this number already", fault.Message)
 		require.NoError(t, conn.Close())
 		require.NoError(t, m.Close())
 		assert.Empty(t, lost)
@@ -108,8 +108,8 @@ func TestBadFirstFrameEndsTheConnectionAtOnce(t *testing.T) {
 		{"another kind", wire.KindCall, []byte("anything")},
 		{"accept", wire.KindAccept, nil},
 		{"empty hello", wire.KindHello, nil},
-		{"hello cut off", wire.KindHello, (&wire.Hello{Node: 5, Secret: []byte(secret), Table: table}).Append(nil)[:30]},
-		{"hello with more", wire.KindHello, append((&wire.Hello{Node: 5, Secret: []byte(secret), Table: table}).Append(nil), 0)},
+		{"hello cut off", wire.KindHello, (&wire.Hello{Node: 5, Table: table, Purpose: wire.PurposeLink}).Append(nil)[:30]},
+		{"hello with more", wire.KindHello, append((&wire.Hello{Node: 5, Table: table, Purpose: wire.PurposeLink}).Append(nil), 0)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			eachTransport(t, func(t *testing.T, c cluster) {
@@ -137,8 +137,11 @@ func TestBadAnswerFailsTheDial(t *testing.T) {
 		body []byte
 		text string
 	}{
-		{"another kind", wire.KindCall, nil, "answered with a call frame"},
+		{"another kind", wire.KindCall, nil, "a connection starts with a call frame"},
+		{"hello cut off", wire.KindHello, []byte{1}, "bad or missing"},
 		{"fault cut off", wire.KindAccept, []byte{1}, "bad or missing"},
+		{"proof without a hello", wire.KindAccept, (&wire.Accept{}).Append(nil), "a proof without a hello"},
+		{"larger than a stranger's may be", wire.KindHello, make([]byte, link.MaxStranger+1), "hello frame has a body of 1025 bytes, the bound is 1024"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			eachTransport(t, func(t *testing.T, c cluster) {
@@ -176,7 +179,7 @@ func TestSilentDiallerIsDroppedAfterTheTimeout(t *testing.T) {
 		log := new(logBuffer)
 		cfg := c.config(1)
 		cfg.Logger = log.logger()
-		m := open(t, cfg)
+		m := c.open(t, cfg)
 		m.Start()
 		conn, err := c.transport.Dial(t.Context(), c.address(1))
 		require.NoError(t, err)
@@ -237,7 +240,9 @@ type meddlingConn struct {
 
 func (c *meddlingConn) Send(ctx context.Context, h *wire.Header, body ...[]byte) error {
 	err := c.Conn.Send(ctx, h, body...)
-	c.m.after()
+	if h.Kind == wire.KindAccept {
+		c.m.after()
+	}
 	return err
 }
 
@@ -252,8 +257,7 @@ func TestAcceptedButNotTakenIntoService(t *testing.T) {
 				cfg := c.config(0)
 				between := &meddling{Transport: c.transport, after: cancel}
 				cfg.Transport = between
-				m, err := mesh.Listen(ctx, cfg)
-				require.NoError(t, err)
+				m := c.mesh(ctx, t, cfg)
 				lost := deaths(m)
 				if end == "verdict" {
 					between.after = func() { m.Lost(1, errors.New("missed its heartbeats")) }
@@ -261,7 +265,7 @@ func TestAcceptedButNotTakenIntoService(t *testing.T) {
 				m.Start()
 				conn := c.accepted(t, hello(1))
 				start := time.Now()
-				_, err = conn.Recv()
+				_, err := conn.Recv()
 				require.ErrorIs(t, err, link.ErrClosed)
 				assert.Less(t, time.Since(start), handshakeTimeout/2)
 				require.NoError(t, m.Close())
@@ -287,11 +291,9 @@ func TestHundredsOfNodesDialOneAtOnce(t *testing.T) {
 				if !assert.NoError(t, err) {
 					return
 				}
-				h := hello(n + 1)
-				assert.NoError(t, conn.Send(t.Context(), &wire.Header{Kind: wire.KindHello}, h.Append(nil)))
-				assert.NoError(t, conn.Send(t.Context(), call(int(n)+1)))
-				_, err = conn.Recv()
+				_, err = handshake.Party{Hello: hello(n + 1), Secret: []byte(secret)}.Dial(t.Context(), conn, nil)
 				assert.NoError(t, err)
+				assert.NoError(t, conn.Send(t.Context(), call(int(n)+1)))
 				_, err = conn.Recv()
 				assert.NoError(t, err)
 				assert.NoError(t, conn.Close())
@@ -317,8 +319,8 @@ func TestRefusedPeerThatStaysIsDroppedAfterTheTimeout(t *testing.T) {
 		c := cluster{transport: new(link.Memory)}
 		m := c.node(t, 1)
 		start := time.Now()
-		conn := c.stranger(t, 1, wire.Hello{Secret: []byte("x")})
-		assert.Equal(t, wire.FaultUnauthorized, refusal(t, conn).Code)
+		conn, fault := c.refused(t, hello(0), "x")
+		assert.Equal(t, wire.FaultUnauthorized, fault.Code)
 		_, err := conn.Recv()
 		require.ErrorIs(t, err, link.ErrClosed)
 		assert.Equal(t, handshakeTimeout, time.Since(start))
@@ -332,7 +334,7 @@ func TestCloseDoesNotWaitForHandshakes(t *testing.T) {
 		m := c.node(t, 1)
 		_, err := c.transport.Dial(t.Context(), c.address(1)) // silent
 		require.NoError(t, err)
-		c.stranger(t, 1, wire.Hello{Secret: []byte("x")}) // refused, does not hang up
+		c.refused(t, hello(0), "x") // it, does not hang up
 		synctest.Wait()
 		start := time.Now()
 		require.NoError(t, m.Close())
@@ -370,7 +372,7 @@ func TestAcceptGoesOnAfterAFailure(t *testing.T) {
 		f.left.Store(10)
 		cfg := c.config(1)
 		cfg.Transport = f
-		m := open(t, cfg)
+		m := c.open(t, cfg)
 		m.Start()
 		a := c.node(t, 0)
 		start := time.Now()
@@ -388,7 +390,7 @@ func TestCloseDoesNotWaitForTheNextAccept(t *testing.T) {
 		f.left.Store(1 << 30)
 		cfg := c.config(1)
 		cfg.Transport = f
-		m := open(t, cfg)
+		m := c.open(t, cfg)
 		m.Start()
 		time.Sleep(10500 * time.Millisecond) // virtual
 		start := time.Now()

@@ -5,6 +5,7 @@ package mesh_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tutti-go/tutti/internal/handshake"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -62,9 +64,8 @@ func silent(t *testing.T, c cluster, node mesh.NodeID) (hangUp func()) {
 	once := sync.OnceFunc(func() { close(stop) })
 	t.Cleanup(once)
 	c.host(t, node, func(conn link.Conn) {
-		_, err := conn.Recv()
+		_, err := handshake.Party{Hello: hello(node), Secret: []byte(secret)}.Accept(t.Context(), conn, nil)
 		assert.NoError(t, err)
-		assert.NoError(t, conn.Send(t.Context(), &wire.Header{Kind: wire.KindAccept}))
 		<-stop
 	})
 	t.Cleanup(once) // before the host's own
@@ -240,13 +241,11 @@ func TestBadFrameIsTheCauseOfTheLoss(t *testing.T) {
 	log := new(logBuffer)
 	cfg := c.config(0)
 	cfg.Logger = log.logger()
-	m := open(t, cfg)
+	m := c.open(t, cfg)
 	m.Start()
 	lost := deaths(m)
-	raw := dialRaw(t, c.address(0))
-	h := hello(1)
-	body := h.Append(nil)
-	_, err := raw.Write(append((&wire.Header{Kind: wire.KindHello, Length: uint32(len(body))}).Append(nil), body...))
+	conn := c.accepted(t, hello(1))
+	raw, err := conn.(link.Detacher).Detach() //nolint:errcheck,forcetypeassert // a Unix socket can
 	require.NoError(t, err)
 	_, err = raw.Write(make([]byte, wire.HeaderSize))
 	require.NoError(t, err)
@@ -268,10 +267,12 @@ func TestOtherVersionIsAnsweredWithABuildFault(t *testing.T) {
 	require.NoError(t, err)
 	answer := readFrame(t, raw)
 	assert.Equal(t, wire.KindAccept, answer.Kind)
-	fault, err := wire.ParseFault(answer.Body)
+	accept, err := wire.ParseAccept(answer.Body)
 	require.NoError(t, err)
-	assert.Equal(t, wire.FaultBuild, fault.Code)
-	assert.Contains(t, fault.Message, "peer speaks frame version 3, this build speaks 2")
+	require.NotNil(t, accept.Fault)
+	assert.Equal(t, wire.FaultBuild, accept.Fault.Code)
+	assert.Contains(t, accept.Fault.Message, fmt.Sprintf("peer speaks frame version %d, this build speaks %d", wire.Version+1, wire.Version))
+	require.NoError(t, raw.CloseWrite())
 	require.NoError(t, m.Close())
 }
 

@@ -5,11 +5,11 @@ package mesh
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,15 +47,20 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("node %d refused the connection: %s", e.Node, e.Fault.Message)
 }
 
-// Config says who this node is and how it reaches the others. All fields but Logger are required.
+// Config says who this node is and how it reaches the others. All fields but Control and Logger are required.
 type Config struct {
 	Self        NodeID
-	Incarnation uint64 // drawn anew by every process, so that a restarted node is not taken for the old one
-	Secret      []byte // shared by all nodes of the session
-	Table       uint64 // hash of the method table
-	Transport   link.Transport
-	Address     func(NodeID) string // where a node listens
-	Logger      *slog.Logger        // default: discards
+	Incarnation uint64          // drawn anew by every process, so that a restarted node is not taken for the old one
+	Secret      []byte          // shared by all nodes of the session
+	Table       uint64          // hash of the method table
+	Transport   link.Transport  // to dial with
+	Listeners   []link.Listener // closed by the mesh
+	// Address returns where a node listens. It may wait for the news of a node that has just joined.
+	Address func(context.Context, NodeID) (string, error)
+	// Control gets connections of nodes that want to join, when they have proved that they belong to the cluster. It owns
+	// them and must not block. Default: they are refused.
+	Control func(net.Conn)
+	Logger  *slog.Logger // default: discards
 }
 
 // Handler receives frames of one kind.
@@ -64,7 +69,7 @@ type Handler func(from NodeID, f wire.Frame)
 // Mesh is a node's connections to its peers.
 type Mesh struct {
 	cfg      Config
-	listener link.Listener
+	door     door
 	handlers [256]atomic.Pointer[Handler] // by kind
 	wg       sync.WaitGroup
 	ctx      context.Context //nolint:containedctx // the life of the mesh; it owns the dials and handshakes
@@ -83,17 +88,13 @@ type Mesh struct {
 	}
 }
 
-// Listen opens the node's address. Nothing is accepted before Start. The mesh ends with ctx
+// New returns a mesh. Nothing is accepted before Start. The mesh ends with ctx
 // or with Close, whichever comes first; Close must be called in any case.
-func Listen(ctx context.Context, cfg Config) (*Mesh, error) {
+func New(ctx context.Context, cfg Config) *Mesh {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	l, err := cfg.Transport.Listen(cfg.Address(cfg.Self))
-	if err != nil {
-		return nil, err
-	}
-	m := &Mesh{cfg: cfg, listener: l}
+	m := &Mesh{cfg: cfg}
 	m.ctx, m.cancel = context.WithCancelCause(ctx)
 	m.mu.peers = map[NodeID]link.Conn{}
 	m.mu.conns = map[link.Conn]NodeID{}
@@ -101,7 +102,7 @@ func Listen(ctx context.Context, cfg Config) (*Mesh, error) {
 	m.mu.lost = map[NodeID]*LostError{}
 	m.mu.onLost = map[int]func(*LostError){}
 	m.wg.Go(m.end)
-	return m, nil
+	return m
 }
 
 // Self returns the node's own number.
@@ -115,7 +116,11 @@ func (m *Mesh) Incarnation() uint64 { return m.cfg.Incarnation }
 func (m *Mesh) Handle(k wire.Kind, h Handler) { m.handlers[k].Store(&h) }
 
 // Start begins to accept connections.
-func (m *Mesh) Start() { m.wg.Go(m.acceptLoop) }
+func (m *Mesh) Start() {
+	for _, l := range m.cfg.Listeners {
+		m.wg.Go(func() { m.acceptLoop(l) })
+	}
+}
 
 // Close ends all connections and waits for everything the mesh started. Handlers do not run after it, so
 // it must not be called from a handler or from a function given to OnLost. It may be called often.
@@ -140,7 +145,10 @@ func (m *Mesh) Go(fn func()) bool {
 // end waits for the end of the mesh and closes what it holds.
 func (m *Mesh) end() {
 	<-m.ctx.Done()
-	err := m.listener.Close()
+	var err error
+	for _, l := range m.cfg.Listeners {
+		err = errors.Join(err, l.Close())
+	}
 	m.mu.Lock()
 	m.mu.closed = true
 	conns := make([]link.Conn, 0, len(m.mu.conns))
@@ -389,8 +397,4 @@ func (m *Mesh) IsLost(node NodeID) *LostError {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mu.lost[node]
-}
-
-func (m *Mesh) secretMatches(s []byte) bool {
-	return subtle.ConstantTimeCompare(s, m.cfg.Secret) == 1
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tutti-go/tutti/internal/handshake"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -116,9 +117,8 @@ func TestFramesDirectlyBehindTheHandshakeAreHandledInOrder(t *testing.T) {
 	const frames = 500
 	eachTransport(t, func(t *testing.T, c cluster) {
 		c.host(t, 7, func(conn link.Conn) {
-			_, err := conn.Recv()
+			_, err := handshake.Party{Hello: hello(7), Secret: []byte(secret)}.Accept(t.Context(), conn, nil)
 			assert.NoError(t, err)
-			assert.NoError(t, conn.Send(t.Context(), &wire.Header{Kind: wire.KindAccept}))
 			for i := range frames {
 				assert.NoError(t, conn.Send(t.Context(), call(i)))
 			}
@@ -132,7 +132,7 @@ func TestFramesDirectlyBehindTheHandshakeAreHandledInOrder(t *testing.T) {
 			require.EqualValues(t, 7, f.from)
 			require.EqualValues(t, i, f.Seq)
 		}
-		conn := c.stranger(t, 0, hello(8))
+		conn := c.accepted(t, hello(8))
 		for i := range frames {
 			require.NoError(t, conn.Send(t.Context(), call(i)))
 		}
@@ -199,7 +199,7 @@ func TestFrameWithoutHandlerIsDroppedWithAWarning(t *testing.T) {
 		log := new(logBuffer)
 		cfg := c.config(1)
 		cfg.Logger = log.logger()
-		b := open(t, cfg)
+		b := c.open(t, cfg)
 		in := collect(b, wire.KindReply)
 		b.Start()
 		a := c.node(t, 0)
@@ -260,7 +260,7 @@ func TestCloseWhileDialling(t *testing.T) {
 						drain(conn) // says nothing
 					})
 				}
-				a := open(t, cfg)
+				a := c.open(t, cfg)
 				a.Start()
 				result := make(chan error, 1)
 				go func() { result <- a.Send(t.Context(), node, call(1)) }()
@@ -319,12 +319,11 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 	})
 }
 
-// The end of the context that Listen got is the end of the mesh.
+// The end of the context that New got is the end of the mesh.
 func TestMeshEndsWithItsContext(t *testing.T) {
 	eachTransport(t, func(t *testing.T, c cluster) {
 		ctx, cancel := context.WithCancel(t.Context())
-		a, err := mesh.Listen(ctx, c.config(0))
-		require.NoError(t, err)
+		a := c.mesh(ctx, t, c.config(0))
 		a.Start()
 		lostOnA := deaths(a)
 		b := c.node(t, 1)
@@ -337,14 +336,6 @@ func TestMeshEndsWithItsContext(t *testing.T) {
 		require.ErrorIs(t, a.Send(t.Context(), 0, call(1)), mesh.ErrClosed)
 		require.NoError(t, a.Close())
 		assert.Empty(t, lostOnA, "its own end is nobody's death")
-	})
-}
-
-func TestListenFailsWhereAnotherListens(t *testing.T) {
-	eachTransport(t, func(t *testing.T, c cluster) {
-		c.node(t, 0)
-		_, err := mesh.Listen(t.Context(), c.config(0))
-		require.ErrorContains(t, err, "in use")
 	})
 }
 

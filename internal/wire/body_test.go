@@ -144,10 +144,16 @@ func TestTruncatedBodiesAreRefused(t *testing.T) {
 		_, err := wire.ParseFault(fault.Append(nil)[:n])
 		require.ErrorIs(t, err, wire.ErrFrame, "fault of %d bytes", n)
 	}
-	hello := wire.Hello{Node: 1, Incarnation: 2, Secret: []byte("abc"), Table: 3}
+	hello := wire.Hello{Node: 1, Incarnation: 2, Table: 3, Purpose: wire.PurposeLink}
 	for n := range len(hello.Append(nil)) {
 		_, err := wire.ParseHello(hello.Append(nil)[:n])
 		require.ErrorIs(t, err, wire.ErrFrame, "hello of %d bytes", n)
+	}
+	for _, accept := range []wire.Accept{{}, {Fault: &fault}} {
+		for n := range len(accept.Append(nil)) {
+			_, err := wire.ParseAccept(accept.Append(nil)[:n])
+			require.ErrorIs(t, err, wire.ErrFrame, "accept of %d bytes", n)
+		}
 	}
 	for _, slots := range [][]uint32{{300}, {300, 700, 701}} {
 		one := wire.AppendResult(nil, wire.StatusInline, []byte("xyz"), slots...)
@@ -166,7 +172,7 @@ func TestBytesLeftOverAreRefused(t *testing.T) {
 	_, err := wire.ParseFault(append(fault.Append(nil), 0))
 	require.ErrorIs(t, err, wire.ErrFrame)
 	require.ErrorContains(t, err, "1 bytes left over")
-	hello := wire.Hello{}
+	hello := wire.Hello{Purpose: wire.PurposeLink}
 	_, err = wire.ParseHello(append(hello.Append(nil), 1, 2))
 	require.ErrorIs(t, err, wire.ErrFrame)
 	require.ErrorContains(t, err, "2 bytes left over")
@@ -407,24 +413,35 @@ func TestFaultRefusals(t *testing.T) {
 func TestHelloComesBackAsItWas(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	for range 1000 {
-		h := wire.Hello{Node: rng.Uint32(), Incarnation: rng.Uint64(), Secret: randomBytes(rng, 64), Table: rng.Uint64()}
+		h := wire.Hello{Node: rng.Uint32(), Incarnation: rng.Uint64(), Table: rng.Uint64(), Purpose: wire.Purpose(1 + rng.IntN(2))}
+		copy(h.Nonce[:], randomBytes(rng, wire.NonceSize))
 		got, err := wire.ParseHello(h.Append(nil))
 		require.NoError(t, err)
 		require.Equal(t, h, got)
 	}
 }
 
-func TestHelloRefusals(t *testing.T) {
-	hello := wire.Hello{Secret: []byte("abc")}
-	node := hello.Append(nil)
-	node[20] = 1
-	_, err := wire.ParseHello(node)
-	require.ErrorContains(t, err, "hello: bad or missing node")
-	secret := hello.Append(nil)
-	secret[24] = 4
-	_, err = wire.ParseHello(secret)
-	require.ErrorIs(t, err, wire.ErrFrame)
-	require.ErrorContains(t, err, "hello: bad or missing secret")
+func TestAcceptComesBackAsItWas(t *testing.T) {
+	for _, a := range []wire.Accept{
+		{}, {Proof: [wire.ProofSize]byte{1, 2, 31: 3}}, {Fault: &wire.Fault{Code: wire.FaultBuild, Message: "no", Is: []string{"a"}}},
+	} {
+		got, err := wire.ParseAccept(a.Append(nil))
+		require.NoError(t, err)
+		require.Equal(t, a, got)
+	}
+}
+
+func TestHandshakeRefusals(t *testing.T) {
+	for _, purpose := range []wire.Purpose{0, 3, 1 << 31} {
+		hello := wire.Hello{Purpose: purpose}
+		_, err := wire.ParseHello(hello.Append(nil))
+		require.ErrorContains(t, err, "hello: bad or missing purpose")
+	}
+	long := wire.Accept{}
+	_, err := wire.ParseAccept(append(long.Append(nil), 0))
+	require.ErrorContains(t, err, "accept: bad or missing proof")
+	_, err = wire.ParseAccept([]byte{2})
+	require.ErrorContains(t, err, "accept: bad or missing outcome")
 }
 
 // Whatever the slots and actors, the runs name the same pairs in the same order, and neighbours share one.
@@ -479,7 +496,8 @@ func TestDecodersAllocateInProportionToTheirInput(t *testing.T) {
 		"fault":       {fault.Append(nil), func(b []byte) { _, _ = wire.ParseFault(b) }},
 		"fault's lie": {append([]byte{0, 0}, uvarints(1<<40)...), func(b []byte) { _, _ = wire.ParseFault(b) }},
 		"reply's lie": {append([]byte{1}, uvarints(1, 1<<40)...), func(b []byte) { _, _ = parseReply(b) }},
-		"hello's lie": {append(make([]byte, 24), uvarints(1<<40)...), func(b []byte) { _, _ = wire.ParseHello(b) }},
+		"hello":       {make([]byte, 100_000), func(b []byte) { _, _ = wire.ParseHello(b) }},
+		"accept":      {make([]byte, 100_000), func(b []byte) { _, _ = wire.ParseAccept(b) }},
 	} {
 		t.Run(name, func(t *testing.T) { requireThrift(t, tt.input, func() { tt.decode(tt.input) }) })
 	}

@@ -3,10 +3,7 @@
 
 package wire
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "encoding/binary"
 
 // FaultCode classifies an error that crosses a link, so that it comes out as the same
 // sentinel or context error on the other side.
@@ -80,32 +77,4 @@ func ParseFault(b []byte) (Fault, error) {
 		f.Is = append(f.Is, string(cur.bytes("sentinel")))
 	}
 	return f, cur.end()
-}
-
-// Hello is the body of a link's first frame: who dials, and what it knows.
-type Hello struct {
-	Node        uint32 // number of the node that dials
-	Incarnation uint64 // drawn anew by every process
-	Secret      []byte // proof of membership of the cluster
-	Table       uint64 // hash of the method table
-}
-
-// Append appends the body to dst and returns it.
-func (h *Hello) Append(dst []byte) []byte {
-	c := appendUint64(appendUint64(dst, h.Incarnation), h.Table)
-	c = appendUint64(c, uint64(h.Node))
-	return appendBytes(c, h.Secret)
-}
-
-// ParseHello reads the body of a hello frame. The secret aliases b.
-func ParseHello(b []byte) (Hello, error) {
-	cur := cursor{b: b, what: "hello"}
-	h := Hello{Incarnation: cur.uint64("incarnation"), Table: cur.uint64("table")}
-	node := cur.uint64("node")
-	if node > math.MaxUint32 {
-		cur.fail("node")
-	}
-	h.Node = uint32(node)
-	h.Secret = cur.bytes("secret")
-	return h, cur.end()
 }

@@ -115,10 +115,10 @@ func FuzzParseFault(f *testing.F) {
 }
 
 func FuzzParseHello(f *testing.F) {
-	h := wire.Hello{Node: 1, Incarnation: 2, Secret: []byte("secret"), Table: 3}
+	h := wire.Hello{Node: 1, Incarnation: 2, Table: 3, Purpose: wire.PurposeControl, Nonce: [32]byte{4}}
 	f.Add(h.Append(nil))
 	f.Add(h.Append(nil)[:24])
-	f.Add(append(make([]byte, 24), 0xff, 0xff, 0xff, 0xff, 0x0f))
+	f.Add(append(h.Append(nil), 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		hello, err := wire.ParseHello(b)
 		if err != nil {
@@ -126,6 +126,26 @@ func FuzzParseHello(f *testing.F) {
 			return
 		}
 		require.Equal(t, b, hello.Append([]byte{}))
+	})
+}
+
+func FuzzParseAccept(f *testing.F) {
+	proof := wire.Accept{Proof: [32]byte{1, 2, 3}}
+	f.Add(proof.Append(nil))
+	f.Add(proof.Append(nil)[:9])
+	refused := wire.Accept{Fault: &wire.Fault{Code: wire.FaultBuild, Message: "no"}}
+	f.Add(refused.Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		accept, err := wire.ParseAccept(b)
+		if err != nil {
+			require.ErrorIs(t, err, wire.ErrFrame)
+			return
+		}
+		again := accept.Append([]byte{})
+		require.Len(t, again, len(b))
+		if accept.Fault == nil || accept.Fault.Code != wire.FaultOther { // else it may be a code of a newer build
+			require.Equal(t, b, again)
+		}
 	})
 }
 

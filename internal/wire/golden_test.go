@@ -29,10 +29,13 @@ var golden = []struct {
 	body []byte
 }{
 	{"hello", wire.Header{Kind: wire.KindHello}, (&wire.Hello{
-		Node: 7, Incarnation: 0x1122334455667788, Secret: []byte("secret"), Table: 0x99aabbccddeeff00,
+		Node: 7, Incarnation: 0x1122334455667788, Table: 0x99aabbccddeeff00, Purpose: wire.PurposeLink,
+		Nonce: [wire.NonceSize]byte{0xa0, 0xa1, 31: 0xbf},
 	}).Append(nil)},
-	{"accept", wire.Header{Kind: wire.KindAccept}, nil},
-	{"accept_refused", wire.Header{Kind: wire.KindAccept}, (&wire.Fault{Code: wire.FaultUnauthorized, Message: "wrong cluster secret"}).Append(nil)},
+	{"accept", wire.Header{Kind: wire.KindAccept}, (&wire.Accept{Proof: [wire.ProofSize]byte{0xc0, 0xc1, 31: 0xdf}}).Append(nil)},
+	{"accept_refused", wire.Header{Kind: wire.KindAccept}, (&wire.Accept{
+		Fault: &wire.Fault{Code: wire.FaultUnauthorized, Message: "wrong cluster secret"},
+	}).Append(nil)},
 	{
 		"call_inline",
 		wire.Header{Kind: wire.KindCall, Caller: 0x1122334455667788, Seq: 1000, Deadline: 1500 * time.Millisecond},

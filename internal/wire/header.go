@@ -43,8 +43,8 @@ type Kind uint8
 
 // The kinds of frames.
 const (
-	KindHello     Kind = 1 + iota // first frame of a link, from the side that dialled
-	KindAccept                    // answer to Hello: accepted, or refused with a fault
+	KindHello     Kind = 1 + iota // first frame of either side
+	KindAccept                    // second frame of either side: a proof, or a refusal with a fault
 	KindCall                      // one call to many actors of one node
 	KindReply                     // results for slots of a call
 	KindCancel                    // the caller gave a call up
