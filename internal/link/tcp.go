@@ -40,7 +40,7 @@ var _ Transport = TCP{}
 // Listen implements Transport.
 func (t TCP) Listen(addr string) (Listener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive()}
-	lc.SetMultipathTCP(false)                              // options of the socket would not reach its subflows
+	lc.SetMultipathTCP(false) // options of the socket would not reach its subflows
 	l, err := lc.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("link: listen on %s: %w", addr, err)
