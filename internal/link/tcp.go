@@ -39,9 +39,11 @@ var _ Transport = TCP{}
 
 // Listen implements Transport.
 func (t TCP) Listen(addr string) (Listener, error) {
-	lc := net.ListenConfig{KeepAliveConfig: keepAlive()}
-	lc.SetMultipathTCP(false) // options of the socket would not reach its subflows
-	l, err := lc.Listen(context.Background(), "tcp", addr)
+	a, err := net.ResolveTCPAddr("tcp", addr)
+	var l *net.TCPListener
+	if err == nil {
+		l, err = net.ListenTCP("tcp", a)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("link: listen on %s: %w", addr, err)
 	}
@@ -50,8 +52,8 @@ func (t TCP) Listen(addr string) (Listener, error) {
 
 // Dial implements Transport. With TLS it returns when the listener has proved itself.
 func (t TCP) Dial(ctx context.Context, addr string) (Conn, error) {
-	d := net.Dialer{KeepAliveConfig: keepAlive()}
-	d.SetMultipathTCP(false)
+	var d net.Dialer
+	d.SetMultipathTCP(false) // options of the socket would not reach its subflows
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -79,10 +81,6 @@ func shakeHands(ctx context.Context, nc net.Conn) error {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-func keepAlive() net.KeepAliveConfig {
-	return net.KeepAliveConfig{Enable: true, Idle: tcpIdle, Interval: tcpPause, Count: tcpProbes}
 }
 
 type tcpListener struct {
@@ -117,7 +115,9 @@ func (l tcpListener) Close() error {
 // newTCPStream makes a connection of a socket.
 func newTCPStream(nc net.Conn, cfg *tls.Config, side func(net.Conn, *tls.Config) *tls.Conn) (*stream, error) {
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		if err := errors.Join(tcp.SetNoDelay(true), setUserTimeout(tcp, tcpUserTimeout)); err != nil {
+		alive := net.KeepAliveConfig{Enable: true, Idle: tcpIdle, Interval: tcpPause, Count: tcpProbes}
+		err := errors.Join(tcp.SetNoDelay(true), tcp.SetKeepAliveConfig(alive), setUserTimeout(tcp, tcpUserTimeout))
+		if err != nil {
 			return nil, err
 		}
 	}
