@@ -378,7 +378,7 @@ func TestEverybodyClosesAtOnce(t *testing.T) {
 
 func TestCloseWaitsForWhatGoStarted(t *testing.T) {
 	c := cluster{transport: &link.Memory{}}
-	m := open(t, c.config(1))
+	m := c.open(t, c.config(1))
 	begun, ended := make(chan struct{}), false
 	require.True(t, m.Go(func() {
 		close(begun)
