@@ -60,7 +60,7 @@ type member struct {
 	s    *session
 	rank int
 	sc   *scope.Scope  // of the actor
-	turn chan struct{} // holds a token while no operation runs
+	line line          // of operations, which run one at a time
 	wake chan struct{} // holds a token after something came from the awaited rank
 
 	mu struct {
@@ -92,8 +92,7 @@ type call struct {
 }
 
 func newMember(s *session, rank int, sc *scope.Scope) *member {
-	m := &member{s: s, rank: rank, sc: sc, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
-	m.turn <- struct{}{}
+	m := &member{s: s, rank: rank, sc: sc, wake: make(chan struct{}, 1)}
 	m.mu.edges = map[int]*edge{}
 	m.mu.points = map[int]*edge{}
 	m.mu.awaits = -1

@@ -39,7 +39,7 @@ func (g *Group) operate(ctx context.Context, d descriptor, do func(context.Conte
 	defer cancel()
 	seq, err := m.take(ctx, d, stall)
 	if err == nil {
-		defer m.release()
+		defer m.release(m.lineFor(ctx))
 		err = do(ctx, &execution{peers: m, head: d.append(nil)})
 	}
 	if err == nil {
@@ -58,22 +58,25 @@ func (m *member) take(ctx context.Context, d descriptor, stall time.Duration) (s
 	if ctx.Err() != nil {
 		return 0, fmt.Errorf("was done before: %w", stopped(ctx))
 	}
+	l := m.lineFor(ctx)
+	turn := l.join()
 	select {
-	case <-m.turn:
+	case <-turn:
 	case <-ctx.Done():
+		l.quit(turn)
 		return 0, fmt.Errorf("waited for the operation before it: %w", stopped(ctx))
 	}
 	if seq, err = m.begin(d, stall); err != nil {
-		m.release()
+		m.release(l)
 	}
 	return seq, err
 }
 
-func (m *member) release() {
+func (m *member) release(l *line) {
 	m.mu.Lock()
 	m.unguardLocked()
 	m.mu.Unlock()
-	m.turn <- struct{}{}
+	l.leave()
 }
 
 // admit checks whether the caller may operate on the group at all.

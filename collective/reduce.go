@@ -15,12 +15,20 @@ import (
 // must call it with the same length, element type and op. buf is the member's own until the call returns, and holds
 // nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T.
 func AllReduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction) error {
-	math, err := arithmeticOf[T](opAllReduce, op)
+	c, err := allReduce(g, buf, op)
 	if err != nil {
 		return err
 	}
+	return g.operate(ctx, c.descriptor, c.do)
+}
+
+func allReduce[T Element](g *Group, buf []T, op Reduction) (invocation, error) {
+	math, err := arithmeticOf[T](opAllReduce, op)
+	if err != nil {
+		return invocation{}, err
+	}
 	d := descriptor{op: opAllReduce, how: math.how, kind: kindOf[T](), count: uint64(len(buf))}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	return invocation{d, func(ctx context.Context, x *execution) error {
 		defer g.guard(math)()
 		math.begin(bytesOf(buf))
 		c := g.choose(schedule.AllReduce, len(bytesOf(buf)))
@@ -34,7 +42,7 @@ func AllReduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction) 
 		x.buf = evenly(buf, p.Blocks)
 		x.reduceWith(math, g.Size())
 		return x.run(ctx, p)
-	})
+	}}, nil
 }
 
 // reduceWith makes the execution one that reduces.
