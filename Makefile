@@ -15,6 +15,7 @@ FUZZTIME ?= 20s
 BENCH ?= .
 COUNT ?= 1
 BASE ?=
+ARGS ?=
 
 # Tools are built once for each version of tools/go.sum and of Go; golangci-lint takes minutes the first time.
 BIN := .bin/$(shell { $(GO) env GOVERSION; cat tools/go.mod tools/go.sum tools/protogen/*.go; } | cksum | cut -d' ' -f1)
@@ -27,7 +28,7 @@ nested = if [[ '$(PKG)' == ./... ]]; then for m in $(NESTED); do (cd $$m && $(1)
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-21s %s\n", $$1, $$2 }' Makefile
 
 ## ---- Build and run
 
@@ -125,9 +126,20 @@ bench-pool: ## Measure the pool against a hand-written loop, into bench/results/
 bench-kernel: ## Measure reductions against plain loops and the memory, into bench/results/kernel.txt; takes about a minute
 	@$(call measure,kernel,./collective/kernel,-bench . -benchtime 50ms)
 
+.PHONY: bench-operations
+bench-operations: ## Measure collectives alone, as Go benchmarks, into bench/results/operations.txt
+	@$(call measure,operations,./collective,-bench .)
+
+# Each library that is not installed is named with what to install. C and C++ compilers are needed for the peers only.
 .PHONY: bench-collectives
-bench-collectives: ## Measure collectives, into bench/results/collective.txt
-	@$(call measure,collectives,./collective/...,-bench .)
+bench-collectives: ## Measure collectives beside Gloo, Open MPI and MPICH (ARGS='-members 8'), into bench/results/; about 5 minutes
+	@mkdir -p $(OUT)
+	@$(GO) build -o $(OUT)/ ./bench/collectives
+	@$(OUT)/collectives $(ARGS)
+
+.PHONY: bench-collectives-all
+bench-collectives-all: ## The same with up to 400 members: takes an hour and more
+	@$(MAKE) bench-collectives ARGS='-members 8,32,64,128,400 -timeout 10m -memory 17179869184'
 
 .PHONY: cover
 cover: ## Measure test coverage across packages; the page is .out/cover.html

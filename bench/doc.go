@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package bench measures Tutti against the honest alternatives, as Go benchmarks: one sub-benchmark for each
-// way of doing the same thing, in one run. The programs beside it measure the tables of the proposal (tables) and what
-// reaching so many processes takes at least (floor); package ways has the ways of calling that they share.
+// way of doing the same thing, in one run. The programs beside it measure the tables of the proposal (tables), what
+// reaching so many processes takes at least (floor), and collectives beside those of Gloo, Open MPI and MPICH (collectives, with the
+// programs of the peers in C and C++ in peers); package ways has the ways of calling that they share, and plot draws.
 //
 //	make bench-batch                              // writes bench/results/
 //	go test -run '^$' -bench Batch ./bench        // the same by hand

@@ -86,7 +86,7 @@ func (c config) write(out io.Writer, t table, lines []line) error {
 	return errors.Join(
 		printTable(out, t, lines),
 		c.save(name+"csv", func(w io.Writer) error { return writeCSV(w, t, lines) }),
-		c.save(name+"svg", func(w io.Writer) error { return plot(w, t, lines) }),
+		c.save(name+"svg", func(w io.Writer) error { return draw(w, t, lines) }),
 	)
 }
 

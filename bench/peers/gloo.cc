@@ -1,0 +1,180 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// The operations of Gloo over TCP on loopback: gloo NAME OPERATIONS SIZES MODES SECONDS RANK MEMBERS DIRECTORY, one process for each
+// rank; the directory, which is empty at first, is where they find each other.
+
+#include <gloo/allgather.h>
+#include <gloo/allreduce.h>
+#include <gloo/allreduce_bcube.h>
+#include <gloo/allreduce_halving_doubling.h>
+#include <gloo/alltoall.h>
+#include <gloo/barrier.h>
+#include <gloo/broadcast.h>
+#include <gloo/gather.h>
+#include <gloo/math.h>
+#include <gloo/reduce.h>
+#include <gloo/reduce_scatter.h>
+#include <gloo/rendezvous/context.h>
+#include <gloo/rendezvous/file_store.h>
+#include <gloo/scatter.h>
+#include <gloo/transport/tcp/device.h>
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "measure.h"
+
+static std::shared_ptr<gloo::rendezvous::Context> context;
+static std::unique_ptr<gloo::Algorithm> made;  // for the algorithms that are bound to their buffers
+static int rank_, members_;
+
+static void add(void *c, const void *a, const void *b, size_t n) { gloo::sum<float>(c, a, b, n); }
+
+// The first of all-reduce is Gloo's default.
+static const char *const all_reduces[] = {"ring", "bcube", "halving-doubling", "bcube-class", nullptr};
+
+static const char *algorithm(enum operation op, int i) {
+  if (op == ALLREDUCE) return all_reduces[i];
+  return i == 0 ? (op == REDUCE_SCATTER ? "halving-doubling" : "default") : nullptr;
+}
+
+// prepare makes those that Gloo binds to one buffer, which takes a round of messages.
+static void prepare(enum operation op, int a, float *in, float *out, size_t block) {
+  static float *bound;
+  static int with = -1;
+  float *data = op == REDUCE_SCATTER ? in : out;
+  int which = op * 8 + a;
+  if (made && bound == data && with == which) return;
+  made.reset();
+  bound = data;
+  with = which;
+  if (op == ALLREDUCE && a == 2) {
+    made.reset(new gloo::AllreduceHalvingDoubling<float>(context, {data}, (int)block));
+  } else if (op == ALLREDUCE && a == 3) {
+    made.reset(new gloo::AllreduceBcube<float>(context, {data}, (int)block));
+  } else if (op == REDUCE_SCATTER) {
+    std::vector<int> counts(members_, (int)block);
+    made.reset(new gloo::ReduceScatterHalvingDoubling<float>(context, {data}, (int)block * members_, counts));
+  }
+}
+
+static void all_reduce(int a, float *out, size_t n) {
+  if (made) {
+    made->run();
+    return;
+  }
+  gloo::AllreduceOptions o(context);
+  o.setOutput(out, n);
+  o.setReduceFunction(add);
+  o.setAlgorithm(a == 0 ? gloo::AllreduceOptions::Algorithm::RING : gloo::AllreduceOptions::Algorithm::BCUBE);
+  gloo::allreduce(o);
+}
+
+static void barrier() {
+  gloo::BarrierOptions o(context);
+  o.setTag(1);
+  gloo::barrier(o);
+}
+
+static void scatter(float *in, float *out, size_t n) {
+  gloo::ScatterOptions o(context);
+  if (rank_ == 0) {
+    std::vector<float *> parts;
+    for (int r = 0; r < members_; r++) parts.push_back(in + r * n);
+    o.setInputs(parts, n);
+  }
+  o.setOutput(out, n);
+  o.setRoot(0);
+  gloo::scatter(o);
+}
+
+static void run(enum operation op, int a, float *in, float *out, size_t n) {
+  switch (op) {
+    case ALLREDUCE:
+      return all_reduce(a, out, n);
+    case BROADCAST: {
+      gloo::BroadcastOptions o(context);
+      o.setOutput(out, n);
+      o.setRoot(0);
+      return gloo::broadcast(o);
+    }
+    case REDUCE: {
+      gloo::ReduceOptions o(context);
+      o.setInput(in, n);
+      o.setOutput(out, n);
+      o.setReduceFunction(add);
+      o.setRoot(0);
+      return gloo::reduce(o);
+    }
+    case REDUCE_SCATTER:
+      made->run();
+      memcpy(out, in, n * sizeof(float));  // it leaves its part at the beginning
+      return;
+    case ALLGATHER: {
+      gloo::AllgatherOptions o(context);
+      o.setInput(in, n);
+      o.setOutput(out, n * members_);
+      return gloo::allgather(o);
+    }
+    case GATHER: {
+      gloo::GatherOptions o(context);
+      o.setInput(in, n);
+      if (rank_ == 0) o.setOutput(out, n * members_);
+      o.setRoot(0);
+      return gloo::gather(o);
+    }
+    case SCATTER:
+      return scatter(in, out, n);
+    case ALLTOALL: {
+      gloo::AlltoallOptions o(context);
+      o.setInput(in, n * members_);
+      o.setOutput(out, n * members_);
+      return gloo::alltoall(o);
+    }
+    default:
+      return barrier();
+  }
+}
+
+static double agree(double value) {
+  gloo::BroadcastOptions o(context);
+  o.setOutput(&value, 1);
+  o.setRoot(0);
+  o.setTag(2);
+  gloo::broadcast(o);
+  return value;
+}
+
+static void collect(double value, double *all) {
+  gloo::GatherOptions o(context);
+  o.setInput(&value, 1);
+  if (rank_ == 0) o.setOutput(all, members_);
+  o.setRoot(0);
+  o.setTag(3);
+  gloo::gather(o);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 9) {
+    fprintf(stderr, "usage: gloo NAME OPERATIONS SIZES MODES SECONDS RANK MEMBERS DIRECTORY\n");
+    return 2;
+  }
+  rank_ = atoi(argv[6]);
+  members_ = atoi(argv[7]);
+  try {
+    auto device = gloo::transport::tcp::CreateDevice("127.0.0.1");
+    gloo::rendezvous::FileStore store(argv[8]);
+    context = std::make_shared<gloo::rendezvous::Context>(rank_, members_);
+    context->setTimeout(std::chrono::seconds(120));
+    context->connectFullMesh(store, device);
+    struct peer p = {argv[1], rank_, members_, algorithm, prepare, run, barrier, agree, collect};
+    measure(&p, argv[2], argv[3], argv[4], atof(argv[5]));
+    barrier();
+  } catch (const std::exception &e) {
+    fprintf(stderr, "gloo: rank %d: %s\n", rank_, e.what());
+    return 1;
+  }
+  return 0;
+}
