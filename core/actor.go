@@ -176,7 +176,11 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 			err = a.recovered(p, r)
 		}
 	}()
-	v, err = c.method.run(ctx, a.node.codec, a.impl, p.value, p.mode)
+	in, err := p.await(c.ctx, a.ctx)
+	if err != nil {
+		return codec.Value{}, err
+	}
+	v, err = c.method.run(ctx, a.node.codec, a.impl, in, p.mode)
 	if err != nil && errors.Is(err, context.Canceled) && a.ctx.Err() != nil {
 		err = context.Cause(a.ctx) // it gave up because it was killed
 	}
@@ -186,8 +190,12 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 func (a *actor) recovered(p *param, r any) error {
 	if fault, ok := r.(interface{ Addr() uintptr }); ok {
 		if _, ok := r.(runtime.Error); ok && a.node.store.ReadOnlyFault(fault.Addr()) {
+			in := p.value
+			if p.late != nil {
+				in = p.late.value
+			}
 			return fmt.Errorf("%w: the method wrote to an argument of %d bytes that it shares with others; copy it first",
-				ErrReadOnly, p.value.Size())
+				ErrReadOnly, in.Size())
 		}
 	}
 	return newPanicError(r)

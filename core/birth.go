@@ -39,7 +39,7 @@ func (n *node) conceive(ctx context.Context, req *controlpb.Spawn) *birth {
 
 // spawn creates actors, all or none.
 func (n *node) spawn(ctx context.Context, req *controlpb.Spawn) *controlpb.Reply {
-	k, v, obj, err := n.resolveSpawn(req)
+	k, v, obj, err := n.resolveSpawn(ctx, req)
 	if err != nil {
 		f := faultOf(err)
 		return &controlpb.Reply{Fault: f.Append(nil)}
@@ -95,14 +95,14 @@ func failures(errs []error) []*controlpb.Failure {
 	return list
 }
 
-func (n *node) resolveSpawn(req *controlpb.Spawn) (*kind, codec.Value, *arrowstore.Object, error) {
+func (n *node) resolveSpawn(ctx context.Context, req *controlpb.Spawn) (*kind, codec.Value, *arrowstore.Object, error) {
 	if int(req.GetKind()) >= len(n.table.kinds) {
 		return nil, codec.Value{}, nil, fmt.Errorf("%w: number %d in a table of %d", ErrNoKind, req.GetKind(), len(n.table.kinds))
 	}
 	if req.GetCount() > wire.MaxTargets {
 		return nil, codec.Value{}, nil, fmt.Errorf("%w: %d actors at once, the bound is %d", ErrTooLarge, req.GetCount(), wire.MaxTargets)
 	}
-	v, _, obj, err := n.payload(wire.Payload{Kind: wire.PayloadKind(req.GetPayloadKind()), Data: req.GetPayload()})
+	v, _, obj, err := n.payload(ctx, wire.Payload{Kind: wire.PayloadKind(req.GetPayloadKind()), Data: req.GetPayload()})
 	return n.table.kinds[req.GetKind()], v, obj, err
 }
 

@@ -6,6 +6,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/tutti-go/tutti/arrowstore"
@@ -17,6 +18,29 @@ import (
 type param struct {
 	value codec.Value
 	mode  codec.Mode
+	late  *late // what is waited for before value is there; nil if it is
+}
+
+// late is an argument that is being fetched from another host.
+type late struct {
+	ready chan struct{} // closed when value or err is there
+	value codec.Value
+	err   error
+}
+
+// await returns the argument when it is there.
+func (p *param) await(call, actor context.Context) (codec.Value, error) {
+	if p.late == nil {
+		return p.value, nil
+	}
+	select {
+	case <-p.late.ready:
+		return p.late.value, p.late.err
+	case <-call.Done():
+		return codec.Value{}, context.Cause(call)
+	case <-actor.Done():
+		return codec.Value{}, context.Cause(actor)
+	}
 }
 
 // inbound is a call message at the node that received it: one argument, decoded by each actor it is meant for, or one for
@@ -29,9 +53,9 @@ type inbound struct {
 	method *method
 	runs   []wire.Run
 
-	param  param                // of all slots, unless each is set
-	each   []wire.Payload       // of one slot each, in the order of the runs
-	pinned []*arrowstore.Object // that arguments lie in, until the last answer; complete before the last slot is delivered
+	param param          // of all slots, unless each is set
+	each  []wire.Payload // of one slot each, in the order of the runs
+	pins  pins           // on the objects that arguments lie in, until the last answer
 
 	ctx    context.Context //nolint:containedctx // ends with the deadline, the caller's cancellation, or the node
 	cancel context.CancelCauseFunc
@@ -127,22 +151,92 @@ func (c *inbound) paramOf(i int) (*param, error) {
 }
 
 func (c *inbound) resolve(p wire.Payload) (param, error) {
-	v, mode, obj, err := c.node.payload(p)
-	if obj != nil {
-		c.pinned = append(c.pinned, obj)
+	if p.Kind != wire.PayloadRemote {
+		v, mode, obj, err := c.node.payload(c.ctx, p)
+		if obj != nil {
+			c.pins.add(obj)
+		}
+		return param{value: v, mode: mode}, err
 	}
-	return param{v, mode}, err
+	w, err := parseWhereabouts(p.Data)
+	if err != nil {
+		return param{}, err
+	}
+	if obj := c.node.transfers.here(w.id); obj != nil {
+		c.pins.add(obj)
+		v, err := objectValue(obj)
+		return param{value: v, mode: codec.View}, err
+	}
+	l := &late{ready: make(chan struct{})}
+	if !c.node.begin(func() { c.fetch(l, w) }) {
+		return param{}, ErrClosed
+	}
+	return param{mode: codec.View, late: l}, nil
 }
 
-// payload resolves an argument or a configuration as it came over the wire. Inline values are decoded into memory of each actor's own;
-// objects are shared and read-only.
-func (n *node) payload(p wire.Payload) (codec.Value, codec.Mode, *arrowstore.Object, error) {
-	if p.Kind == wire.PayloadInline {
+// fetch brings an argument from another host.
+func (c *inbound) fetch(l *late, w whereabouts) {
+	defer close(l.ready)
+	obj, err := c.node.transfers.open(c.ctx, w)
+	if err == nil {
+		c.pins.add(obj)
+		l.value, err = objectValue(obj)
+	}
+	if err != nil {
+		l.err = fmt.Errorf("argument of %v: %w", c.method, err)
+	}
+}
+
+// pins are the objects that a call keeps from going away.
+type pins struct {
+	mu struct {
+		sync.Mutex
+		released bool
+		objects  []*arrowstore.Object
+	}
+}
+
+func (p *pins) add(obj *arrowstore.Object) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.released {
+		obj.Release()
+		return
+	}
+	p.mu.objects = append(p.mu.objects, obj)
+}
+
+func (p *pins) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.released = true
+	for _, obj := range p.mu.objects {
+		obj.Release()
+	}
+	p.mu.objects = nil
+}
+
+// payload resolves an argument or a configuration as it came over the wire, waiting for one that is on another host. Inline values are
+// decoded into memory of each actor's own; objects are shared and read-only.
+func (n *node) payload(ctx context.Context, p wire.Payload) (codec.Value, codec.Mode, *arrowstore.Object, error) {
+	switch p.Kind {
+	case wire.PayloadInline:
 		v, err := codec.ParseValue(p.Data, len(p.Data))
 		if err != nil {
 			return codec.Value{}, codec.Copy, nil, fmt.Errorf("%w: %w", ErrDecode, err)
 		}
 		return v, codec.Copy, nil, nil
+	case wire.PayloadRemote:
+		w, err := parseWhereabouts(p.Data)
+		if err != nil {
+			return codec.Value{}, codec.View, nil, err
+		}
+		obj, err := n.transfers.open(ctx, w)
+		if err != nil {
+			return codec.Value{}, codec.View, nil, err
+		}
+		v, err := objectValue(obj)
+		return v, codec.View, obj, err
 	}
 	id, err := arrowstore.ParseID(p.Data)
 	if err != nil {
@@ -201,9 +295,7 @@ func (c *inbound) finish(slot uint32, v codec.Value, err error) {
 	c.mu.Unlock()
 	if last {
 		c.cancel(nil)
-		for _, obj := range c.pinned {
-			obj.Release()
-		}
+		c.pins.release()
 	}
 	if tell {
 		c.node.outbox(c.from).put(&c.outgoing)
@@ -217,7 +309,7 @@ func (c *inbound) outcome(v codec.Value, err error) (wire.Status, []byte) {
 	}
 	if err == nil && v.Size() > InlineMax {
 		var obj *arrowstore.Object
-		if obj, err = putObject(c.node.store, v); err == nil {
+		if obj, err = c.node.transfers.put(v); err == nil {
 			obj.Release() // the store keeps it until the caller releases it
 			return wire.StatusObject, idBytes(obj.ID())
 		}

@@ -34,6 +34,8 @@ type node struct {
 	workers workers
 	kept    kept
 
+	transfers *transfers
+
 	mu struct {
 		sync.Mutex
 		closed   bool
@@ -46,7 +48,7 @@ type node struct {
 }
 
 // newNode takes the node's side of the mesh into service. The mesh must not have been started.
-func newNode(ctx context.Context, m *mesh.Mesh, st *arrowstore.Store, c *codec.Codec, t *table, log *slog.Logger) *node {
+func newNode(ctx context.Context, m *mesh.Mesh, st *arrowstore.Store, host string, c *codec.Codec, t *table, log *slog.Logger) *node {
 	n := &node{mesh: m, store: st, codec: c, table: t, log: log, scope: &scope.Node{Mesh: m}}
 	n.workers.wg = &n.wg
 	n.ctx, n.cancel = context.WithCancelCause(ctx)
@@ -55,6 +57,7 @@ func newNode(ctx context.Context, m *mesh.Mesh, st *arrowstore.Store, c *codec.C
 	n.mu.inbound = map[inboundKey]*inbound{}
 	n.mu.outboxes = map[uint32]*outbox{}
 	n.mu.lanes = map[uint64]*lane{}
+	n.transfers = newTransfers(n.ctx, m, st, host, log, n.begin)
 	m.Handle(wire.KindCall, n.onCall)
 	m.Handle(wire.KindCancel, n.onCancel)
 	m.Handle(wire.KindRelease, n.onRelease)
@@ -132,6 +135,7 @@ func (n *node) onRelease(from uint32, f wire.Frame) {
 		id, err := arrowstore.ParseID(b)
 		if err == nil {
 			err = n.store.Delete(id)
+			n.transfers.released(id)
 		}
 		if err != nil {
 			n.log.Warn("cannot release an object", "peer", from, "err", err)
@@ -224,6 +228,7 @@ func (n *node) close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		n.wg.Wait()
+		n.transfers.close()
 		close(done)
 	}()
 	select {

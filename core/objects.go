@@ -4,6 +4,7 @@
 package core
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/tutti-go/tutti/arrowstore"
@@ -52,10 +53,23 @@ func objectValue(obj *arrowstore.Object) (codec.Value, error) {
 	return v, nil
 }
 
-func (s *System) put(v codec.Value) (*arrowstore.Object, error) { return putObject(s.store, v) }
+func (s *System) put(v codec.Value) (*arrowstore.Object, error) { return s.transfers.put(v) }
 
-func (s *System) open(id arrowstore.ID) (codec.Value, *arrowstore.Object, error) {
-	return openObject(s.store, id)
+// openAt opens an object that a node has put into the store of its host, and brings it here if that is another.
+func (s *System) openAt(ctx context.Context, id arrowstore.ID, node uint32) (codec.Value, *arrowstore.Object, error) {
+	if s.hostOf(node) == s.host {
+		return openObject(s.store, id)
+	}
+	obj, err := s.transfers.open(ctx, whereabouts{id, node, node})
+	if err != nil {
+		return codec.Value{}, nil, err
+	}
+	v, err := objectValue(obj)
+	if err != nil {
+		obj.Release()
+		return codec.Value{}, nil, err
+	}
+	return v, obj, nil
 }
 
 // drop takes the store's own hold off an object of this process. It is freed with its last pin.
@@ -63,4 +77,5 @@ func (s *System) drop(obj *arrowstore.Object) {
 	if err := s.store.Delete(obj.ID()); err != nil && s.ctx.Err() == nil {
 		s.log.Error("cannot delete an object", "id", obj.ID().String(), "err", err)
 	}
+	s.transfers.released(obj.ID())
 }

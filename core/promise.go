@@ -160,7 +160,7 @@ func (c *Prepared) Start(ctx context.Context, t *Targets, deadline time.Time) (*
 	if err := t.Check(); err != nil {
 		return nil, fmt.Errorf("call %v: %w", c.method, err)
 	}
-	arg := argument{payload: c.arg.payload}
+	arg := argument{payload: c.arg.payload, origin: c.arg.origin}
 	if c.arg.release != nil {
 		arg.release = c.Retain().Release
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/wire"
 )
 
 // Result is the outcome of one call.
@@ -277,17 +278,17 @@ func (r *Ref[T]) argument(ctx context.Context, sys *System, share int) (argument
 	if err := r.wait(ctx); err != nil {
 		return argument{}, err
 	}
-	v, obj, err := r.slots.value(ctx, r.index)
-	switch {
-	case err != nil:
-		return argument{}, err
-	case obj != nil:
-		defer obj.Release()
+	if id, ok := r.slots.object(r.index); ok { // it stays where it is
 		slots, slot := r.slots, uint32(r.index)
 		if !slots.remote.retain(slot) {
 			return argument{}, fmt.Errorf("%w: result of %v was released", ErrObjectLost, r.slots.method)
 		}
-		return argument{payload: objectPayload(obj), release: func() { slots.remote.done(slot) }}, nil
+		payload := wire.Payload{Kind: wire.PayloadObject, Data: id}
+		return argument{payload: payload, origin: slots.Actor(r.index).Node(), release: func() { slots.remote.done(slot) }}, nil
+	}
+	v, _, err := r.slots.value(ctx, r.index)
+	if err != nil {
+		return argument{}, err
 	}
 	return r.slots.sys.argumentOf(v, share)
 }

@@ -33,11 +33,15 @@ func (r *remoteResults) add(slot, node uint32, id arrowstore.ID) (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o := r.mu.bySlot[slot]
+	if o != nil && o.id == id {
+		return false // it has come twice
+	}
 	if o != nil || r.mu.all {
 		r.sys.releaseRemote(node, []arrowstore.ID{id})
 		return false
 	}
 	r.putLocked(slot, &remoteResult{node: node, id: id})
+	r.sys.holdResult(id)
 	first = !r.mu.watched
 	r.mu.watched = true
 	return first
@@ -113,4 +117,18 @@ func (r *remoteResults) releaseAll() {
 	for node, ids := range free {
 		r.sys.releaseRemote(node, ids)
 	}
+}
+
+// holdResult notes that an answer in the store of its node is in use until releaseRemote.
+func (s *System) holdResult(id arrowstore.ID) {
+	s.results.Lock()
+	defer s.results.Unlock()
+	s.results.held[id] = struct{}{}
+}
+
+func (s *System) holdsResult(id arrowstore.ID) bool {
+	s.results.Lock()
+	defer s.results.Unlock()
+	_, ok := s.results.held[id]
+	return ok
 }

@@ -325,9 +325,17 @@ func (s *Slots) Err(i int) error {
 	return s.mu.results[i].err
 }
 
+// object returns the identity of the object that is the answer of slot i, if it is one.
+func (s *Slots) object(i int) (id []byte, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.mu.results[i]
+	return o.data, o.state == succeededObject
+}
+
 // value returns the encoded answer of slot i. Use it between the slot's completion and release of the
 // returned object, which may be nil.
-func (s *Slots) value(_ context.Context, i int) (codec.Value, *arrowstore.Object, error) {
+func (s *Slots) value(ctx context.Context, i int) (codec.Value, *arrowstore.Object, error) {
 	s.mu.Lock()
 	o := s.mu.results[i]
 	s.mu.Unlock()
@@ -351,7 +359,7 @@ func (s *Slots) value(_ context.Context, i int) (codec.Value, *arrowstore.Object
 		if err != nil {
 			return codec.Value{}, nil, fmt.Errorf("%w: result of %v: %w", ErrDecode, s.method, err)
 		}
-		v, obj, err := s.sys.open(id)
+		v, obj, err := s.sys.openAt(ctx, id, s.Actor(i).Node())
 		if err != nil {
 			return codec.Value{}, nil, fmt.Errorf("result of %v on actor %v: %w", s.method, s.Actor(i), err)
 		}

@@ -69,9 +69,8 @@ func (k *Kind[A, C]) spawn(ctx context.Context, sys *System, n int, cfg C, opts 
 	}
 	req := &controlpb.Spawn{
 		Kind: kindID, Mailbox: uint32(options.mailbox), Concurrency: uint32(options.concurrency),
-		PayloadKind: uint32(arg.payload.Kind), Payload: arg.payload.Data,
 	}
-	return sys.spawnParts(ctx, k.k, n, parts, req)
+	return sys.spawnParts(ctx, k.k, n, parts, req, &arg)
 }
 
 // part is the share of a Spawn that goes to one node.
@@ -107,7 +106,7 @@ func (s *System) place(n int) ([]part, error) {
 }
 
 // spawnParts sends one request to every node and takes everything back if one of them fails.
-func (s *System) spawnParts(ctx context.Context, k *kind, n int, parts []part, req *controlpb.Spawn) ([]ActorID, error) {
+func (s *System) spawnParts(ctx context.Context, k *kind, n int, parts []part, req *controlpb.Spawn, arg *argument) ([]ActorID, error) {
 	ids := make([]ActorID, n)
 	errs := make([]error, len(parts))
 	var g errgroup.Group
@@ -116,7 +115,7 @@ func (s *System) spawnParts(ctx context.Context, k *kind, n int, parts []part, r
 			ids[p.index+int(j)] = newActorID(p.node, p.first+j)
 		}
 		g.Go(func() error {
-			errs[i] = s.spawnPart(ctx, k, p, req)
+			errs[i] = s.spawnPart(ctx, k, p, req, arg.payloadAt(s, s.hostOf(p.node)))
 			return nil
 		})
 	}
@@ -148,10 +147,10 @@ func mergeSpawnErrors(k *kind, n int, errs []error) error {
 	return all
 }
 
-func (s *System) spawnPart(ctx context.Context, k *kind, p part, common *controlpb.Spawn) error {
+func (s *System) spawnPart(ctx context.Context, k *kind, p part, common *controlpb.Spawn, cfg wire.Payload) error {
 	req := &controlpb.Spawn{
 		Kind: common.GetKind(), First: p.first, Count: p.count, Mailbox: common.GetMailbox(), Concurrency: common.GetConcurrency(),
-		PayloadKind: common.GetPayloadKind(), Payload: common.GetPayload(),
+		PayloadKind: uint32(cfg.Kind), Payload: cfg.Data,
 	}
 	reply, err := s.nodes.control(p.node).do(ctx, &controlpb.Request{Kind: &controlpb.Request_Spawn{Spawn: req}})
 	if err == nil {

@@ -47,6 +47,7 @@ func newSystem(ctx context.Context, cfg config) *System {
 	s := &System{table: newTable(), codec: newCodec(), log: cfg.logger}
 	s.calls.open = map[uint64]*Slots{}
 	s.members.byID = map[uint32]*member{}
+	s.results.held = map[arrowstore.ID]struct{}{}
 	s.orders.byNode = map[uint32]*atomic.Uint64{}
 	s.puts.open = map[*object]struct{}{}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -88,6 +89,7 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 	}
 	opened = append(opened, s.mesh.Close)
 	s.scope = &scope.Node{Mesh: s.mesh}
+	s.transfers = newTransfers(s.ctx, s.mesh, s.store, s.host, s.log, s.begin)
 	s.mesh.Handle(wire.KindReply, s.onReply)
 	s.mesh.Handle(wire.KindMissing, s.onMissing)
 	s.mesh.OnLost(s.onLost)

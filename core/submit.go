@@ -48,6 +48,7 @@ type Targets struct {
 // share is the part of a batch that goes to one node, in one message.
 type share struct {
 	node  uint32
+	host  string         // of the node
 	order *atomic.Uint64 // number of the last message to the node
 	slots []uint32
 	runs  []wire.Run
@@ -91,7 +92,7 @@ func (t *Targets) group() {
 		if !ok {
 			i = len(t.shares)
 			index[id.Node()] = i
-			t.shares = append(t.shares, share{node: id.Node(), order: t.sys.orderTo(id.Node())})
+			t.shares = append(t.shares, share{node: id.Node(), host: t.sys.hostOf(id.Node()), order: t.sys.orderTo(id.Node())})
 			serials = append(serials, nil)
 		}
 		t.shares[i].slots = append(t.shares[i].slots, uint32(slot))
@@ -115,6 +116,7 @@ func (t *Targets) IDs() []ActorID { return t.ids }
 // argument is an encoded argument, ready to be sent to any number of nodes.
 type argument struct {
 	payload wire.Payload // of all slots, unless each is set
+	origin  uint32       // node whose host has the object that the payload names
 	each    []argument   // of one slot each; release and put are those of all together
 	release func()       // lets go of the object that the payload names; nil if the payload is inline
 	put     int64        // bytes that were put into the store for this call
@@ -125,9 +127,10 @@ type argument struct {
 const copiedPart = 512
 
 // payloadFor returns what kind of payload goes to the slots of one share, and its data in parts.
-func (a *argument) payloadFor(s *share) (wire.PayloadKind, [][]byte) {
+func (a *argument) payloadFor(sys *System, s *share) (wire.PayloadKind, [][]byte) {
 	if a.each == nil {
-		return a.payload.Kind, [][]byte{a.payload.Data}
+		p := a.payloadAt(sys, s.host)
+		return p.Kind, [][]byte{p.Data}
 	}
 	size := 0
 	for _, slot := range s.slots {
@@ -139,7 +142,7 @@ func (a *argument) payloadFor(s *share) (wire.PayloadKind, [][]byte) {
 	var parts [][]byte
 	data := make([]byte, 0, size)
 	for _, slot := range s.slots {
-		p := a.each[slot].payload
+		p := a.each[slot].payloadAt(sys, s.host)
 		if len(p.Data) <= copiedPart {
 			data = wire.AppendEach(data, p)
 			continue
@@ -149,6 +152,15 @@ func (a *argument) payloadFor(s *share) (wire.PayloadKind, [][]byte) {
 		data = data[len(data):]
 	}
 	return wire.PayloadEach, append(parts, data)
+}
+
+// payloadAt returns what goes to a node of a host, if each is not set.
+func (a *argument) payloadAt(sys *System, host string) wire.Payload {
+	if a.payload.Kind != wire.PayloadObject || sys.hostOf(a.origin) == host {
+		return a.payload
+	}
+	r := wire.Remote{ID: a.payload.Data, Origin: a.origin, Source: a.origin}
+	return wire.Payload{Kind: wire.PayloadRemote, Data: r.Append(nil)}
 }
 
 // done lets the argument go. Calling it again has no effect.
@@ -338,7 +350,7 @@ func (s *Slots) sendShare(ctx context.Context, i int) (bytes int64, err error) {
 	share, h := &s.targets.shares[i], s.header(wire.KindCall)
 	body := wire.Call{Order: s.orderOf(i), Method: s.sys.table.methID[s.method], Runs: share.runs}
 	var parts [][]byte
-	body.Payload.Kind, parts = s.arg.payloadFor(share)
+	body.Payload.Kind, parts = s.arg.payloadFor(s.sys, share)
 	parts = slices.Insert(parts, 0, body.AppendHead(nil))
 	if err := s.sys.mesh.Send(ctx, share.node, &h, parts...); err != nil {
 		return 0, err

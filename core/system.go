@@ -37,6 +37,8 @@ type System struct {
 	scope *scope.Node // of the driver
 	nodes nodes       // where the actors live
 
+	transfers *transfers
+
 	ctx    context.Context //nolint:containedctx // ends when shutdown begins
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // goroutines that end with ctx
@@ -50,6 +52,10 @@ type System struct {
 	members struct {
 		sync.Mutex
 		byID map[uint32]*member
+	}
+	results struct {
+		sync.Mutex
+		held map[arrowstore.ID]struct{} // large answers that were not released yet
 	}
 	orders struct {
 		sync.Mutex
@@ -239,7 +245,8 @@ func (s *System) releaseLate(from uint32, body []byte) error {
 	var ids []arrowstore.ID
 	err := wire.ParseReply(body, func(r wire.Result) bool {
 		if r.Status == wire.StatusObject { // one slot
-			if id, err := arrowstore.ParseID(r.Data); err == nil {
+			// An answer may come twice if a relay dies; what the first has brought may be in use.
+			if id, err := arrowstore.ParseID(r.Data); err == nil && !s.holdsResult(id) {
 				ids = append(ids, id)
 			}
 		}
@@ -254,6 +261,11 @@ func (s *System) releaseRemote(node uint32, ids []arrowstore.ID) {
 	if len(ids) == 0 {
 		return
 	}
+	s.results.Lock()
+	for _, id := range ids {
+		delete(s.results.held, id)
+	}
+	s.results.Unlock()
 	var body []byte
 	for _, id := range ids {
 		body = wire.AppendRelease(body, idBytes(id))
@@ -285,12 +297,29 @@ func (s *System) sendCancels(seq uint64, nodes []uint32, slots ...uint32) {
 }
 
 // background runs fn on a goroutine that Shutdown waits for, unless shutdown has begun. fn must end with s.ctx.
-func (s *System) background(fn func()) {
+func (s *System) background(fn func()) { s.begin(fn) }
+
+// begin is background, and reports false if shutdown has begun.
+func (s *System) begin(fn func()) bool {
 	s.calls.Lock()
 	defer s.calls.Unlock()
 	if !s.calls.closed {
 		s.wg.Go(fn)
 	}
+	return !s.calls.closed
+}
+
+// hostOf returns the identity of the host that a node is on, or "" if there is no such node.
+func (s *System) hostOf(node uint32) string {
+	if node == driverNode {
+		return s.host
+	}
+	s.members.Lock()
+	defer s.members.Unlock()
+	if m := s.members.byID[node]; m != nil {
+		return m.info.Host
+	}
+	return ""
 }
 
 // onLost fails everything that waits for a node that is gone, and tells the other nodes.
@@ -403,6 +432,7 @@ func (s *System) close(ctx context.Context) error {
 	err := s.nodes.stop(ctx)
 	err = errors.Join(err, s.mesh.Close())
 	s.wg.Wait()
+	s.transfers.close()
 	s.releasePuts()
 	return errors.Join(err, s.store.Close(), s.dir.Close())
 }
