@@ -210,7 +210,7 @@ func (t *transfers) onCredit(from uint32, f wire.Frame) {
 	case c.Taken == math.MaxUint64:
 		s.stop()
 	case c.Taken <= uint64(s.limit):
-		s.limit = int64(c.Taken) + windowBytes
+		s.limit = max(s.limit, int64(c.Taken)+windowBytes) // credits may overtake each other
 		select {
 		case s.wake <- struct{}{}:
 		default:
