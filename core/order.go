@@ -365,7 +365,7 @@ func (s *Slots) pendingShareLocked(i int) bool {
 
 // resend sends the message of a share once more, with the same number.
 func (s *Slots) resend(ctx context.Context, i int) {
-	if _, err := s.sendShare(ctx, i); err != nil {
+	if _, err := s.sendShare(ctx, s.sys.mesh.Send, i); err != nil {
 		s.sys.log.Debug("a call was not sent again", "peer", s.targets.shares[i].node, "err", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
@@ -310,10 +311,12 @@ func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy)
 // send sends one message to every node.
 func (s *Slots) send(ctx context.Context, p Policy) (messages int, bytes int64, err error) {
 	s.takeOrders()
+	burst := s.sys.mesh.Burst(len(s.targets.shares))
+	defer burst.End()
 	var skips []skipped
 	for i := range s.targets.shares {
 		share := &s.targets.shares[i]
-		n, err := s.sendShare(ctx, i)
+		n, err := s.sendShare(ctx, burst.Send, i)
 		if err == nil {
 			messages++
 			bytes += n
@@ -345,14 +348,17 @@ func (s *Slots) header(k wire.Kind) wire.Header {
 	return h
 }
 
+// sender is Send of a mesh, or of a burst.
+type sender func(ctx context.Context, to mesh.NodeID, h *wire.Header, body ...[]byte) error
+
 // sendShare sends the message of one node to it, and returns its size.
-func (s *Slots) sendShare(ctx context.Context, i int) (bytes int64, err error) {
+func (s *Slots) sendShare(ctx context.Context, send sender, i int) (bytes int64, err error) {
 	share, h := &s.targets.shares[i], s.header(wire.KindCall)
 	body := wire.Call{Order: s.orderOf(i), Method: s.sys.table.methID[s.method], Runs: share.runs}
 	var parts [][]byte
 	body.Payload.Kind, parts = s.arg.payloadFor(s.sys, share)
 	parts = slices.Insert(parts, 0, body.AppendHead(nil))
-	if err := s.sys.mesh.Send(ctx, share.node, &h, parts...); err != nil {
+	if err := send(ctx, share.node, &h, parts...); err != nil {
 		return 0, err
 	}
 	return int64(wire.HeaderSize + h.Length), nil

@@ -207,6 +207,35 @@ func fillUp(t *testing.T, c link.Conn) int {
 	}
 }
 
+// Frames that were held arrive with the next Ring or Send, in their place, and a peer that does not read is no reason to wait.
+func TestHeldFramesArriveInOrder(t *testing.T) {
+	eachTwin(t, func(t *testing.T, a, b link.Conn) {
+		holder, ok := a.(link.Holder)
+		if !ok {
+			return // in memory nobody is woken by the system
+		}
+		for i := range 30 {
+			require.NoError(t, holder.Hold(&wire.Header{Kind: wire.KindCall, Seq: uint64(3 * i)}, []byte("held")))
+			require.NoError(t, holder.Hold(&wire.Header{Kind: wire.KindCall, Seq: uint64(3*i + 1)}))
+			if i%2 == 0 {
+				holder.Ring()
+			} else {
+				require.NoError(t, a.Send(t.Context(), &wire.Header{Kind: wire.KindCall, Seq: uint64(3*i + 2)}))
+			}
+			for j := range 2 + i%2 {
+				f, err := b.Recv()
+				require.NoError(t, err)
+				require.EqualValues(t, 3*i+j, f.Seq)
+			}
+		}
+		fillUp(t, a)
+		require.ErrorIs(t, holder.Hold(&wire.Header{Kind: wire.KindBlock}, make([]byte, 1<<20)), link.ErrNoRoom)
+		require.NoError(t, a.Close())
+		require.ErrorIs(t, holder.Hold(&wire.Header{Kind: wire.KindBlock}), link.ErrClosed)
+		holder.Ring()
+	})
+}
+
 func TestSendBlocksWhilePeerDoesNotReadAndResumes(t *testing.T) {
 	eachTwin(t, func(t *testing.T, a, b link.Conn) {
 		taken := fillUp(t, a)

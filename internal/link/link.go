@@ -22,6 +22,8 @@ const MaxStranger = 1 << 10
 var (
 	// ErrClosed says that the connection is closed, by either side or by the death of the peer.
 	ErrClosed = errors.New("link: closed")
+	// ErrNoRoom says that a frame would have to wait for room.
+	ErrNoRoom = errors.New("link: no room")
 	// ErrTooLarge says that a body exceeds wire.MaxBody; nothing was sent.
 	ErrTooLarge = errors.New("link: frame too large")
 )
@@ -43,6 +45,16 @@ type Conn interface {
 	// Close ends the connection and waits for what it started. What still waits to be sent or received is
 	// dropped. It may be called often.
 	Close() error
+}
+
+// Holder is a connection that can take frames without waking the peer, so that who sends to many need not wait for the system to
+// wake one after the other.
+type Holder interface {
+	// Hold is Send, except that a peer that waits for frames need not notice before Ring or another Send. It does not wait for
+	// room: if there is none, it returns ErrNoRoom and has taken nothing.
+	Hold(h *wire.Header, body ...[]byte) error
+	// Ring wakes the peer if it waits and frames were held. It does not block.
+	Ring()
 }
 
 // Listener accepts connections.

@@ -70,6 +70,21 @@ func newStream(nc net.Conn) *stream {
 
 // Send implements Conn.
 func (s *stream) Send(ctx context.Context, h *wire.Header, body ...[]byte) error {
+	return s.send(h, body, func(n int) error { return s.acquireRoom(ctx, n) }, true)
+}
+
+// Hold implements Holder.
+func (s *stream) Hold(h *wire.Header, body ...[]byte) error { return s.send(h, body, s.tryRoom, false) }
+
+// Ring implements Holder.
+func (s *stream) Ring() {
+	if w, ok := s.nc.(tryWriter); ok {
+		w.ring()
+	}
+}
+
+// send queues a frame when acquire has found room for it and locked s.mu.
+func (s *stream) send(h *wire.Header, body [][]byte, acquire func(n int) error, ring bool) error {
 	n := bodyLen(body)
 	if n > wire.MaxBody {
 		return fmt.Errorf("%w: %v frame with a body of %d bytes, the bound is %d", ErrTooLarge, h.Kind, n, wire.MaxBody)
@@ -86,10 +101,9 @@ func (s *stream) Send(ctx context.Context, h *wire.Header, body ...[]byte) error
 		}
 		body = nil
 	}
-	if err := s.acquireRoom(ctx, n+wire.HeaderSize); err != nil {
+	if err := acquire(n + wire.HeaderSize); err != nil {
 		return err
 	}
-	// Locked by acquireRoom.
 	s.mu.queue = append(s.mu.queue, head)
 	for _, b := range body {
 		if len(b) > 0 {
@@ -104,7 +118,22 @@ func (s *stream) Send(ctx context.Context, h *wire.Header, body ...[]byte) error
 	q := s.mu.queue
 	s.mu.queue = nil
 	s.mu.Unlock()
-	s.writeInline(q)
+	s.writeInline(q, ring)
+	return nil
+}
+
+// tryRoom is acquireRoom without waiting.
+func (s *stream) tryRoom(n int) error {
+	s.mu.Lock()
+	err := s.mu.err
+	if err == nil && s.mu.queued > 0 && s.mu.queued+n > MaxQueued {
+		err = ErrNoRoom
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	s.mu.queued += n
 	return nil
 }
 
@@ -137,8 +166,11 @@ func (s *stream) acquireRoom(ctx context.Context, n int) error {
 }
 
 // writeInline makes one attempt to write q without blocking and leaves the rest to a goroutine.
-func (s *stream) writeInline(q net.Buffers) {
+func (s *stream) writeInline(q net.Buffers, ring bool) {
 	n, err := s.tryWrite(q)
+	if ring {
+		s.Ring()
+	}
 	if err != nil {
 		s.failSending(err)
 		return
@@ -165,9 +197,7 @@ type tryWriter interface {
 
 func (s *stream) tryWrite(q net.Buffers) (int, error) {
 	if w, ok := s.nc.(tryWriter); ok {
-		n, err := w.tryWrite(q)
-		w.ring()
-		return n, err
+		return w.tryWrite(q)
 	}
 	return tryWrite(s.raw, q)
 }

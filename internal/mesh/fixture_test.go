@@ -113,6 +113,11 @@ func eachTransport(t *testing.T, test func(t *testing.T, c cluster)) {
 		require.NoError(t, err)
 		test(t, cluster{transport: link.TCP{TLS: cfg}, ports: new(sync.Map)})
 	})
+	t.Run("link=shared", func(t *testing.T) {
+		c := unixCluster(t)
+		c.transport = link.Shared{}
+		test(t, c)
+	})
 }
 
 // inbox collects frames of one kind. Its channel is large, so that the handler does not block.

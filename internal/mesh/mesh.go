@@ -174,15 +174,20 @@ func (m *Mesh) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]by
 		return err
 	}
 	if err := conn.Send(ctx, h, body...); err != nil {
-		switch {
-		case m.ctx.Err() != nil:
-			return ErrClosed
-		case errors.Is(err, link.ErrClosed):
-			return m.goneError(to, err)
-		}
-		return fmt.Errorf("send a %v frame to node %d: %w", h.Kind, to, err)
+		return m.sendError(to, h, err)
 	}
 	return nil
+}
+
+// sendError says what it means that a connection did not take a frame.
+func (m *Mesh) sendError(to NodeID, h *wire.Header, err error) error {
+	switch {
+	case m.ctx.Err() != nil:
+		return ErrClosed
+	case errors.Is(err, link.ErrClosed):
+		return m.goneError(to, err)
+	}
+	return fmt.Errorf("send a %v frame to node %d: %w", h.Kind, to, err)
 }
 
 // goneError is for a Send that found the connection broken. It leaves it to the reader to declare the node lost,

@@ -1,0 +1,61 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package mesh
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// Burst sends frames to many nodes. To wake a node costs many times what it costs to leave it a frame, and the node that
+// wakes takes the processor from who wakes it: so all get their frames first, and whoever waits is woken afterwards, beside the
+// caller. A Burst is for one goroutine.
+type Burst struct {
+	m    *Mesh
+	held []link.Holder
+}
+
+// Burst returns a burst of up to n frames. End must follow.
+func (m *Mesh) Burst(n int) *Burst { return &Burst{m: m, held: make([]link.Holder, 0, n)} }
+
+// Send is Mesh.Send. Where it has to wait, for a connection or for room, nobody waits for End.
+func (b *Burst) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]byte) error {
+	if to != b.m.cfg.Self {
+		b.m.mu.Lock()
+		conn, err := b.m.knownLocked(to)
+		b.m.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if holder, ok := conn.(link.Holder); ok {
+			err := holder.Hold(h, body...)
+			if err == nil {
+				b.held = append(b.held, holder)
+				return nil
+			}
+			if !errors.Is(err, link.ErrNoRoom) {
+				return b.m.sendError(to, h, err)
+			}
+		}
+	}
+	b.ring()
+	return b.m.Send(ctx, to, h, body...)
+}
+
+// End wakes the nodes that wait for what was sent.
+func (b *Burst) End() {
+	if len(b.held) < 2 || !b.m.Go(b.ring) {
+		b.ring()
+	}
+}
+
+func (b *Burst) ring() {
+	for _, c := range b.held {
+		c.Ring()
+	}
+	b.held = b.held[:0]
+}
