@@ -6,6 +6,7 @@ package batch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tutti-go/tutti/core"
@@ -15,20 +16,32 @@ import (
 type Option interface{ apply(*options) }
 
 type options struct {
-	policy  core.Policy
+	call    []core.CallOption
 	timeout time.Duration
 }
 
-type policyOption core.Policy
+type callOption struct{ core.CallOption }
 
-func (p policyOption) apply(o *options) { o.policy = core.Policy(p) }
+func (c callOption) apply(o *options) { o.call = append(o.call, c.CallOption) }
 
-const (
+// The policies and modes of a call. Of the policies, FailFast, BestEffort and Quorum, the last one given counts.
+//
+//nolint:gochecknoglobals // constants, but for their type
+var (
 	// FailFast stops a submission at the first node that cannot be reached. It is the default.
-	FailFast = policyOption(core.FailFast)
+	FailFast Option = callOption{core.FailFast}
 	// BestEffort submits to every node that can be reached and leaves errors to the slots.
-	BestEffort = policyOption(core.BestEffort)
+	BestEffort Option = callOption{core.BestEffort}
+	// NoReply makes the call a cast: no answers travel, and the slots succeed with zero values once the call was submitted. What fails at the
+	// actors is logged at their nodes and counted; see core.NoReply.
+	NoReply Option = callOption{core.NoReply()}
+	// Idempotent lets calls whose actor dies run again on its next incarnation; see core.Idempotent.
+	Idempotent Option = callOption{core.Idempotent()}
 )
+
+// Quorum submits to every node that can be reached, and fails if fewer than m actors were submitted to. m must be between 1 and the
+// number of actors. Together with Refs.First(ctx, m) it asks for any m answers; with Refs.Succeeded(ctx, m), for m that are no errors.
+func Quorum(m int) Option { return callOption{core.Quorum(m)} }
 
 type timeoutOption time.Duration
 
@@ -39,6 +52,7 @@ func (t timeoutOption) apply(o *options) { o.timeout = time.Duration(t) }
 func Timeout(d time.Duration) Option { return timeoutOption(d) }
 
 func (o options) with(opts []Option) (options, error) {
+	o.call = slices.Clip(o.call) // what is appended is not the Remote's
 	for _, opt := range opts {
 		if opt == nil {
 			return o, fmt.Errorf("batch: %w: nil option", core.ErrInvalid)
@@ -81,8 +95,8 @@ func (r *Remote[A]) Len() int {
 func Call[A, In, Out any](
 	ctx context.Context, r *Remote[A], m func(A, context.Context, In) (Out, error), in In, opts ...Option,
 ) (*Refs[Out], error) {
-	return submit[A, Out](ctx, r, opts, func(ctx context.Context, p core.Policy) (*core.Slots, error) {
-		return core.Submit(ctx, r.targets, m, in, p)
+	return submit[A, Out](ctx, r, opts, func(ctx context.Context, o []core.CallOption) (*core.Slots, error) {
+		return core.Submit(ctx, r.targets, m, in, o...)
 	})
 }
 
@@ -91,8 +105,8 @@ func Call[A, In, Out any](
 func CallRef[A, In, Out any](
 	ctx context.Context, r *Remote[A], m func(A, context.Context, In) (Out, error), ref *core.Ref[In], opts ...Option,
 ) (*Refs[Out], error) {
-	return submit[A, Out](ctx, r, opts, func(ctx context.Context, p core.Policy) (*core.Slots, error) {
-		return core.SubmitRef(ctx, r.targets, m, ref, p)
+	return submit[A, Out](ctx, r, opts, func(ctx context.Context, o []core.CallOption) (*core.Slots, error) {
+		return core.SubmitRef(ctx, r.targets, m, ref, o...)
 	})
 }
 
@@ -101,8 +115,8 @@ func CallRef[A, In, Out any](
 func CallEach[A, In, Out any](
 	ctx context.Context, r *Remote[A], m func(A, context.Context, In) (Out, error), ins []In, opts ...Option,
 ) (*Refs[Out], error) {
-	return submit[A, Out](ctx, r, opts, func(ctx context.Context, p core.Policy) (*core.Slots, error) {
-		return core.SubmitEach(ctx, r.targets, m, ins, p)
+	return submit[A, Out](ctx, r, opts, func(ctx context.Context, o []core.CallOption) (*core.Slots, error) {
+		return core.SubmitEach(ctx, r.targets, m, ins, o...)
 	})
 }
 
@@ -118,13 +132,13 @@ func (r *Remote[A]) Method(name string) Named[A] { return Named[A]{r, name} }
 // Remote calls the method on all actors. An argument of another type than the method's, or a name that is not registered, fails
 // before anything is sent, with core.ErrInvalid or core.ErrNoMethod.
 func (n Named[A]) Remote(ctx context.Context, in any, opts ...Option) (*Refs[any], error) {
-	return submit[A, any](ctx, n.remote, opts, func(ctx context.Context, p core.Policy) (*core.Slots, error) {
-		return core.SubmitNamed(ctx, n.remote.targets, n.name, in, p)
+	return submit[A, any](ctx, n.remote, opts, func(ctx context.Context, o []core.CallOption) (*core.Slots, error) {
+		return core.SubmitNamed(ctx, n.remote.targets, n.name, in, o...)
 	})
 }
 
 func submit[A, Out any](
-	ctx context.Context, r *Remote[A], opts []Option, send func(context.Context, core.Policy) (*core.Slots, error),
+	ctx context.Context, r *Remote[A], opts []Option, send func(context.Context, []core.CallOption) (*core.Slots, error),
 ) (*Refs[Out], error) {
 	if r == nil {
 		return nil, fmt.Errorf("batch: %w: nil Remote", core.ErrInvalid)
@@ -140,7 +154,7 @@ func submit[A, Out any](
 	if o.timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, o.timeout)
 	}
-	slots, err := send(ctx, o.policy)
+	slots, err := send(ctx, o.call)
 	if slots == nil {
 		cancel()
 		return nil, err

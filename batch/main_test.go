@@ -48,6 +48,8 @@ func (*worker) Write(_ context.Context, x []float32) (float32, error) {
 
 func (*worker) Make(_ context.Context, n int) ([]byte, error) { return make([]byte, n), nil }
 
+func (*worker) Length(_ context.Context, b []byte) (int, error) { return len(b), nil }
+
 func (w *worker) SetNumber(_ context.Context, n int) (core.Void, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -97,7 +99,7 @@ func (w *worker) Blocked(context.Context, core.Void) (int, error) {
 func (*worker) Any(context.Context, any) (any, error) { return "any", nil }
 
 var workers = core.Register("worker", newWorker,
-	core.Method((*worker).Ping), core.Method((*worker).Sum), core.Method((*worker).Write), core.Method((*worker).Make),
+	core.Method((*worker).Ping), core.Method((*worker).Sum), core.Method((*worker).Write), core.Method((*worker).Make), core.Method((*worker).Length),
 	core.Method((*worker).SetNumber), core.Method((*worker).Number), core.Method((*worker).OnlyEven), core.Method((*worker).BlockOdd),
 	core.Method((*worker).Blocked), core.Method((*worker).Any))
 

@@ -16,6 +16,12 @@ type Refs[Out any] struct {
 	slots *core.Slots
 }
 
+// Indexed is a value with the index of the actor that it is from.
+type Indexed[Out any] struct {
+	Index int
+	Value Out
+}
+
 // Len returns the number of slots.
 func (r *Refs[Out]) Len() int { return r.slots.Len() }
 
@@ -97,6 +103,36 @@ func (r *Refs[Out]) First(ctx context.Context, m int) ([]core.Result[Out], error
 		return results, fmt.Errorf("batch: %w", err)
 	}
 	return results, nil
+}
+
+// Succeeded waits for the first m values and returns them in the order in which they came, with the index of the actor. If so many slots fail that m
+// values cannot come, the error is an *Error of those that have; if ctx ends first, it is the context's. The values that are there are returned in
+// either case. m must be between 0 and Len.
+func (r *Refs[Out]) Succeeded(ctx context.Context, m int) ([]Indexed[Out], error) {
+	if m < 0 || m > r.Len() {
+		return nil, fmt.Errorf("batch: %w: Succeeded(%d) of %d", core.ErrInvalid, m, r.Len())
+	}
+	values := make([]Indexed[Out], 0, m)
+	if m == 0 {
+		return values, nil
+	}
+	var failed *Error
+	for i, res := range r.Stream(ctx) {
+		switch {
+		case i < 0:
+			return values, res.Err
+		case res.Err != nil:
+			failed = failed.add(r.slots, i, res.Err)
+			if r.Len()-len(failed.Failures) < m {
+				return values, failed
+			}
+		default:
+			if values = append(values, Indexed[Out]{i, res.Value}); len(values) == m {
+				return values, nil
+			}
+		}
+	}
+	return values, nil
 }
 
 // Cancel gives up all calls that have not answered: their slots fail with context.Canceled at once, calls that wait at their

@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/tutti-go/tutti/internal/codec"
-	"github.com/tutti-go/tutti/internal/scope"
 )
 
 const (
@@ -30,22 +29,25 @@ type actor struct {
 	node *node
 	id   ActorID
 	kind *kind
-	impl any
 
-	scope  *scope.Scope
-	ctx    context.Context //nolint:containedctx // ends with the actor; parent of its calls' contexts
+	ctx    context.Context //nolint:containedctx // ends with the actor
 	cancel context.CancelCauseFunc
 
-	mailbox     int // calls that may wait
-	concurrency int // calls that may run at once
+	restarts  int        // how often it may be made anew
+	blueprint *blueprint // what it is made of then; nil if it is not
+
+	mailbox     int  // calls that may wait
+	mailboxWait bool // but for casts, more wait behind them
+	concurrency int  // calls that may run at once
 
 	mu struct {
 		sync.Mutex
-		queue   []item
-		head    int            // first waiting item of queue
-		running int            // workers that serve
-		active  []*callContext // of the calls that run
-		dead    bool
+		queue  []item
+		head   int            // first waiting item of queue
+		active []*callContext // of the calls that run
+		life   *incarnation   // nil while it is dead or being made anew
+		deaths int
+		dead   bool // for good
 	}
 }
 
@@ -64,14 +66,14 @@ func (a *actor) push(it item) error {
 	if a.mu.dead {
 		return ErrActorDead
 	}
-	if a.mu.running < a.concurrency {
+	if life := a.mu.life; life != nil && life.running < a.concurrency {
 		// Nothing waits then: a worker leaves only when the mailbox is empty. A call that can run at once
 		// never takes room in the mailbox.
-		a.mu.running++
-		a.node.workers.run(turn{a, it, a.activateLocked(it)})
+		life.running++
+		a.node.workers.run(turn{a, it, a.activateLocked(it, life)})
 		return nil
 	}
-	if len(a.mu.queue)-a.mu.head >= a.mailbox {
+	if len(a.mu.queue)-a.mu.head >= a.mailbox && (it.call.cast || !a.mailboxWait) {
 		return fmt.Errorf("%w: %d calls wait at actor %v", ErrMailboxFull, a.mailbox, a.id)
 	}
 	a.mu.queue = append(a.mu.queue, it)
@@ -79,8 +81,8 @@ func (a *actor) push(it item) error {
 }
 
 // activateLocked makes the context of a call that is about to run.
-func (a *actor) activateLocked(it item) *callContext {
-	ctx := &callContext{Context: it.call.ctx, actor: a, call: it.call, slot: it.slot, place: len(a.mu.active)}
+func (a *actor) activateLocked(it item, life *incarnation) *callContext {
+	ctx := &callContext{Context: it.call.ctx, life: life, call: it.call, slot: it.slot, place: len(a.mu.active)}
 	a.mu.active = append(a.mu.active, ctx)
 	return ctx
 }
@@ -98,10 +100,24 @@ func (a *actor) pop(ended *callContext) (item, *callContext, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.deactivateLocked(ended)
+	life := ended.life
+	if a.mu.life != life {
+		life.running-- // it is over; another serves what waits
+		return item{}, nil, false
+	}
+	it, ok := a.takeLocked()
+	if !ok {
+		life.running--
+		return item{}, nil, false
+	}
+	return it, a.activateLocked(it, life), true
+}
+
+// takeLocked takes the next call from the mailbox.
+func (a *actor) takeLocked() (item, bool) {
 	if a.mu.head == len(a.mu.queue) {
 		a.mu.queue, a.mu.head = a.mu.queue[:0], 0
-		a.mu.running--
-		return item{}, nil, false
+		return item{}, false
 	}
 	it := a.mu.queue[a.mu.head]
 	a.mu.queue[a.mu.head] = item{}
@@ -111,7 +127,7 @@ func (a *actor) pop(ended *callContext) (item, *callContext, bool) {
 		clear(a.mu.queue[n:])
 		a.mu.queue, a.mu.head = a.mu.queue[:n], 0
 	}
-	return it, a.activateLocked(it), true
+	return it, true
 }
 
 // interrupt gives up one slot of a call: its context is cancelled if it runs; if it waits, it will not run.
@@ -144,6 +160,12 @@ func (a *actor) serve(it item, ctx *callContext) {
 	}()
 	for ok := true; ok; it, ctx, ok = a.pop(ctx) {
 		v, err := a.run(it, ctx)
+		if p, ok := errors.AsType[*panicError](err); ok && a.restarts > 0 {
+			a.die(ctx.life, fmt.Sprintf("it panicked in %v: %s", it.call.method, clip(p.Error())))
+		}
+		if it.call.idempotent && ctx.life.cutOff(err) && a.again(it) {
+			continue
+		}
 		it.call.finish(it.slot, v, err)
 	}
 	running = false
@@ -152,6 +174,9 @@ func (a *actor) serve(it item, ctx *callContext) {
 // abandoned answers a call whose method ended its goroutine with runtime.Goexit, as testing.T.FailNow does. Another
 // worker serves what waits.
 func (a *actor) abandoned(it item, ctx *callContext) {
+	if a.restarts > 0 {
+		a.die(ctx.life, fmt.Sprintf("%v %v", it.call.method, errGoexit))
+	}
 	it.call.finish(it.slot, codec.Value{}, &methodError{errGoexit})
 	if next, ctx, ok := a.pop(ctx); ok {
 		a.node.workers.run(turn{a, next, ctx})
@@ -167,7 +192,7 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 	if err := context.Cause(c.ctx); err != nil {
 		return codec.Value{}, err // cancelled while it waited
 	}
-	if err := context.Cause(a.ctx); err != nil {
+	if err := context.Cause(ctx.life.ctx); err != nil {
 		return codec.Value{}, err // killed while it waited
 	}
 	defer ctx.end()
@@ -176,13 +201,13 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 			err = a.recovered(p, r)
 		}
 	}()
-	in, err := p.await(c.ctx, a.ctx)
+	in, err := p.await(c.ctx, ctx.life.ctx)
 	if err != nil {
 		return codec.Value{}, err
 	}
-	v, err = c.method.run(ctx, a.node.codec, a.impl, in, p.mode)
-	if err != nil && errors.Is(err, context.Canceled) && a.ctx.Err() != nil {
-		err = context.Cause(a.ctx) // it gave up because it was killed
+	v, err = c.method.run(ctx, a.node.codec, ctx.life.impl, in, p.mode)
+	if err != nil && errors.Is(err, context.Canceled) && ctx.life.ctx.Err() != nil {
+		err = context.Cause(ctx.life.ctx) // it gave up because it was killed
 	}
 	return v, err
 }
@@ -209,11 +234,18 @@ func (a *actor) end(reason error) {
 		return
 	}
 	a.mu.dead = true
-	waiting := append([]item(nil), a.mu.queue[a.mu.head:]...)
+	life := a.mu.life
+	a.mu.life = nil
+	waiting := a.mu.queue[a.mu.head:]
 	a.mu.queue, a.mu.head = nil, 0
 	a.mu.Unlock()
 	a.cancel(reason)
-	a.scope.End()
+	if life != nil {
+		life.end(reason)
+	}
+	if a.blueprint != nil {
+		a.blueprint.done()
+	}
 	for _, it := range waiting {
 		it.call.finish(it.slot, codec.Value{}, reason)
 	}

@@ -5,13 +5,11 @@ package core
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
-	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
 	"github.com/tutti-go/tutti/internal/wire/controlpb"
 )
@@ -44,9 +42,9 @@ func (n *node) spawn(ctx context.Context, req *controlpb.Spawn) *controlpb.Reply
 		f := faultOf(err)
 		return &controlpb.Reply{Fault: f.Append(nil)}
 	}
-	if obj != nil {
-		defer obj.Release()
-	}
+	bp := &blueprint{value: v, obj: obj}
+	bp.users.Store(1)
+	defer bp.done()
 	b := n.conceive(ctx, req)
 	defer b.cancel(nil)
 	actors := make([]*actor, req.GetCount())
@@ -54,7 +52,7 @@ func (n *node) spawn(ctx context.Context, req *controlpb.Spawn) *controlpb.Reply
 	var wg sync.WaitGroup
 	for i := range actors {
 		errs[i] = &methodError{errGoexit} // unless construct returns
-		wg.Go(func() { actors[i], errs[i] = n.construct(b.ctx, k, req, uint32(i), v) })
+		wg.Go(func() { actors[i], errs[i] = n.construct(b.ctx, k, req, uint32(i), v, bp) })
 	}
 	wg.Wait()
 	reply := &controlpb.Reply{Failures: failures(errs)}
@@ -106,30 +104,24 @@ func (n *node) resolveSpawn(ctx context.Context, req *controlpb.Spawn) (*kind, c
 	return n.table.kinds[req.GetKind()], v, obj, err
 }
 
-// construct runs the kind's constructor on a configuration of the actor's own. A panic is an error of that actor.
-func (n *node) construct(ctx context.Context, k *kind, req *controlpb.Spawn, i uint32, cfg codec.Value) (_ *actor, err error) {
+// construct makes an actor, which keeps bp if it may be made anew.
+func (n *node) construct(ctx context.Context, k *kind, req *controlpb.Spawn, i uint32, cfg codec.Value, bp *blueprint) (*actor, error) {
 	a := &actor{
 		node: n, id: newActorID(n.mesh.Self(), req.GetFirst()+i), kind: k,
-		mailbox: int(req.GetMailbox()), concurrency: int(req.GetConcurrency()),
+		mailbox: int(req.GetMailbox()), mailboxWait: req.GetMailboxWait(), concurrency: int(req.GetConcurrency()),
+		restarts: int(req.GetRestarts()),
 	}
-	a.scope = &scope.Scope{Actor: uint64(a.id), Node: n.scope}
 	a.ctx, a.cancel = context.WithCancelCause(n.ctx)
-	built := false
-	defer func() {
-		if r := recover(); r != nil {
-			err = newPanicError(r)
-		}
-		if !built {
-			a.end(ErrActorDead)
-		}
-	}()
-	if a.impl, err = k.construct(scope.With(ctx, a.scope), n.codec, cfg, codec.Copy); err != nil {
+	life, err := a.build(ctx, cfg)
+	if err != nil {
+		a.cancel(ErrActorDead)
 		return nil, err
 	}
-	if a.impl == nil {
-		return nil, &methodError{errors.New("the constructor returned neither an actor nor an error")}
+	if a.restarts > 0 {
+		bp.users.Add(1)
+		a.blueprint = bp
 	}
-	built = true
+	a.mu.life = life
 	return a, nil
 }
 

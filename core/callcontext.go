@@ -15,7 +15,7 @@ import (
 type callContext struct {
 	context.Context //nolint:containedctx // of the batch; this is a context itself
 
-	actor *actor
+	life  *incarnation
 	call  *inbound
 	slot  uint32
 	place int // among the actor's active calls; guarded by the actor
@@ -47,7 +47,7 @@ func (c *callContext) deriveLocked() context.Context {
 	if c.mu.derived == nil {
 		c.mu.derived, c.mu.cancel = context.WithCancelCause(c.Context) //nolint:fatcontext // made once
 		cancel := c.mu.cancel
-		c.mu.stop = context.AfterFunc(c.actor.ctx, func() { cancel(context.Cause(c.actor.ctx)) })
+		c.mu.stop = context.AfterFunc(c.life.ctx, func() { cancel(context.Cause(c.life.ctx)) })
 		if c.mu.ended {
 			c.mu.stop()
 			c.mu.cancel(context.Canceled)
@@ -65,7 +65,7 @@ func (c *callContext) Err() error { return c.derive().Err() }
 // Value implements context.Context.
 func (c *callContext) Value(key any) any {
 	if scope.IsKey(key) {
-		return c.actor.scope
+		return c.life.scope
 	}
 	// Package context finds here that Done is the channel of a context of its own, and spares a goroutine, and the cause of its end.
 	return c.derive().Value(key)

@@ -51,8 +51,9 @@
 // A System, its Handles, Refs and Slots are safe for concurrent use. Calls from one program to one actor run in the order in
 // which they were submitted, single calls and batches alike; calls that are submitted at the same time by several goroutines have no
 // order. An actor runs one call at a time unless it was spawned with Concurrency(n): calls then still start in order, and the actor
-// guards its own state. Calls to different actors run side by side. At most Mailbox(n) calls wait at an actor; a call that runs
-// does not count.
+// guards its own state. Calls to different actors run side by side. At most Mailbox(n) calls wait at an actor, a call that runs
+// not counted: another one fails, or waits as well with MailboxWait. The bytes under way to a node are bounded by InFlight, at which a
+// submission blocks until its context ends.
 //
 // A call's context ends when the caller's does, with the deadline, when the actor is killed, and when the method returns.
 //
@@ -79,7 +80,11 @@
 //	the method writes to a shared argument          *ActorError that matches ErrReadOnly
 //	a constructor fails or panics                   *SpawnError; no actor of the Spawn is kept
 //	the actor was killed                            ErrActorDead
+//	the actor died and may be made anew             ErrActorDead, or it runs again if it is Idempotent; see below
 //	more calls wait than the mailbox holds          ErrMailboxFull; the call did not run
+//	too much is under way to a node                 the submission waits; the context's error, and nothing is sent
+//	a message is larger than a frame                ErrTooLarge, which names the bound
+//	a name is taken, or nobody has it               ErrNameTaken, ErrNoName
 //	a node's process ends                           ErrNodeLost, at once; whether the call ran is unknown
 //	a node is stopped or starved                    ErrNodeLost after the timeout of Heartbeat; it is then killed
 //	a node cannot be reached while submitting       ErrNodeLost, and ErrNotSubmitted for the rest under FailFast
@@ -95,6 +100,22 @@
 // Failures on the way arrive as *CallError, which names actor and method and matches one of the above. An actor's own
 // error matches no sentinel but the context errors, ErrReadOnly and those made with NewError, even if it tells of a call that the
 // actor made.
+//
+// # Death and restarts
+//
+// An actor dies when a method of it panics, other than by writing to a shared argument, or ends its goroutine, if it was spawned with
+// Restarts(n): without that, a panic fails the call and leaves the actor as it is. It dies for good with Kill, with its n+1st death, and with its node. Otherwise its
+// node makes it anew from its configuration, with the same constructor: at once after the first death, 100 ms after the second, and after twice as
+// long each further time, up to 10 s. A constructor that fails is another death. The handle stays valid; the state is new, and the actor is in no
+// group of package collective any more.
+//
+//	the call that panicked                          *ActorError, always
+//	other calls that run, with Concurrency          their contexts end; what they fail with then is ErrActorDead
+//	calls that wait at the actor                    ErrActorDead, with the reason
+//	calls that come while it is made anew           wait in the mailbox
+//
+// A call marked Idempotent that runs or waits when its actor dies does not fail: it runs on the next incarnation, from the beginning. It is
+// answered once, but what it does may be done twice, and in part. Nothing else is ever run again.
 //
 // Tests use InProcess, or package coretest for nodes in processes of their own, which it can kill and stop.
 package core

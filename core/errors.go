@@ -32,6 +32,10 @@ var (
 	ErrTooLarge = errors.New("too large")
 	// ErrNoSpace says that the object store has no room for an argument or a result.
 	ErrNoSpace = errors.New("object store is full")
+	// ErrNameTaken says that another actor has the name; nothing was made.
+	ErrNameTaken = errors.New("name is taken")
+	// ErrNoName says that no actor has the name.
+	ErrNoName = errors.New("no actor has this name")
 	// ErrActorDead says that the actor was killed, or never existed on its node.
 	ErrActorDead = errors.New("actor is dead")
 	// ErrNodeLost says that the node of the actor is gone: its process ended or fell silent. Whether the

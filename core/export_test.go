@@ -4,6 +4,10 @@
 package core
 
 import (
+	"context"
+	"sync/atomic"
+	"time"
+
 	"github.com/tutti-go/tutti/internal/codec"
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -39,10 +43,12 @@ func TableHash(s *System) uint64 { return s.table.hash }
 func Detached(n int) *Slots {
 	sys := &System{}
 	sys.calls.open = map[uint64]*Slots{}
+	sys.orders.byNode = map[uint32]*atomic.Uint64{}
 	t := &Targets{sys: sys, kind: &kind{name: "kind"}}
 	for i := range n {
 		t.ids = append(t.ids, newActorID(1, uint32(i)))
 	}
+	t.group()
 	return newSlots(t, &method{kind: "kind", name: "method"})
 }
 
@@ -96,3 +102,18 @@ func DropCalls(s *System, node uint32) (restore func()) {
 
 // PercentFor is percentFor.
 var PercentFor = percentFor
+
+// Window is the bound on what is under way to a node.
+type Window struct{ w window }
+
+// NewWindow returns a window of so many bytes.
+func NewWindow(limit int64) *Window { return &Window{window{limit: limit}} }
+
+// Acquire waits for room.
+func (w *Window) Acquire(ctx context.Context, bytes int64) error { return w.w.acquire(ctx, bytes) }
+
+// Release makes room.
+func (w *Window) Release(bytes int64) { w.w.release(bytes) }
+
+// Backoff is how long an actor waits after its n-th death.
+func Backoff(n int) time.Duration { return backoff(n) }

@@ -52,6 +52,10 @@ type inbound struct {
 	from   uint32 // where the answers go: the caller's node, or the relay that the call came from
 	method *method
 	runs   []wire.Run
+	cast   bool // no answers are wanted
+	stored bool // an argument lies in the store
+
+	idempotent bool // it may run again on another incarnation
 
 	param param          // of all slots, unless each is set
 	each  []wire.Payload // of one slot each, in the order of the runs
@@ -60,6 +64,8 @@ type inbound struct {
 	ctx    context.Context //nolint:containedctx // ends with the deadline, the caller's cancellation, or the node
 	cancel context.CancelCauseFunc
 	left   atomic.Int64 // slots without an answer
+
+	failures atomic.Int64 // of a cast
 }
 
 // inboundKey identifies a call among all callers.
@@ -81,7 +87,10 @@ func (n *node) onCall(from uint32, f wire.Frame) {
 // accept takes a call whose turn it is.
 func (n *node) accept(m *message) {
 	body := m.body
-	c := &inbound{node: n, from: m.from, runs: body.Runs}
+	c := &inbound{
+		node: n, from: m.from, runs: body.Runs,
+		cast: body.Flags&wire.CallCast != 0, idempotent: body.Flags&wire.CallIdempotent != 0,
+	}
 	c.key, c.origin = inboundKey{m.head.Caller, m.head.Seq}, m.head.From
 	total := 0
 	for _, r := range body.Runs {
@@ -105,12 +114,22 @@ func (n *node) accept(m *message) {
 	if m.cancelled {
 		c.cancel(context.Canceled)
 	}
-	if err := c.prepare(body); err != nil {
-		c.eachSlot(func(slot uint32) { c.finish(slot, codec.Value{}, err) })
-		return
+	c.stored = body.Payload.Kind == wire.PayloadObject
+	err := c.prepare(body)
+	for i := range c.each {
+		c.stored = c.stored || c.each[i].Kind == wire.PayloadObject
 	}
+	if err != nil {
+		c.eachSlot(func(slot uint32) { c.finish(slot, codec.Value{}, err) })
+	} else {
+		c.deliverAll()
+	}
+}
+
+// deliverAll puts the call into all mailboxes.
+func (c *inbound) deliverAll() {
 	next := 0
-	for _, r := range body.Runs {
+	for _, r := range c.runs {
 		for i := range r.Count {
 			p, err := c.paramOf(next)
 			next++
@@ -285,14 +304,19 @@ func (c *inbound) deliver(serial, slot uint32, p *param) {
 
 // finish records the answer of one slot and lets the outbox know.
 func (c *inbound) finish(slot uint32, v codec.Value, err error) {
-	status, data := c.outcome(v, err)
-	c.mu.Lock()
-	c.mu.answers.add(slot, status, data)
-	tell := !c.mu.dirty
-	c.mu.dirty = true
-	c.mu.last = c.left.Add(-1) == 0
-	last := c.mu.last
-	c.mu.Unlock()
+	var tell, last bool
+	if c.cast {
+		last = c.castDone(slot, err)
+	} else {
+		status, data := c.outcome(v, err)
+		c.mu.Lock()
+		c.mu.answers.add(slot, status, data)
+		tell = !c.mu.dirty
+		c.mu.dirty = true
+		last = c.left.Add(-1) == 0
+		c.mu.last = last
+		c.mu.Unlock()
+	}
 	if last {
 		c.cancel(nil)
 		c.pins.release()

@@ -108,6 +108,8 @@ func (n *node) handle(ctx context.Context, req *controlpb.Request) *controlpb.Re
 	case *controlpb.Request_Kill:
 		n.kill(k.Kill.GetSerials(), fmt.Errorf("%w: killed", ErrActorDead))
 		return &controlpb.Reply{}
+	case *controlpb.Request_GetStats:
+		return &controlpb.Reply{Stats: n.stats()}
 	case *controlpb.Request_Shutdown:
 		if err := n.close(ctx); err != nil {
 			f := faultOf(err)

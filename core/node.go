@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
@@ -35,6 +36,7 @@ type node struct {
 	kept    kept
 
 	transfers *transfers
+	counters  struct{ casts, castsFailed, restarts atomic.Uint64 }
 
 	mu struct {
 		sync.Mutex
@@ -193,6 +195,16 @@ func (n *node) kill(serials []uint32, reason error) {
 	for _, a := range actors {
 		a.end(reason)
 	}
+}
+
+// remove ends an actor that has died for good.
+func (n *node) remove(a *actor, reason error) {
+	n.mu.Lock()
+	if n.mu.actors[a.id.Serial()] == a {
+		delete(n.mu.actors, a.id.Serial())
+	}
+	n.mu.Unlock()
+	a.end(reason)
 }
 
 // begin runs fn on a goroutine that close waits for, and reports false if the node is closed.

@@ -28,6 +28,7 @@ type config struct {
 	heartbeat  time.Duration
 	silence    time.Duration
 	logger     *slog.Logger
+	inFlight   int64
 }
 
 // InProcess hosts actors on n nodes inside this process: nothing is started, and calls go through memory. It is the
@@ -61,6 +62,14 @@ func StoreLimit(bytes int64) Option {
 	return optionFunc(func(c *config) { c.storeLimit = bytes })
 }
 
+// InFlight bounds the bytes of calls that each node has been sent and not answered, by default 256 MiB: those of the messages, with arguments
+// that travel in them, and 64 bytes for every actor called. A submission beyond it on any of its nodes waits for answers, in the order of coming; if its
+// context ends first it fails and nothing was sent. A message larger than the bound waits until no other is under way. Arguments in the object store are bounded by StoreLimit
+// instead, and casts by the mailboxes. bytes must be positive.
+func InFlight(bytes int64) Option {
+	return optionFunc(func(c *config) { c.inFlight = bytes })
+}
+
 // Heartbeat sets how often a node process is asked for a sign of life, by default every second, and after how much silence it counts
 // as lost, by default 30 s. The end of a process is noticed at once whatever these are; the heartbeat is for processes that
 // are stopped or starved. A timeout shorter than the longest pause of the machine loses healthy nodes.
@@ -69,7 +78,7 @@ func Heartbeat(interval, timeout time.Duration) Option {
 }
 
 func newConfig(opts []Option) (config, error) {
-	c := config{nodes: 1, host: os.Getenv(EnvHost), logger: slog.Default(), heartbeat: time.Second, silence: 30 * time.Second}
+	c := config{nodes: 1, host: os.Getenv(EnvHost), logger: slog.Default(), heartbeat: time.Second, silence: 30 * time.Second, inFlight: defaultInFlight}
 	for _, o := range opts {
 		if o == nil {
 			return c, fmt.Errorf("%w: nil option", ErrInvalid)
@@ -89,6 +98,8 @@ func newConfig(opts []Option) (config, error) {
 		return c, fmt.Errorf("%w: Logger(nil)", ErrInvalid)
 	case c.storeLimit < 0:
 		return c, fmt.Errorf("%w: StoreLimit(%d), must not be negative", ErrInvalid, c.storeLimit)
+	case c.inFlight < 1:
+		return c, fmt.Errorf("%w: InFlight(%d), must be positive", ErrInvalid, c.inFlight)
 	case c.heartbeat <= 0 || c.silence < c.heartbeat:
 		return c, fmt.Errorf("%w: Heartbeat(%v, %v), the timeout must be at least the interval, and that positive", ErrInvalid, c.heartbeat, c.silence)
 	}
@@ -107,16 +118,34 @@ func (f spawnFunc) applySpawn(c *spawnConfig) { f(c) }
 
 type spawnConfig struct {
 	mailbox     int
+	mailboxWait bool
 	concurrency int
+	restarts    int
+	placement   Placement
+	nodes       []uint32 // of OnNodes; nil without it
+	name        string
+	named       bool
 }
 
 // Mailbox bounds the calls that may wait at each actor, 1024 by default. A call beyond that fails with
 // ErrMailboxFull and does not run.
 func Mailbox(n int) SpawnOption { return spawnFunc(func(c *spawnConfig) { c.mailbox = n }) }
 
+// MailboxWait lets calls that find the mailbox full wait at the node, behind those in it and in order, instead of failing with ErrMailboxFull. What
+// they may take there is bounded by the callers' InFlight: a caller that has more under way blocks when it submits. Casts, which nobody waits
+// for, still fail.
+func MailboxWait() SpawnOption { return spawnFunc(func(c *spawnConfig) { c.mailboxWait = true }) }
+
 // Concurrency lets each actor run n calls at once; by default it runs one at a time, in the order of arrival. With more than one,
 // calls still start in order, and the actor must guard its own state.
 func Concurrency(n int) SpawnOption { return spawnFunc(func(c *spawnConfig) { c.concurrency = n }) }
+
+// Restarts lets each actor be made anew from its configuration, up to n times, when it dies; by default it is not. It dies when a method panics or
+// ends its goroutine: its state is not trusted any more. See the package documentation for what becomes of its calls.
+func Restarts(n int) SpawnOption { return spawnFunc(func(c *spawnConfig) { c.restarts = n }) }
+
+// maxRestarts bounds Restarts.
+const maxRestarts = 1 << 30
 
 func newSpawnConfig(opts []SpawnOption) (spawnConfig, error) {
 	c := spawnConfig{mailbox: defaultMailbox, concurrency: 1}
@@ -128,6 +157,18 @@ func newSpawnConfig(opts []SpawnOption) (spawnConfig, error) {
 	}
 	if c.mailbox < 1 || c.mailbox > maxMailbox {
 		return c, fmt.Errorf("%w: Mailbox(%d), must be between 1 and %d", ErrInvalid, c.mailbox, maxMailbox)
+	}
+	if c.named && (c.name == "" || len(c.name) > maxName) {
+		return c, fmt.Errorf("%w: Named(%q), must be of 1 to %d bytes", ErrInvalid, c.name, maxName)
+	}
+	if c.nodes != nil && len(c.nodes) == 0 {
+		return c, fmt.Errorf("%w: OnNodes without a node", ErrInvalid)
+	}
+	if c.placement > Pack {
+		return c, fmt.Errorf("%w: Placement(%d)", ErrInvalid, c.placement)
+	}
+	if c.restarts < 0 || c.restarts > maxRestarts {
+		return c, fmt.Errorf("%w: Restarts(%d), must be between 0 and %d", ErrInvalid, c.restarts, maxRestarts)
 	}
 	if c.concurrency < 1 || c.concurrency > maxConcurrency {
 		return c, fmt.Errorf("%w: Concurrency(%d), must be between 1 and %d", ErrInvalid, c.concurrency, maxConcurrency)

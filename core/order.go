@@ -347,7 +347,7 @@ func (t *Targets) shareOf(node uint32) int {
 	return slices.IndexFunc(t.shares, func(s share) bool { return s.node == node })
 }
 
-// pendingShare reports whether answers of a share are missing.
+// pendingShare reports whether answers of a share are missing, or a node may need the argument of a cast still.
 func (s *Slots) pendingShare(i int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -356,7 +356,7 @@ func (s *Slots) pendingShare(i int) bool {
 
 func (s *Slots) pendingShareLocked(i int) bool {
 	for _, slot := range s.targets.shares[i].slots {
-		if s.mu.results[slot].state == pending {
+		if o := &s.mu.results[slot]; o.state == pending || o.unacked {
 			return true
 		}
 	}

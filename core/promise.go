@@ -171,15 +171,10 @@ func (c *Prepared) Start(ctx context.Context, t *Targets, deadline time.Time) (*
 func (c *Prepared) start(ctx context.Context, t *Targets, arg argument, deadline time.Time) (*Slots, error) {
 	s := newSlots(t, c.method)
 	s.arg, s.deadline = arg, deadline
-	err := ended(ctx)
-	if err == nil {
-		err = t.sys.remember(s)
-	}
-	if err != nil {
-		s.arg.done()
+	if err := s.admit(ctx); err != nil {
 		return nil, fmt.Errorf("call %v: %w", c.method, err)
 	}
-	messages, sent, err := s.send(ctx, FailFast)
+	messages, sent, err := s.send(ctx)
 	s.mu.Lock()
 	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, sent, time.Since(s.began)
 	s.mu.Unlock()

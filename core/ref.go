@@ -164,6 +164,9 @@ func ValueAt[T any](ctx context.Context, s *Slots, i int) (T, error) {
 	if err != nil {
 		return zero, err
 	}
+	if s.cfg.cast {
+		return zero, nil
+	}
 	if obj != nil {
 		defer obj.Release()
 	}

@@ -32,6 +32,8 @@ type Slots struct {
 	deadline time.Time
 
 	arg argument // let go with the last answer
+	cfg callConfig
+	one [1]shareState
 
 	began time.Time
 
@@ -42,6 +44,8 @@ type Slots struct {
 		bytes     int64
 		messages  int
 		results   []outcome
+		shares    []shareState
+		unacked   int      // slots of a cast whose nodes may need the argument still
 		order     []uint32 // slots in order of completion
 		ended     time.Duration
 		bySlot    map[uint32][]*waiter // who waits for a slot
@@ -55,9 +59,10 @@ type Slots struct {
 
 // outcome is the state of a slot.
 type outcome struct {
-	state outcomeState
-	data  []byte // flat value, or object identity
-	err   error
+	state   outcomeState
+	unacked bool   // of a cast: the node may need the argument still
+	data    []byte // flat value, or object identity
+	err     error
 }
 
 type outcomeState uint8
@@ -97,6 +102,13 @@ func newSlots(t *Targets, m *method) *Slots {
 	s := &Slots{sys: t.sys, targets: t, method: m, began: time.Now(), remote: &remoteResults{sys: t.sys}}
 	s.mu.results = make([]outcome, len(t.ids))
 	s.mu.order = make([]uint32, 0, len(t.ids))
+	s.mu.shares = s.one[:]
+	if len(t.shares) > 1 {
+		s.mu.shares = make([]shareState, len(t.shares))
+	}
+	for i := range t.shares {
+		s.mu.shares[i].left = len(t.shares[i].slots)
+	}
 	return s
 }
 
@@ -156,6 +168,7 @@ func (s *Slots) outcomeOf(slot uint32, r wire.Result) outcome {
 // setLocked completes a slot, unless it is complete.
 func (s *Slots) setLocked(slot uint32, o outcome) {
 	if s.mu.results[slot].state != pending {
+		s.acknowledgeLocked(slot)
 		return
 	}
 	s.mu.results[slot] = o
@@ -164,13 +177,21 @@ func (s *Slots) setLocked(slot uint32, o outcome) {
 		w.completed()
 	}
 	delete(s.mu.bySlot, slot)
+	s.settleLocked(slot)
 }
 
-// finishLocked lets go of what the submission held while answers were missing.
-func (s *Slots) finishLocked() {
-	s.mu.ended = time.Since(s.began)
+// letGoLocked lets go of what the nodes needed.
+func (s *Slots) letGoLocked() {
 	s.sys.forget(s.seq)
 	s.arg.done()
+}
+
+// finishLocked ends the submission, the last slot of which is complete.
+func (s *Slots) finishLocked() {
+	s.mu.ended = time.Since(s.began)
+	if s.mu.unacked == 0 {
+		s.letGoLocked()
+	}
 	for _, fn := range s.mu.onDone {
 		fn()
 	}
@@ -238,6 +259,18 @@ func (s *Slots) failWhere(match func(slot int) bool, reason error) {
 		}
 	}
 	s.progressLocked()
+}
+
+// lose is failWhere for slots whose node is gone.
+func (s *Slots) lose(match func(slot int) bool, reason error) {
+	s.failWhere(match, reason)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.mu.results {
+		if s.mu.results[i].unacked && match(i) {
+			s.acknowledgeLocked(uint32(i))
+		}
+	}
 }
 
 // Wait blocks until n slots are complete, and returns the context's error if it ends first. n is capped at Len.

@@ -15,10 +15,10 @@ import (
 	"github.com/tutti-go/tutti/internal/wire/controlpb"
 )
 
-// Spawn creates n actors with the same configuration, spread evenly over the nodes that are alive: the configuration is encoded
+// Spawn creates n actors with the same configuration, by default spread evenly over the nodes that are alive: the configuration is encoded
 // once and every node gets one message. It returns when all constructors have, with the handles in order; neighbours
 // in that order share a node. If any constructor fails, none of the actors is kept and the error is a *SpawnError.
-// Other errors: ErrInvalid for n < 1 or a bad option, ErrNoKind, ErrEncode, ErrTooLarge, ErrNodeLost, ErrClosed.
+// Other errors: ErrInvalid for n < 1 or a bad option, ErrNoKind, ErrNameTaken, ErrEncode, ErrTooLarge, ErrNodeLost, ErrClosed.
 func (k *Kind[A, C]) Spawn(ctx context.Context, sys *System, n int, cfg C, opts ...SpawnOption) ([]*Handle[A], error) {
 	if k == nil || k.k == nil {
 		return nil, fmt.Errorf("spawn: %w: zero Kind", ErrNoKind)
@@ -50,6 +50,9 @@ func (k *Kind[A, C]) spawn(ctx context.Context, sys *System, n int, cfg C, opts 
 	if err != nil {
 		return nil, err
 	}
+	if options.named && n != 1 {
+		return nil, fmt.Errorf("%w: Named(%q) is for one actor", ErrInvalid, options.name)
+	}
 	kindID, ok := sys.table.kindID[k.k]
 	if !ok {
 		return nil, fmt.Errorf("%w: it was registered after the system started", ErrNoKind)
@@ -63,46 +66,28 @@ func (k *Kind[A, C]) spawn(ctx context.Context, sys *System, n int, cfg C, opts 
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	defer arg.done()
-	parts, err := sys.place(n)
+	parts, err := sys.place(n, &options)
 	if err != nil {
 		return nil, err
 	}
 	req := &controlpb.Spawn{
 		Kind: kindID, Mailbox: uint32(options.mailbox), Concurrency: uint32(options.concurrency),
+		MailboxWait: options.mailboxWait, Restarts: uint32(options.restarts),
 	}
-	return sys.spawnParts(ctx, k.k, n, parts, req, &arg)
-}
-
-// part is the share of a Spawn that goes to one node.
-type part struct {
-	node, first, count uint32
-	index              int // of its first actor among all
-}
-
-// place spreads n actors over the live nodes, in blocks, and reserves their serial numbers.
-func (s *System) place(n int) ([]part, error) {
-	var alive []uint32
-	for _, info := range s.Nodes() {
-		if info.Alive && s.mesh.IsLost(info.ID) == nil { // the news may be on its way to members
-			alive = append(alive, info.ID)
-		}
+	if !options.named {
+		return sys.spawnParts(ctx, k.k, n, parts, req, &arg)
 	}
-	if len(alive) == 0 {
-		return nil, fmt.Errorf("%w: no node is left", ErrNodeLost)
+	if err := sys.reserve(options.name); err != nil {
+		return nil, err
 	}
-	s.members.Lock()
-	defer s.members.Unlock()
-	var parts []part
-	for i, id := range alive {
-		from, to := i*n/len(alive), (i+1)*n/len(alive)
-		if from == to {
-			continue
-		}
-		m := s.members.byID[id]
-		parts = append(parts, part{node: id, first: m.serial, count: uint32(to - from), index: from})
-		m.serial += uint32(to - from)
+	ids, err := sys.spawnParts(ctx, k.k, n, parts, req, &arg)
+	if err != nil {
+		sys.assign(options.name, 0, nil)
+		return nil, err
 	}
-	return parts, nil
+	sys.assign(options.name, ids[0], k.k)
+	sys.dropIfLost(ids[0])
+	return ids, nil
 }
 
 // spawnParts sends one request to every node and takes everything back if one of them fails.
@@ -150,7 +135,7 @@ func mergeSpawnErrors(k *kind, n int, errs []error) error {
 func (s *System) spawnPart(ctx context.Context, k *kind, p part, common *controlpb.Spawn, cfg wire.Payload) error {
 	req := &controlpb.Spawn{
 		Kind: common.GetKind(), First: p.first, Count: p.count, Mailbox: common.GetMailbox(), Concurrency: common.GetConcurrency(),
-		PayloadKind: uint32(cfg.Kind), Payload: cfg.Data,
+		PayloadKind: uint32(cfg.Kind), Payload: cfg.Data, MailboxWait: common.GetMailboxWait(), Restarts: common.GetRestarts(),
 	}
 	reply, err := s.nodes.control(p.node).do(ctx, &controlpb.Request{Kind: &controlpb.Request_Spawn{Spawn: req}})
 	if err == nil {

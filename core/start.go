@@ -46,6 +46,8 @@ func Start(ctx context.Context, opts ...Option) (*System, error) {
 func newSystem(ctx context.Context, cfg config) *System {
 	s := &System{table: newTable(), codec: newCodec(), log: cfg.logger}
 	s.calls.open = map[uint64]*Slots{}
+	s.names.of = map[string]named{}
+	s.windows.limit, s.windows.byNode = cfg.inFlight, map[uint32]*window{}
 	s.members.byID = map[uint32]*member{}
 	s.results.held = map[arrowstore.ID]struct{}{}
 	s.orders.byNode = map[uint32]*atomic.Uint64{}

@@ -26,22 +26,13 @@ const InlineMax = 100 << 10
 // smaller arguments go through the store.
 const eachMax = 16 << 20
 
-// Policy says what a failed submission does to the rest of its batch.
-type Policy uint8
-
-const (
-	// FailFast stops at the first node that a batch cannot be submitted to. What was submitted stays submitted.
-	FailFast Policy = iota
-	// BestEffort submits to every node that can be reached. The slots of the others hold the error.
-	BestEffort
-)
-
 // Targets are the actors of a batch, checked and grouped by node once so that repeated calls need not. They are immutable.
 type Targets struct {
-	sys    *System
-	kind   *kind
-	ids    []ActorID
-	shares []share
+	sys       *System
+	kind      *kind
+	ids       []ActorID
+	shares    []share
+	slotShare []uint32 // index of a slot's share; nil if there is one share
 	// largest is the number of actors in the largest share.
 	largest int
 }
@@ -99,7 +90,15 @@ func (t *Targets) group() {
 		t.shares[i].slots = append(t.shares[i].slots, uint32(slot))
 		serials[i] = append(serials[i], id.Serial())
 	}
+	if len(t.shares) > 1 {
+		t.slotShare = make([]uint32, len(t.ids))
+	}
 	for i := range t.shares {
+		if t.slotShare != nil {
+			for _, slot := range t.shares[i].slots {
+				t.slotShare[slot] = uint32(i)
+			}
+		}
 		t.shares[i].runs = wire.AppendRuns(nil, t.shares[i].slots, serials[i])
 		t.largest = max(t.largest, len(serials[i]))
 	}
@@ -197,8 +196,12 @@ func objectPayload(obj *arrowstore.Object) wire.Payload {
 // be checked is checked first; an error with nil Slots means that nothing was sent. Otherwise the Slots hold what was submitted,
 // even beside an error, which under FailFast is the first failed submission; the slots that were not submitted then fail with
 // ErrNotSubmitted. in may be changed as soon as Submit returns. The end of ctx cancels the calls, its deadline travels with them.
-func Submit[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), in In, p Policy) (*Slots, error) {
+func Submit[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), in In, opts ...CallOption) (*Slots, error) {
 	m, err := lookup(t.kind, f)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := newCallConfig(t, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -206,13 +209,17 @@ func Submit[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.C
 	if err != nil {
 		return nil, fmt.Errorf("argument of %v: %w", m, err)
 	}
-	return t.submitValue(ctx, m, v, p)
+	return t.submitValue(ctx, m, v, cfg)
 }
 
 // SubmitRef is Submit with an object as the argument: the value of ref, passed by reference. If ref is the result of a call
 // that is still running, SubmitRef waits for it.
-func SubmitRef[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), ref *Ref[In], p Policy) (*Slots, error) {
+func SubmitRef[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), ref *Ref[In], opts ...CallOption) (*Slots, error) {
 	m, err := lookup(t.kind, f)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := newCallConfig(t, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -223,13 +230,17 @@ func SubmitRef[A, In, Out any](ctx context.Context, t *Targets, f func(A, contex
 	if err != nil {
 		return nil, fmt.Errorf("argument of %v: %w", m, err)
 	}
-	return t.submit(ctx, m, arg, p)
+	return t.submit(ctx, m, arg, cfg)
 }
 
 // SubmitNamed is Submit with the method given by name and the argument's type checked at run time. A mismatch is an error that
 // matches ErrInvalid and names both types; nothing is sent.
-func SubmitNamed(ctx context.Context, t *Targets, name string, in any, p Policy) (*Slots, error) {
+func SubmitNamed(ctx context.Context, t *Targets, name string, in any, opts ...CallOption) (*Slots, error) {
 	m, err := t.sys.table.named(t.kind, name)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := newCallConfig(t, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -237,13 +248,17 @@ func SubmitNamed(ctx context.Context, t *Targets, name string, in any, p Policy)
 	if err != nil {
 		return nil, fmt.Errorf("argument of %v: %w", m, err)
 	}
-	return t.submitValue(ctx, m, v, p)
+	return t.submitValue(ctx, m, v, cfg)
 }
 
 // SubmitEach is Submit with an argument of its own for every target: ins[i] goes to target i. All are still one message to each node.
 // There must be as many as targets. Any of them that cannot be encoded is named by its index, and nothing is sent.
-func SubmitEach[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), ins []In, p Policy) (*Slots, error) {
+func SubmitEach[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), ins []In, opts ...CallOption) (*Slots, error) {
 	m, err := lookup(t.kind, f)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := newCallConfig(t, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -273,10 +288,10 @@ func SubmitEach[A, In, Out any](ctx context.Context, t *Targets, f func(A, conte
 		all.put += arg.put
 	}
 	all.each = args
-	return t.submit(ctx, m, all, p)
+	return t.submit(ctx, m, all, cfg)
 }
 
-func (t *Targets) submitValue(ctx context.Context, m *method, v codec.Value, p Policy) (*Slots, error) {
+func (t *Targets) submitValue(ctx context.Context, m *method, v codec.Value, cfg callConfig) (*Slots, error) {
 	if err := t.sys.err(); err != nil {
 		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
@@ -284,58 +299,81 @@ func (t *Targets) submitValue(ctx context.Context, m *method, v codec.Value, p P
 	if err != nil {
 		return nil, fmt.Errorf("argument of %v: %w", m, err)
 	}
-	return t.submit(ctx, m, arg, p)
+	return t.submit(ctx, m, arg, cfg)
 }
 
 // submit takes arg over.
-func (t *Targets) submit(ctx context.Context, m *method, arg argument, p Policy) (*Slots, error) {
+func (t *Targets) submit(ctx context.Context, m *method, arg argument, cfg callConfig) (*Slots, error) {
 	s := newSlots(t, m)
-	s.arg = arg
+	s.arg, s.cfg = arg, cfg
 	s.deadline, _ = ctx.Deadline()
-	err := ended(ctx)
-	if err == nil {
-		err = t.sys.remember(s)
-	}
-	if err != nil {
-		s.arg.done()
+	if err := s.admit(ctx); err != nil {
 		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
-	messages, sent, err := s.send(ctx, p)
+	messages, sent, err := s.send(ctx)
 	s.mu.Lock()
 	s.mu.messages, s.mu.bytes, s.mu.submitted = messages, arg.put+sent, time.Since(s.began)
 	s.mu.Unlock()
-	s.watch(ctx)
+	if cfg.cast {
+		s.castOff()
+	} else {
+		s.watch(ctx)
+	}
 	return s, err
 }
 
+// admit prepares a submission for being sent, or lets go of its argument.
+func (s *Slots) admit(ctx context.Context) error {
+	err := ended(ctx)
+	if err == nil {
+		err = s.chargeAll(ctx)
+	}
+	if err == nil {
+		if err = s.sys.remember(s); err != nil {
+			s.uncharge()
+		}
+	}
+	if err != nil {
+		s.arg.done()
+	}
+	return err
+}
+
 // send sends one message to every node.
-func (s *Slots) send(ctx context.Context, p Policy) (messages int, bytes int64, err error) {
+func (s *Slots) send(ctx context.Context) (messages int, bytes int64, err error) {
 	s.takeOrders()
 	burst := s.sys.mesh.Burst(len(s.targets.shares))
 	defer burst.End()
 	var skips []skipped
+	defer func() { s.sys.sendSkips(skips) }()
+	actors := 0 // that were submitted to
+	var failed error
 	for i := range s.targets.shares {
 		share := &s.targets.shares[i]
 		n, err := s.sendShare(ctx, burst.Send, i)
 		if err == nil {
 			messages++
 			bytes += n
+			actors += len(share.slots)
 			continue
 		}
 		err = sendError(err)
 		skips = append(skips, s.skipShare(i))
 		s.failWhere(func(slot int) bool { return s.Actor(slot).Node() == share.node }, err)
-		if p == FailFast {
-			err = fmt.Errorf("submit %v to node %d (%d actors): %w", s.method, share.node, len(share.slots), err)
-			s.failWhere(s.unsent(i), fmt.Errorf("%w: %w", ErrNotSubmitted, err))
-			for i := range s.targets.shares[i+1:] {
-				skips = append(skips, s.skipShare(len(s.targets.shares)-1-i))
+		if failed == nil {
+			failed = fmt.Errorf("submit %v to node %d (%d actors): %w", s.method, share.node, len(share.slots), err)
+		}
+		if s.cfg.policy == FailFast {
+			s.failWhere(s.unsent(i), fmt.Errorf("%w: %w", ErrNotSubmitted, failed))
+			for i++; i < len(s.targets.shares); i++ {
+				skips = append(skips, s.skipShare(i))
 			}
-			s.sys.sendSkips(skips)
-			return messages, bytes, err
+			return messages, bytes, failed
 		}
 	}
-	s.sys.sendSkips(skips)
+	if actors < s.cfg.quorum {
+		return messages, bytes, fmt.Errorf("submitted to %d actors of %d, the quorum is %d: %w", actors, s.Len(), s.cfg.quorum, failed)
+	}
 	return messages, bytes, nil
 }
 
@@ -354,7 +392,7 @@ type sender func(ctx context.Context, to mesh.NodeID, h *wire.Header, body ...[]
 // sendShare sends the message of one node to it, and returns its size.
 func (s *Slots) sendShare(ctx context.Context, send sender, i int) (bytes int64, err error) {
 	share, h := &s.targets.shares[i], s.header(wire.KindCall)
-	body := wire.Call{Order: s.orderOf(i), Method: s.sys.table.methID[s.method], Runs: share.runs}
+	body := wire.Call{Order: s.orderOf(i), Method: s.sys.table.methID[s.method], Flags: s.cfg.flags(), Runs: share.runs}
 	var parts [][]byte
 	body.Payload.Kind, parts = s.arg.payloadFor(s.sys, share)
 	parts = slices.Insert(parts, 0, body.AppendHead(nil))

@@ -49,6 +49,15 @@ type System struct {
 		next   uint64
 		open   map[uint64]*Slots
 	}
+	windows struct {
+		sync.Mutex
+		limit  int64
+		byNode map[uint32]*window
+	}
+	names struct {
+		sync.Mutex
+		of map[string]named
+	}
 	members struct {
 		sync.Mutex
 		byID map[uint32]*member
@@ -109,6 +118,7 @@ type NodeInfo struct {
 type ActorInfo struct {
 	ID   ActorID
 	Kind string
+	Name string // given by Named; may be empty
 }
 
 // Stats counts what a system holds.
@@ -117,7 +127,9 @@ type Stats struct {
 	Actors  int // alive
 	Calls   int // submissions that wait for answers
 	Pending int // answers that they wait for
-	Objects arrowstore.Stats
+	// InFlight is the bytes of calls that were sent and not answered, as counted by the option InFlight.
+	InFlight int64
+	Objects  arrowstore.Stats
 }
 
 // Scope returns what other packages of this module may reach of the node that runs the program, as a call's context leads to that
@@ -145,12 +157,21 @@ func (s *System) Nodes() []NodeInfo {
 
 // Actors returns the live actors, in order of their identities.
 func (s *System) Actors() []ActorInfo {
+	names := map[ActorID]string{}
+	s.names.Lock()
+	for name, n := range s.names.of {
+		if n.kind != nil {
+			names[n.id] = name
+		}
+	}
+	s.names.Unlock()
 	s.members.Lock()
 	defer s.members.Unlock()
 	var infos []ActorInfo
 	for node, m := range s.members.byID {
 		for serial, k := range m.actors {
-			infos = append(infos, ActorInfo{newActorID(node, serial), k.name})
+			id := newActorID(node, serial)
+			infos = append(infos, ActorInfo{id, k.name, names[id]})
 		}
 	}
 	slices.SortFunc(infos, func(a, b ActorInfo) int {
@@ -164,7 +185,7 @@ func (s *System) Actors() []ActorInfo {
 
 // Stats returns what the system holds at the moment.
 func (s *System) Stats() Stats {
-	st := Stats{Objects: s.store.Stats()}
+	st := Stats{Objects: s.store.Stats(), InFlight: s.inFlight()}
 	for _, n := range s.Nodes() {
 		if n.Alive {
 			st.Nodes++
@@ -331,7 +352,7 @@ func (s *System) onLost(e *mesh.LostError) {
 	// No call can be added: the mesh refuses to send. Who sees that the node is not alive finds its calls failed.
 	reason := fmt.Errorf("%w: %w", ErrNodeLost, e)
 	for _, c := range s.openCalls() {
-		c.failWhere(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
+		c.lose(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
 	}
 	s.members.Lock()
 	_, member := s.members.byID[e.Node]
@@ -345,6 +366,7 @@ func (s *System) onLost(e *mesh.LostError) {
 		}
 	}
 	s.members.Unlock()
+	s.unname(func(id ActorID) bool { return id.Node() == e.Node })
 	s.background(func() {
 		// It may be stopped, or cut off from us only. Its number is not used again, and others wait for what it holds.
 		if member {
@@ -399,11 +421,14 @@ func (s *System) killOn(ctx context.Context, node uint32, serials []uint32) erro
 				return fmt.Errorf("kill %d actors on node %d: %w", len(serials), node, err)
 			}
 		}
+		gone := map[ActorID]bool{}
 		s.members.Lock()
 		for _, serial := range part {
 			delete(s.members.byID[node].actors, serial)
+			gone[newActorID(node, serial)] = true
 		}
 		s.members.Unlock()
+		s.unname(func(id ActorID) bool { return gone[id] })
 	}
 	return nil
 }
@@ -427,7 +452,7 @@ func (s *System) refuse() {
 func (s *System) close(ctx context.Context) error {
 	s.refuse()
 	for _, c := range s.openCalls() {
-		c.failWhere(func(int) bool { return true }, ErrClosed)
+		c.lose(func(int) bool { return true }, ErrClosed)
 	}
 	err := s.nodes.stop(ctx)
 	err = errors.Join(err, s.mesh.Close())

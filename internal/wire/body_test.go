@@ -214,7 +214,7 @@ func randomSlots(rng *rand.Rand, n int) []uint32 {
 	return slots
 }
 
-func appendReply(dst []byte, entries []entry) []byte {
+func replyOf(entries []entry) (dst []byte) {
 	for _, e := range entries {
 		dst = wire.AppendResult(dst, e.status, e.data, e.slots...)
 	}
@@ -241,7 +241,7 @@ func TestReplyComesBackAsItWas(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for range 10_000 {
 		entries := randomReply(rng)
-		got, err := parseReply(appendReply(nil, entries))
+		got, err := parseReply(replyOf(entries))
 		require.NoError(t, err)
 		require.Equal(t, entries, got)
 	}
@@ -330,7 +330,7 @@ func TestReplyRefusals(t *testing.T) {
 		{"length with a byte too many", []byte{1, 1, 0x80, 0x00}, "data"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := parseReply(append(appendReply(nil, []entry{good}), tt.entry...))
+			got, err := parseReply(append(replyOf([]entry{good}), tt.entry...))
 			require.ErrorIs(t, err, wire.ErrFrame)
 			require.ErrorContains(t, err, "reply: bad or missing "+tt.want)
 			assert.Equal(t, []entry{good}, got, "what stands in front has been yielded, what is bad has not")
@@ -339,7 +339,7 @@ func TestReplyRefusals(t *testing.T) {
 }
 
 func TestReplyAndReleaseStopWhenTold(t *testing.T) {
-	body := append(appendReply(nil, []entry{{slots: []uint32{0}}, {slots: []uint32{1}}}), 99)
+	body := append(replyOf([]entry{{slots: []uint32{0}}, {slots: []uint32{1}}}), 99)
 	n := 0
 	require.NoError(t, wire.ParseReply(body, func(wire.Result) bool { n++; return n < 2 }), "the bad entry is not reached")
 	assert.Equal(t, 2, n)

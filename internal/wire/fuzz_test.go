@@ -66,7 +66,7 @@ func FuzzParseEach(f *testing.F) {
 func FuzzParseReply(f *testing.F) {
 	rng := rand.New(rand.NewPCG(11, 2))
 	for range 10 {
-		f.Add(appendReply(nil, randomReply(rng)))
+		f.Add(replyOf(randomReply(rng)))
 	}
 	f.Add([]byte{1, 1, 0x80, 0x00})
 	f.Fuzz(func(t *testing.T, b []byte) {

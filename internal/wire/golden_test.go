@@ -60,7 +60,7 @@ var golden = []struct {
 			Payload: wire.Payload{Kind: wire.PayloadInline, Data: []byte("argument")},
 		}).Append(nil),
 	},
-	{"reply", wire.Header{Kind: wire.KindReply, Caller: 0x1122334455667788, Seq: 1000}, appendReply(nil, []entry{
+	{"reply", wire.Header{Kind: wire.KindReply, Caller: 0x1122334455667788, Seq: 1000}, replyOf([]entry{
 		{wire.StatusEmpty, nil, []uint32{0}},
 		{wire.StatusEmpty, nil, []uint32{1, 2, 3, 4, 5, 390, 391, 397}},
 		{wire.StatusInline, []byte("result"), []uint32{398}},

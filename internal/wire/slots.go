@@ -61,7 +61,7 @@ func (s SlotSet) Ranges(yield func(first, count uint32) bool) {
 	}
 }
 
-// slots reads a set of at least least slots.
+// slots reads a set of no fewer slots than least.
 func (c *cursor) slots(least uint64) SlotSet {
 	set := c.b
 	ranges := c.uint("number of ranges", uint64(len(c.b)/2)) // each takes two bytes at least

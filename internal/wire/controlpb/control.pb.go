@@ -588,6 +588,7 @@ type Request struct {
 	//	*Request_Spawn
 	//	*Request_Kill
 	//	*Request_Shutdown
+	//	*Request_GetStats
 	Kind          isRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -664,6 +665,15 @@ func (x *Request) GetShutdown() *Shutdown {
 	return nil
 }
 
+func (x *Request) GetGetStats() *GetStats {
+	if x != nil {
+		if x, ok := x.Kind.(*Request_GetStats); ok {
+			return x.GetStats
+		}
+	}
+	return nil
+}
+
 type isRequest_Kind interface {
 	isRequest_Kind()
 }
@@ -680,17 +690,24 @@ type Request_Shutdown struct {
 	Shutdown *Shutdown `protobuf:"bytes,4,opt,name=shutdown,proto3,oneof"`
 }
 
+type Request_GetStats struct {
+	GetStats *GetStats `protobuf:"bytes,5,opt,name=get_stats,json=getStats,proto3,oneof"`
+}
+
 func (*Request_Spawn) isRequest_Kind() {}
 
 func (*Request_Kill) isRequest_Kind() {}
 
 func (*Request_Shutdown) isRequest_Kind() {}
 
+func (*Request_GetStats) isRequest_Kind() {}
+
 type Reply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Fault         []byte                 `protobuf:"bytes,2,opt,name=fault,proto3" json:"fault,omitempty"`       // the request as a whole failed
 	Failures      []*Failure             `protobuf:"bytes,3,rep,name=failures,proto3" json:"failures,omitempty"` // of Spawn: actors that were not created
+	Stats         *NodeStats             `protobuf:"bytes,4,opt,name=stats,proto3" json:"stats,omitempty"`       // of GetStats
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -746,6 +763,13 @@ func (x *Reply) GetFailures() []*Failure {
 	return nil
 }
 
+func (x *Reply) GetStats() *NodeStats {
+	if x != nil {
+		return x.Stats
+	}
+	return nil
+}
+
 // Spawn creates actors of one kind with consecutive serial numbers, all or none.
 type Spawn struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -755,7 +779,9 @@ type Spawn struct {
 	Mailbox       uint32                 `protobuf:"varint,4,opt,name=mailbox,proto3" json:"mailbox,omitempty"`         // calls that may wait at each actor
 	Concurrency   uint32                 `protobuf:"varint,5,opt,name=concurrency,proto3" json:"concurrency,omitempty"` // calls that may run at once on each actor
 	PayloadKind   uint32                 `protobuf:"varint,6,opt,name=payload_kind,json=payloadKind,proto3" json:"payload_kind,omitempty"`
-	Payload       []byte                 `protobuf:"bytes,7,opt,name=payload,proto3" json:"payload,omitempty"` // configuration, encoded once for all
+	Payload       []byte                 `protobuf:"bytes,7,opt,name=payload,proto3" json:"payload,omitempty"`                             // configuration, encoded once for all
+	MailboxWait   bool                   `protobuf:"varint,8,opt,name=mailbox_wait,json=mailboxWait,proto3" json:"mailbox_wait,omitempty"` // calls beyond mailbox wait, too
+	Restarts      uint32                 `protobuf:"varint,9,opt,name=restarts,proto3" json:"restarts,omitempty"`                          // how often each actor may be made anew
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -837,6 +863,20 @@ func (x *Spawn) GetPayload() []byte {
 		return x.Payload
 	}
 	return nil
+}
+
+func (x *Spawn) GetMailboxWait() bool {
+	if x != nil {
+		return x.MailboxWait
+	}
+	return false
+}
+
+func (x *Spawn) GetRestarts() uint32 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
 }
 
 type Failure struct {
@@ -973,6 +1013,128 @@ func (*Shutdown) Descriptor() ([]byte, []int) {
 	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{13}
 }
 
+// GetStats asks for a NodeStats.
+type GetStats struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStats) Reset() {
+	*x = GetStats{}
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStats) ProtoMessage() {}
+
+func (x *GetStats) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStats.ProtoReflect.Descriptor instead.
+func (*GetStats) Descriptor() ([]byte, []int) {
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{14}
+}
+
+// NodeStats is what a node holds, and what it has counted since it started.
+type NodeStats struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Actors        uint64                 `protobuf:"varint,1,opt,name=actors,proto3" json:"actors,omitempty"`
+	Running       uint64                 `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"` // calls
+	Waiting       uint64                 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"` // calls in mailboxes
+	Casts         uint64                 `protobuf:"varint,4,opt,name=casts,proto3" json:"casts,omitempty"`     // casts that have ended, one for each actor
+	CastsFailed   uint64                 `protobuf:"varint,5,opt,name=casts_failed,json=castsFailed,proto3" json:"casts_failed,omitempty"`
+	Restarts      uint64                 `protobuf:"varint,6,opt,name=restarts,proto3" json:"restarts,omitempty"` // actors that were made anew
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeStats) Reset() {
+	*x = NodeStats{}
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeStats) ProtoMessage() {}
+
+func (x *NodeStats) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeStats.ProtoReflect.Descriptor instead.
+func (*NodeStats) Descriptor() ([]byte, []int) {
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *NodeStats) GetActors() uint64 {
+	if x != nil {
+		return x.Actors
+	}
+	return 0
+}
+
+func (x *NodeStats) GetRunning() uint64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *NodeStats) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *NodeStats) GetCasts() uint64 {
+	if x != nil {
+		return x.Casts
+	}
+	return 0
+}
+
+func (x *NodeStats) GetCastsFailed() uint64 {
+	if x != nil {
+		return x.CastsFailed
+	}
+	return 0
+}
+
+func (x *NodeStats) GetRestarts() uint64 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
 var File_internal_wire_controlpb_control_proto protoreflect.FileDescriptor
 
 const file_internal_wire_controlpb_control_proto_rawDesc = "" +
@@ -1009,17 +1171,19 @@ const file_internal_wire_controlpb_control_proto_rawDesc = "" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"4\n" +
 	"\bNodeLost\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12\x14\n" +
-	"\x05cause\x18\x02 \x01(\tR\x05cause\"\xba\x01\n" +
+	"\x05cause\x18\x02 \x01(\tR\x05cause\"\xf5\x01\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\x05spawn\x18\x02 \x01(\v2\x17.tutti.control.v1.SpawnH\x00R\x05spawn\x12,\n" +
 	"\x04kill\x18\x03 \x01(\v2\x16.tutti.control.v1.KillH\x00R\x04kill\x128\n" +
-	"\bshutdown\x18\x04 \x01(\v2\x1a.tutti.control.v1.ShutdownH\x00R\bshutdownB\x06\n" +
-	"\x04kind\"d\n" +
+	"\bshutdown\x18\x04 \x01(\v2\x1a.tutti.control.v1.ShutdownH\x00R\bshutdown\x129\n" +
+	"\tget_stats\x18\x05 \x01(\v2\x1a.tutti.control.v1.GetStatsH\x00R\bgetStatsB\x06\n" +
+	"\x04kind\"\x97\x01\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05fault\x18\x02 \x01(\fR\x05fault\x125\n" +
-	"\bfailures\x18\x03 \x03(\v2\x19.tutti.control.v1.FailureR\bfailures\"\xc0\x01\n" +
+	"\bfailures\x18\x03 \x03(\v2\x19.tutti.control.v1.FailureR\bfailures\x121\n" +
+	"\x05stats\x18\x04 \x01(\v2\x1b.tutti.control.v1.NodeStatsR\x05stats\"\xff\x01\n" +
 	"\x05Spawn\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x14\n" +
@@ -1027,14 +1191,25 @@ const file_internal_wire_controlpb_control_proto_rawDesc = "" +
 	"\amailbox\x18\x04 \x01(\rR\amailbox\x12 \n" +
 	"\vconcurrency\x18\x05 \x01(\rR\vconcurrency\x12!\n" +
 	"\fpayload_kind\x18\x06 \x01(\rR\vpayloadKind\x12\x18\n" +
-	"\apayload\x18\a \x01(\fR\apayload\"5\n" +
+	"\apayload\x18\a \x01(\fR\apayload\x12!\n" +
+	"\fmailbox_wait\x18\b \x01(\bR\vmailboxWait\x12\x1a\n" +
+	"\brestarts\x18\t \x01(\rR\brestarts\"5\n" +
 	"\aFailure\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05fault\x18\x02 \x01(\fR\x05fault\" \n" +
 	"\x04Kill\x12\x18\n" +
 	"\aserials\x18\x01 \x03(\rR\aserials\"\n" +
 	"\n" +
-	"\bShutdown2N\n" +
+	"\bShutdown\"\n" +
+	"\n" +
+	"\bGetStats\"\xac\x01\n" +
+	"\tNodeStats\x12\x16\n" +
+	"\x06actors\x18\x01 \x01(\x04R\x06actors\x12\x18\n" +
+	"\arunning\x18\x02 \x01(\x04R\arunning\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x04R\awaiting\x12\x14\n" +
+	"\x05casts\x18\x04 \x01(\x04R\x05casts\x12!\n" +
+	"\fcasts_failed\x18\x05 \x01(\x04R\vcastsFailed\x12\x1a\n" +
+	"\brestarts\x18\x06 \x01(\x04R\brestarts2N\n" +
 	"\aControl\x12C\n" +
 	"\aSession\x12\x1a.tutti.control.v1.FromNode\x1a\x18.tutti.control.v1.ToNode(\x010\x01B3Z1github.com/tutti-go/tutti/internal/wire/controlpbb\x06proto3"
 
@@ -1050,22 +1225,24 @@ func file_internal_wire_controlpb_control_proto_rawDescGZIP() []byte {
 	return file_internal_wire_controlpb_control_proto_rawDescData
 }
 
-var file_internal_wire_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_internal_wire_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_internal_wire_controlpb_control_proto_goTypes = []any{
-	(*FromNode)(nil), // 0: tutti.control.v1.FromNode
-	(*ToNode)(nil),   // 1: tutti.control.v1.ToNode
-	(*Join)(nil),     // 2: tutti.control.v1.Join
-	(*Entry)(nil),    // 3: tutti.control.v1.Entry
-	(*Welcome)(nil),  // 4: tutti.control.v1.Welcome
-	(*Ping)(nil),     // 5: tutti.control.v1.Ping
-	(*Pong)(nil),     // 6: tutti.control.v1.Pong
-	(*NodeLost)(nil), // 7: tutti.control.v1.NodeLost
-	(*Request)(nil),  // 8: tutti.control.v1.Request
-	(*Reply)(nil),    // 9: tutti.control.v1.Reply
-	(*Spawn)(nil),    // 10: tutti.control.v1.Spawn
-	(*Failure)(nil),  // 11: tutti.control.v1.Failure
-	(*Kill)(nil),     // 12: tutti.control.v1.Kill
-	(*Shutdown)(nil), // 13: tutti.control.v1.Shutdown
+	(*FromNode)(nil),  // 0: tutti.control.v1.FromNode
+	(*ToNode)(nil),    // 1: tutti.control.v1.ToNode
+	(*Join)(nil),      // 2: tutti.control.v1.Join
+	(*Entry)(nil),     // 3: tutti.control.v1.Entry
+	(*Welcome)(nil),   // 4: tutti.control.v1.Welcome
+	(*Ping)(nil),      // 5: tutti.control.v1.Ping
+	(*Pong)(nil),      // 6: tutti.control.v1.Pong
+	(*NodeLost)(nil),  // 7: tutti.control.v1.NodeLost
+	(*Request)(nil),   // 8: tutti.control.v1.Request
+	(*Reply)(nil),     // 9: tutti.control.v1.Reply
+	(*Spawn)(nil),     // 10: tutti.control.v1.Spawn
+	(*Failure)(nil),   // 11: tutti.control.v1.Failure
+	(*Kill)(nil),      // 12: tutti.control.v1.Kill
+	(*Shutdown)(nil),  // 13: tutti.control.v1.Shutdown
+	(*GetStats)(nil),  // 14: tutti.control.v1.GetStats
+	(*NodeStats)(nil), // 15: tutti.control.v1.NodeStats
 }
 var file_internal_wire_controlpb_control_proto_depIdxs = []int32{
 	2,  // 0: tutti.control.v1.FromNode.join:type_name -> tutti.control.v1.Join
@@ -1079,14 +1256,16 @@ var file_internal_wire_controlpb_control_proto_depIdxs = []int32{
 	10, // 8: tutti.control.v1.Request.spawn:type_name -> tutti.control.v1.Spawn
 	12, // 9: tutti.control.v1.Request.kill:type_name -> tutti.control.v1.Kill
 	13, // 10: tutti.control.v1.Request.shutdown:type_name -> tutti.control.v1.Shutdown
-	11, // 11: tutti.control.v1.Reply.failures:type_name -> tutti.control.v1.Failure
-	0,  // 12: tutti.control.v1.Control.Session:input_type -> tutti.control.v1.FromNode
-	1,  // 13: tutti.control.v1.Control.Session:output_type -> tutti.control.v1.ToNode
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	14, // 11: tutti.control.v1.Request.get_stats:type_name -> tutti.control.v1.GetStats
+	11, // 12: tutti.control.v1.Reply.failures:type_name -> tutti.control.v1.Failure
+	15, // 13: tutti.control.v1.Reply.stats:type_name -> tutti.control.v1.NodeStats
+	0,  // 14: tutti.control.v1.Control.Session:input_type -> tutti.control.v1.FromNode
+	1,  // 15: tutti.control.v1.Control.Session:output_type -> tutti.control.v1.ToNode
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_internal_wire_controlpb_control_proto_init() }
@@ -1109,6 +1288,7 @@ func file_internal_wire_controlpb_control_proto_init() {
 		(*Request_Spawn)(nil),
 		(*Request_Kill)(nil),
 		(*Request_Shutdown)(nil),
+		(*Request_GetStats)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1116,7 +1296,7 @@ func file_internal_wire_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_wire_controlpb_control_proto_rawDesc), len(file_internal_wire_controlpb_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

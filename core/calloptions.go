@@ -1,0 +1,84 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"fmt"
+
+	"github.com/tutti-go/tutti/internal/wire"
+)
+
+// CallOption configures a submission; see Submit. Of options that contradict each other the last one counts.
+type CallOption interface{ applyCall(*callConfig) }
+
+// callConfig is what the options of one submission say.
+type callConfig struct {
+	policy     Policy
+	quorum     int // actors that must be submitted to; 0 unless the policy is quorum
+	cast       bool
+	idempotent bool
+}
+
+// Policy says what a failed submission does to the rest of its batch. It is a CallOption.
+type Policy uint8
+
+const (
+	// FailFast stops at the first node that a batch cannot be submitted to. What was submitted stays submitted. It is the default.
+	FailFast Policy = iota
+	// BestEffort submits to every node that can be reached. The slots of the others hold the error.
+	BestEffort
+)
+
+func (p Policy) applyCall(c *callConfig) { c.policy, c.quorum = p, 0 }
+
+type quorumOption int
+
+func (q quorumOption) applyCall(c *callConfig) { c.policy, c.quorum = BestEffort, int(q) }
+
+// Quorum submits to every node that can be reached, like BestEffort. The submission succeeds if at least m actors were submitted to, and fails
+// otherwise with an error that says how many were and wraps the first reason; those stay submitted. m must be between 1 and the
+// number of actors. Whether the calls succeed is told by the slots alone.
+func Quorum(m int) CallOption { return quorumOption(m) }
+
+type castOption struct{}
+
+func (castOption) applyCall(c *callConfig) { c.cast = true }
+
+// NoReply makes the call a cast: no answer travels. The slots succeed with the zero value as soon as the call was
+// submitted; that it was submitted is all they say. What fails at the actor afterwards is logged at its node and counted; see System.NodeStats. The end
+// of the context cancels a cast only until it is submitted; its deadline travels.
+func NoReply() CallOption { return castOption{} }
+
+type idempotentOption struct{}
+
+func (idempotentOption) applyCall(c *callConfig) { c.idempotent = true }
+
+// Idempotent says that running the call more than once does no harm. If its actor dies before it has answered and is made anew - see
+// Restarts - the call then runs on the new incarnation instead of failing with ErrActorDead. At most one of the runs is answered.
+func Idempotent() CallOption { return idempotentOption{} }
+
+func newCallConfig(t *Targets, opts []CallOption) (c callConfig, err error) {
+	for _, o := range opts {
+		if o == nil {
+			return c, fmt.Errorf("call: %w: nil option", ErrInvalid)
+		}
+		o.applyCall(&c)
+		if q, ok := o.(quorumOption); ok && (q < 1 || int(q) > len(t.ids)) {
+			return c, fmt.Errorf("call: %w: Quorum(%d), must be between 1 and the number of actors, %d", ErrInvalid, int(q), len(t.ids))
+		}
+	}
+	return c, nil
+}
+
+// flags are what the nodes need to know.
+func (c *callConfig) flags() wire.CallFlags {
+	var f wire.CallFlags
+	if c.cast {
+		f |= wire.CallCast
+	}
+	if c.idempotent {
+		f |= wire.CallIdempotent
+	}
+	return f
+}

@@ -1,0 +1,60 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import "github.com/tutti-go/tutti/internal/wire"
+
+// castOff completes the slots of a cast that was submitted. If its argument lies in the store, it stays there until the nodes have it, which is all
+// that they answer.
+func (s *Slots) castOff() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unacked := s.arg.release != nil
+	for i := range s.mu.results {
+		if s.mu.results[i].state != pending {
+			continue // it was not submitted, or its node has the argument already
+		}
+		if unacked {
+			s.mu.unacked++
+		}
+		s.setLocked(uint32(i), outcome{state: succeeded, unacked: unacked})
+	}
+	s.progressLocked()
+}
+
+// acknowledgeLocked takes in that a node has the argument of a cast, or never will.
+func (s *Slots) acknowledgeLocked(slot uint32) {
+	if o := &s.mu.results[slot]; o.unacked {
+		o.unacked = false
+		if s.mu.unacked--; s.mu.unacked == 0 {
+			s.letGoLocked()
+		}
+	}
+}
+
+// castDone counts the end of one call of a cast, and reports whether it was the last. If the argument lies in the store, the caller is told then that it
+// may go.
+func (c *inbound) castDone(slot uint32, err error) (last bool) {
+	n := c.node
+	if err != nil {
+		n.counters.castsFailed.Add(1)
+		if c.failures.Add(1) == 1 { // one line for a message tells enough
+			n.log.Warn("a cast failed", "method", c.method, "slot", slot, "err", err)
+		}
+	}
+	n.counters.casts.Add(1)
+	if c.left.Add(-1) > 0 {
+		return false
+	}
+	if !c.stored {
+		n.dismiss(c.key)
+		return true
+	}
+	c.mu.Lock()
+	c.eachSlot(func(slot uint32) { c.mu.answers.add(slot, wire.StatusEmpty, nil) })
+	c.mu.last = true
+	c.mu.Unlock()
+	n.outbox(c.from).put(&c.outgoing)
+	return true
+}
