@@ -8,7 +8,8 @@ type instructions struct {
 	name   string
 	vector int // bytes
 	usable bool
-	first  int // slot of its code, counted in kernels
+	around bool // has a second table, of stores around the caches
+	first  int  // slot of its code, counted in kernels
 }
 
 //nolint:gochecknoglobals // never written: what this machine can do, asked once
@@ -34,7 +35,10 @@ func (s instructions) unit(op Op, t Type) unit {
 	if s.vector == 0 || slot == 0 {
 		return unit{}
 	}
-	u := unit{step: s.vector, slot: s.first + slot - 1, streaming: slots}
+	u := unit{step: s.vector, slot: s.first + slot - 1}
+	if s.around {
+		u.streaming = slots
+	}
 	if t.isHalf() {
 		u.step /= 2 // a vector of float32
 	}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build noasm || !amd64
+//go:build noasm || !(amd64 || arm64)
 
 package kernel
 

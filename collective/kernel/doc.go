@@ -13,8 +13,8 @@
 // smaller than 0. Every NaN in a result of more than one source is the quiet one without sign and payload. So a result depends neither
 // on the processor nor on where memory lies; nor, but for 16-bit floats of more than two sources, on how sources are cut into calls.
 //
-// There is code in assembly for AVX-512 and AVX2 on amd64, of which the best that the processor has is chosen at the start, and the
-// same in Go for all others and for the last elements. The build tag noasm leaves the assembly out. Tests compare all of them bit for bit.
+// There is code in assembly for AVX-512 and AVX2 on amd64, of which the best that the processor has is chosen at the start, and for NEON
+// on arm64, but for products of 64-bit integers and of complex numbers; and the same in Go for all others and for the last elements. The build tag noasm leaves the assembly out. Tests compare all of them bit for bit.
 // A call of assembly, which cannot be preempted, reads at most 256 KiB. The generator is in internal/asmgen.
 //
 // Concurrency: pure functions; two calls may run at once on destinations that do not overlap. Memory: nothing is kept, nothing is

@@ -48,7 +48,7 @@ type file struct {
 }
 
 func main() {
-	arch := flag.String("arch", "amd64", "for which processors: amd64")
+	arch := flag.String("arch", "amd64", "for which processors: amd64 or arm64")
 	out := flag.String("out", ".", "folder of the files")
 	flag.Parse()
 	files, err := generate(*arch)
@@ -81,8 +81,15 @@ func generate(arch string) ([]file, error) {
 				}
 			}
 		}
+	case "arm64":
+		text.WriteString(callARM64)
+		a := &arm64{text: &text}
+		reductions = a.reductions()
+		for _, r := range reductions {
+			names = append(names, a.function(r))
+		}
 	default:
-		return nil, fmt.Errorf("-arch is %q, want amd64", arch)
+		return nil, fmt.Errorf("-arch is %q, want amd64 or arm64", arch)
 	}
 	for i, name := range names {
 		fmt.Fprintf(&text, "DATA table<>+%d(SB)/8, $%s<>(SB)\n", 8*i, name)

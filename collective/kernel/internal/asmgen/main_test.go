@@ -12,7 +12,7 @@ import (
 )
 
 func TestTheFilesInTheTreeAreCurrent(t *testing.T) {
-	for _, arch := range []string{"amd64"} {
+	for _, arch := range []string{"amd64", "arm64"} {
 		files, err := generate(arch)
 		require.NoError(t, err)
 		for _, f := range files {
@@ -27,5 +27,5 @@ func TestTheFilesInTheTreeAreCurrent(t *testing.T) {
 
 func TestUnknownProcessorsAreRefused(t *testing.T) {
 	_, err := generate("vax")
-	require.EqualError(t, err, `-arch is "vax", want amd64`)
+	require.EqualError(t, err, `-arch is "vax", want amd64 or arm64`)
 }
