@@ -37,6 +37,9 @@ func (h *Handle[A]) ID() ActorID { return h.id }
 // Node returns the number of the actor's node.
 func (h *Handle[A]) Node() uint32 { return h.id.Node() }
 
+// Host returns the identity of the host that the actor's node is on, as in NodeInfo.
+func (h *Handle[A]) Host() string { return h.sys.hostOf(h.id.Node()) }
+
 // Kind returns the name of the actor's kind.
 func (h *Handle[A]) Kind() string { return h.kind.name }
 

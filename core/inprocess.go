@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/link"
@@ -97,6 +98,8 @@ func (h *localNode) do(ctx context.Context, req *controlpb.Request) (*controlpb.
 		return nil, fmt.Errorf("node %d: no answer: %w", h.mesh.Self(), ended(ctx))
 	}
 }
+
+func (h *localNode) silent() time.Duration { return 0 }
 
 func (h *localNode) lost(node uint32, cause string) { h.mesh.Lost(node, errors.New(cause)) }
 

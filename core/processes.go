@@ -126,6 +126,8 @@ type remote struct {
 	session *cluster.Session
 }
 
+func (r remote) silent() time.Duration { return r.session.Silent() }
+
 func (r remote) do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply, error) {
 	reply, err := r.session.Do(ctx, req)
 	if errors.Is(err, cluster.ErrSessionEnded) {

@@ -195,8 +195,11 @@ func (c *Prepared) Release() {
 }
 
 // Check returns an error that names the first target which is known to be gone, and matches ErrActorDead or ErrNodeLost; nil if all
-// are alive as far as this process knows.
+// are alive as far as this process knows. When the system is shut down the error is ErrClosed, whatever became of them.
 func (t *Targets) Check() error {
+	if err := t.sys.err(); err != nil {
+		return err // nodes that end during shutdown are not lost
+	}
 	for i, id := range t.ids {
 		if i > 0 && t.ids[i-1].Node() == id.Node() {
 			continue // asked just now

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
@@ -96,6 +97,8 @@ type control interface {
 	do(ctx context.Context, req *controlpb.Request) (*controlpb.Reply, error)
 	// lost tells the node that another is gone.
 	lost(node uint32, cause string)
+	// silent returns how long nothing has been heard of the node.
+	silent() time.Duration
 }
 
 // member is a node as the driver knows it.
@@ -112,6 +115,9 @@ type NodeInfo struct {
 	PID    int    // process that hosts it
 	Alive  bool   // false once it is lost
 	Actors int    // live actors
+	// Silent is how long the node has given no sign of life, in whole intervals of Heartbeat: 0 for one that answers
+	// in time or lives in this process. It counts as lost when this reaches the timeout.
+	Silent time.Duration
 }
 
 // ActorInfo describes a live actor.
@@ -143,6 +149,16 @@ func (s *System) Scope() *scope.Node {
 
 // Nodes returns the nodes that can host actors, in order of their numbers.
 func (s *System) Nodes() []NodeInfo {
+	infos := s.memberInfos()
+	for i := range infos {
+		if infos[i].Alive {
+			infos[i].Silent = s.nodes.control(infos[i].ID).silent()
+		}
+	}
+	return infos
+}
+
+func (s *System) memberInfos() []NodeInfo {
 	s.members.Lock()
 	defer s.members.Unlock()
 	infos := make([]NodeInfo, 0, len(s.members.byID))

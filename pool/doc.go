@@ -31,7 +31,7 @@
 // # Concurrency
 //
 // A Pool may be used by any number of goroutines. The sequence given to a Map is read in the goroutine that iterates. A pool
-// runs one goroutine for each node and one more, and one for Replace or Elastic, whatever the number of calls and actors; Close ends
+// runs one goroutine for each node and two more, and one each for Replace or Elastic and for OnProgress, whatever the number of calls and actors; Close ends
 // them and waits for them.
 //
 // # Memory
@@ -50,6 +50,7 @@
 //     sent. The actor is taken out, and with a lost node all actors on it. Calls that had not been sent go to
 //     others, so an actor whose death is known costs no call. So do those marked Idempotent, until three actors were lost
 //     over the same call. Hedge goes further, and lets a second actor run what the first is slow to answer. Replace puts others in the places of those that are gone; Elastic adds some while calls wait.
+//   - Actors whose node is silent get no calls until it is heard of again: see Quarantine.
 //   - When the last actor is gone, and not about to be replaced, everything that waits, and everything that comes, fails with
 //     core.ErrNoActors.
 //   - The end of a call's context gives it up wherever it is, with the context's error; the actor is asked to stop.

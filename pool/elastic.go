@@ -170,7 +170,7 @@ func (k *keeper) wantLocked(s *scheduler) int {
 
 // surplusLocked takes out members that were idle throughout the period, and starts the next.
 func (k *keeper) surplusLocked(s *scheduler) []*member {
-	idle := &s.mu.roster.byLoad[0]
+	idle := &s.mu.roster.all.byLoad[0]
 	n := min(s.mu.minIdle, len(s.mu.members)-k.low)
 	var surplus []*member
 	for place := idle.front; place != nil && len(surplus) < n; place = place.next {

@@ -50,6 +50,7 @@ func (r *race) newRun() *item {
 	run.call = r.owner.call.Retain()
 	run.deadline = r.owner.deadline
 	run.idempotent = true
+	run.host = r.owner.host
 	run.finished = r.finish
 	return run
 }

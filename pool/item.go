@@ -21,6 +21,7 @@ type item struct {
 	call       *core.Prepared // nil once it is let go; belongs to whoever moves the item on
 	deadline   time.Time
 	idempotent bool
+	host       string // where its argument lies, if that matters
 	src        *source
 	race       *race       // of a hedged call, whose runs are scheduled in its place; else nil
 	sent       func()      // called without a lock when it was sent; may be nil

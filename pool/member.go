@@ -15,43 +15,17 @@ type member struct {
 	targets *core.Targets // the actor alone; never changes
 	id      core.ActorID  // never changes
 	handle  any           // *core.Handle of the pool's type; never changes
+	host    string        // where the actor lives; never changes
 	lane    *lane         // never changes
 
 	place    node[*member] // among the members with room
+	near     node[*member] // among those of its host, if there are several hosts
 	inFlight int           // items assigned and not answered, whether or not their callers gave up
 	done     uint64
 	failed   uint64
 	times    histogram // from sending to the answer
 	gone     bool
-}
-
-// roster are the members with room for another call, by how many they have. The one with the fewest is next, and of
-// those the one that has waited longest: an actor that fails at once does not get all the work.
-type roster struct {
-	byLoad []list[*member] // index: calls in flight
-	low    int             // no list before this one has members
-}
-
-func newRoster(inFlight int) roster { return roster{byLoad: make([]list[*member], inFlight)} }
-
-// update puts a member where its load says, behind its equals.
-func (r *roster) update(m *member) {
-	m.place.leave()
-	if m.gone || m.inFlight >= len(r.byLoad) {
-		return
-	}
-	r.byLoad[m.inFlight].pushBack(&m.place)
-	r.low = min(r.low, m.inFlight)
-}
-
-// next returns the member that is to get the next item, or nil if none has room.
-func (r *roster) next() *member {
-	for ; r.low < len(r.byLoad); r.low++ {
-		if n := r.byLoad[r.low].front; n != nil {
-			return n.value
-		}
-	}
-	return nil
+	silent   bool // its node has not been heard of for a while: it gets no calls
 }
 
 // evictLocked takes a member out, and if its node is lost all others there. It returns the items that cannot be served because no

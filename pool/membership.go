@@ -19,7 +19,7 @@ func (p *Pool[A]) newMember(h *core.Handle[A]) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &member{targets: targets, id: h.ID(), handle: h}, nil
+	return &member{targets: targets, id: h.ID(), host: h.Host(), handle: h}, nil
 }
 
 // handleOf returns the handle of a member.
@@ -60,7 +60,7 @@ func (p *Pool[A]) HasFree() bool { return p.sched.hasFree() }
 func (s *scheduler) hasFree() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.mu.closed && s.mu.roster.next() != nil
+	return !s.mu.closed && s.mu.roster.next("") != nil
 }
 
 func (s *scheduler) push(m *member) error {
@@ -80,7 +80,12 @@ func (s *scheduler) addLocked(m *member) error {
 		return fmt.Errorf("%w: actor %v is in the pool", core.ErrInvalid, m.id)
 	}
 	s.mu.ids[m.id] = struct{}{}
-	m.place.value = m
+	m.place.value, m.near.value = m, m
+	if s.mu.roster.meet(m.host) {
+		for _, other := range s.mu.members {
+			s.mu.roster.update(other)
+		}
+	}
 	node := m.id.Node()
 	if m.lane = s.mu.lanes[node]; m.lane == nil {
 		l := &lane{wake: make(chan struct{}, 1)}
@@ -96,7 +101,7 @@ func (s *scheduler) addLocked(m *member) error {
 func (s *scheduler) popIdle() *member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := s.mu.roster.next()
+	m := s.mu.roster.next("")
 	if m == nil || m.inFlight > 0 {
 		return nil
 	}

@@ -25,6 +25,8 @@ type options struct {
 	replace  any // a ReplaceFunc, or nil
 	elastic  *elastic
 	report   *reporter
+
+	quarantine time.Duration
 }
 
 type optionFunc func(*options)
@@ -95,7 +97,7 @@ func newCallOptions(opts []CallOption) (callOptions, error) {
 }
 
 func newOptions(opts []Option) (options, error) {
-	o := options{inFlight: 1}
+	o := options{inFlight: 1, quarantine: defaultQuarantine}
 	for _, opt := range opts {
 		if opt == nil {
 			return o, fmt.Errorf("pool: %w: nil option", core.ErrInvalid)
@@ -111,6 +113,9 @@ func newOptions(opts []Option) (options, error) {
 		if err := o.report.check(); err != nil {
 			return o, err
 		}
+	}
+	if err := checkQuarantine(o.quarantine); err != nil {
+		return o, err
 	}
 	switch {
 	case o.inFlight < 1 || o.inFlight > maxInFlight:

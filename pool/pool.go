@@ -20,7 +20,7 @@ type Pool[A any] struct {
 	sched *scheduler
 }
 
-// New makes a pool of actors, which must be of one kind and system, and starts its goroutines: one for each node and one more, which end
+// New makes a pool of actors, which must be of one kind and system, and starts its goroutines: one for each node and two more, which end
 // with Close. The actors stay the caller's: the pool does not end them, and others may call them too. Errors: core.ErrNoActors,
 // core.ErrMixed, and core.ErrInvalid for a nil or repeated handle or a bad option.
 func New[A any](handles []*core.Handle[A], opts ...Option) (*Pool[A], error) {
@@ -53,6 +53,7 @@ func (p *Pool[A]) fill(handles []*core.Handle[A], o options) error {
 		p.sched.keeper = k
 		p.sched.wg.Go(func() { k.run(p.sched) })
 	}
+	p.sched.wg.Go(func() { p.sched.watchSilence(p.proto.System(), o.quarantine) })
 	if r := o.report; r != nil {
 		p.sched.wg.Go(func() { r.run(p.sched) })
 	}

@@ -38,6 +38,7 @@ type scheduler struct {
 		sources map[*source]struct{}
 		ring    list[*source] // sources with waiting items, in turn
 		lanes   map[uint32]*lane
+		silent  bool  // members are in quarantine
 		last    error // what became of the member that went last
 
 		gone      []*member // to be replaced
@@ -117,14 +118,15 @@ func (s *scheduler) admit(it *item) (admitted <-chan struct{}, err error) {
 // dispatchLocked assigns waiting items to members with room, the sources taking turns.
 func (s *scheduler) dispatchLocked() {
 	for s.mu.ring.len > 0 {
-		m := s.mu.roster.next()
+		src := s.mu.ring.front.value
+		m := s.mu.roster.next(src.waiting.front.value.host)
 		if m == nil {
 			if k := s.keeper; k != nil && k.spawn != nil && len(s.mu.members) < k.high {
 				signal(k.wake)
 			}
 			break
 		}
-		src := s.mu.ring.popFront()
+		s.mu.ring.popFront()
 		it := src.waiting.popFront()
 		src.admitLocked()
 		if src.waiting.len > 0 {
@@ -139,7 +141,7 @@ func (s *scheduler) dispatchLocked() {
 			signal(m.lane.wake)
 		}
 	}
-	s.mu.minIdle = min(s.mu.minIdle, s.mu.roster.byLoad[0].len)
+	s.mu.minIdle = min(s.mu.minIdle, s.mu.roster.all.byLoad[0].len)
 }
 
 // releaseLocked gives an item's member back.
@@ -265,7 +267,7 @@ func (s *scheduler) refresh() []*member {
 	alive := members[:0]
 	for _, m := range members {
 		err := m.targets.Check()
-		if err == nil {
+		if !core.Gone(err) {
 			alive = append(alive, m)
 			continue
 		}

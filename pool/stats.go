@@ -25,6 +25,7 @@ type Stats struct {
 type MemberStats struct {
 	Actor        core.ActorID
 	InFlight     int
+	Quarantined  bool // its node is silent: see Quarantine
 	Done, Failed uint64
 	P50, P99     time.Duration // time from sending a call to its answer; up to a quarter too large, 0 without answers
 }
@@ -36,7 +37,7 @@ func (p *Pool[A]) Stats() Stats {
 	st := Stats{Done: s.mu.done, Failed: s.mu.failed, Keep: s.mu.keepErr}
 	members := make([]member, len(s.mu.members)) // to count in at leisure
 	for i, m := range s.mu.members {
-		members[i] = member{id: m.id, inFlight: m.inFlight, done: m.done, failed: m.failed, times: m.times}
+		members[i] = member{id: m.id, inFlight: m.inFlight, done: m.done, failed: m.failed, times: m.times, silent: m.silent}
 	}
 	for src := range s.mu.sources {
 		st.Waiting += src.waiting.len
@@ -49,7 +50,7 @@ func (p *Pool[A]) Stats() Stats {
 	for i := range members {
 		m := &members[i]
 		st.Members[i] = MemberStats{
-			Actor: m.id, InFlight: m.inFlight, Done: m.done, Failed: m.failed,
+			Actor: m.id, InFlight: m.inFlight, Quarantined: m.silent, Done: m.done, Failed: m.failed,
 			P50: m.times.quantile(0.5), P99: m.times.quantile(0.99),
 		}
 		all.merge(&m.times)

@@ -156,6 +156,13 @@ func (s *Session) silence() time.Duration {
 	return time.Duration(s.mu.missed) * s.beat.Interval
 }
 
+// Silent returns how long nothing has been heard of the node, in whole intervals: 0 for one that answers in time.
+func (s *Session) Silent() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Duration(s.mu.missed) * s.beat.Interval
+}
+
 func (s *Session) send(m *controlpb.ToNode) error {
 	select {
 	case s.turn <- struct{}{}:
