@@ -57,7 +57,7 @@ func StartAll(ctx context.Context, as []Assignment, deadline time.Time) (*Slots,
 			held = append(held, a.Call.Retain())
 		}
 		for range a.Targets.ids {
-			arg.each = append(arg.each, argument{payload: a.Call.arg.payload})
+			arg.each = append(arg.each, argument{payload: a.Call.arg.payload, origin: a.Call.arg.origin})
 		}
 	}
 	if held != nil {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tutti-go/tutti/internal/wire"
 )
 
 // Promise is the outcome of a call whose actor is chosen later, by a scheduler such as a pool. Its Ref can be
@@ -145,6 +147,32 @@ func Prepare[A, In, Out any](t *Targets, f func(A, context.Context, In) (Out, er
 	}
 	c.holds.Store(1)
 	return c, nil
+}
+
+// PrepareRef is Prepare with an object as the argument: the value of ref, passed by reference. If ref is the result of a call that is
+// still running, PrepareRef waits for it. Errors: those of SubmitRef that come with nil Slots.
+func PrepareRef[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.Context, In) (Out, error), ref *Ref[In]) (*Prepared, error) {
+	m, err := lookup(t.kind, f)
+	if err != nil {
+		return nil, err
+	}
+	if ref == nil {
+		return nil, fmt.Errorf("argument of %v: %w: nil reference", m, ErrInvalid)
+	}
+	c := &Prepared{sys: t.sys, kind: t.kind, method: m}
+	if c.arg, err = ref.argument(ctx, t.sys, 1); err != nil {
+		return nil, fmt.Errorf("argument of %v: %w", m, err)
+	}
+	c.holds.Store(1)
+	return c, nil
+}
+
+// Host returns the identity of the host whose object store has the argument, as in NodeInfo, or "" if the argument travels in the message.
+func (c *Prepared) Host() string {
+	if c.arg.payload.Kind != wire.PayloadObject {
+		return ""
+	}
+	return c.sys.hostOf(c.arg.origin)
 }
 
 // Start sends the call to all targets, which must be of the kind and system it was prepared for. It may be called any number of times before

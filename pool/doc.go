@@ -21,7 +21,8 @@
 //
 // Work starts when it can, in the background: nobody has to ask for a result. The next call goes to the actor with the fewest calls of this pool in
 // flight, and among equals to the one that got its last call first, so no actor has a second call before every other has one, and one
-// that fails quickly does not attract the work. Calls wait in order of submission; the Submits of a pool and every Map take
+// that fails quickly does not attract the work. Where actors are on several hosts, a call whose argument lies in the object store of one goes to an
+// actor there, if one has room. Calls wait in order of submission; the Submits of a pool and every Map take
 // turns. A call is sent to one actor, once, unless it is marked Idempotent and loses its actor. Calls that become due for actors of one node
 // while a message to it is being sent travel in the next one, up to 64 of one method together; nothing waits for company.
 //

@@ -92,7 +92,7 @@ func run[A, In, Out any](
 ) {
 	for in := range seq {
 		it := st.item()
-		err := prepare(ctx, p, it, m, in, opts)
+		err := prepare(ctx, p, it, opts, func() (*core.Prepared, error) { return core.Prepare(p.proto, m, in) })
 		if err == nil {
 			_, err = st.sched.enqueue(it, nil)
 		}

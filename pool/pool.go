@@ -96,21 +96,36 @@ func (p *Pool[A]) Close() { p.sched.shut() }
 // those of core.Call, core.ErrNoActors if the last actor is gone, and ErrClosed. A call fails with core.ErrActorDead or core.ErrNodeLost only if its
 // actor was lost after the call was sent to it; whether it ran is then unknown.
 func Submit[A, In, Out any](ctx context.Context, p *Pool[A], m func(A, context.Context, In) (Out, error), in In, opts ...CallOption) *core.Ref[Out] {
-	it := newItem(nil)
-	if p != nil {
-		it.src = p.sched.calls
-	}
-	submit(ctx, p, it, m, in, opts)
+	it := newItem(p.source())
+	submit(ctx, p, it, opts, func() (*core.Prepared, error) { return core.Prepare(p.proto, m, in) })
 	return core.RefOf[Out](&it.promise)
 }
 
-// submit submits an item. Whatever goes wrong is the item's error.
-func submit[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A, context.Context, In) (Out, error), in In, opts []CallOption) {
+// SubmitRef is Submit with an object as the argument: the value of ref, passed by reference. An actor on the host that has the object goes
+// first if one has room, however idle others are; only if none has, the object is brought to another host. If ref is the
+// result of a call that is still running, SubmitRef waits for it before it takes a place in the queue. The object is kept until the call has ended,
+// even if ref is released before.
+func SubmitRef[A, In, Out any](ctx context.Context, p *Pool[A], m func(A, context.Context, In) (Out, error), ref *core.Ref[In], opts ...CallOption) *core.Ref[Out] {
+	it := newItem(p.source())
+	submit(ctx, p, it, opts, func() (*core.Prepared, error) { return core.PrepareRef(ctx, p.proto, m, ref) })
+	return core.RefOf[Out](&it.promise)
+}
+
+// source is where the items of Submit and Tasks come from; nil for a nil Pool, which refuses them.
+func (p *Pool[A]) source() *source {
+	if p == nil {
+		return nil
+	}
+	return p.sched.calls
+}
+
+// submit submits an item of no Map. Whatever goes wrong is the item's error.
+func submit[A any](ctx context.Context, p *Pool[A], it *item, opts []CallOption, call func() (*core.Prepared, error)) {
 	if p == nil {
 		it.fail(fmt.Errorf("pool: %w: nil Pool", core.ErrInvalid))
 		return
 	}
-	if prepare(ctx, p, it, m, in, opts) != nil {
+	if prepare(ctx, p, it, opts, call) != nil {
 		return
 	}
 	var stop func() bool
@@ -122,20 +137,21 @@ func submit[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A,
 	}
 }
 
-// prepare checks and encodes a call. If that fails, so does the item.
-func prepare[A, In, Out any](ctx context.Context, p *Pool[A], it *item, m func(A, context.Context, In) (Out, error), in In, opts []CallOption) error {
+// prepare checks a call and makes it. If that fails, so does the item.
+func prepare[A any](ctx context.Context, p *Pool[A], it *item, opts []CallOption, call func() (*core.Prepared, error)) error {
 	o, err := newCallOptions(opts)
 	switch {
 	case err != nil:
 	case ctx.Err() != nil:
 		err = gaveUp(ctx)
 	default:
-		it.call, err = core.Prepare(p.proto, m, in)
+		it.call, err = call()
 	}
 	if err != nil {
 		it.fail(err)
 		return err
 	}
+	it.host = it.call.Host()
 	it.idempotent = o.idempotent
 	if o.hedged {
 		it.race = &race{owner: it, sched: p.sched, after: o.hedge}

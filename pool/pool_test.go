@@ -114,6 +114,9 @@ func (w *worker) NapUnlessFirst(ctx context.Context, d time.Duration) (core.Void
 // Self returns the actor's identity.
 func (w *worker) Self(context.Context, core.Void) (core.ActorID, error) { return w.self, nil }
 
+// Which is Self with an argument.
+func (w *worker) Which(context.Context, []byte) (core.ActorID, error) { return w.self, nil }
+
 var errOdd = errors.New("odd")
 
 func (*worker) Nop(context.Context, core.Void) (core.Void, error) { return core.Void{}, nil }
@@ -178,7 +181,7 @@ func (*worker) Unencodable(context.Context, any) (int, error) { return 0, nil }
 var workers = core.Register("worker", newWorker,
 	core.Method((*worker).Nop), core.Method((*worker).Echo), core.Method((*worker).Len), core.Method((*worker).Grow),
 	core.Method((*worker).Block), core.Method((*worker).Fail), core.Method((*worker).Exclusive),
-	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Nap), core.Method((*worker).Naps), core.Method((*worker).NapUnlessFirst), core.Method((*worker).Enter), core.Method((*worker).Play),
+	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Which), core.Method((*worker).Nap), core.Method((*worker).Naps), core.Method((*worker).NapUnlessFirst), core.Method((*worker).Enter), core.Method((*worker).Play),
 	core.Method((*worker).Mirror), core.Method((*worker).Late), core.Method((*worker).BlockAfterFirst), core.Method((*worker).Unencodable))
 
 func spawn(tb testing.TB, sys *core.System, n int) []*core.Handle[*worker] {

@@ -38,17 +38,14 @@ func Tasks[A, In, Out any](p *Pool[A], m func(A, context.Context, In) (Out, erro
 
 // Submit adds a call, like the function Submit, with its errors left to Next.
 func (t *TaskSet[A, In, Out]) Submit(ctx context.Context, in In) {
-	it := newItem(nil)
-	if t.pool != nil {
-		it.src = t.pool.sched.calls
-	}
+	it := newItem(t.pool.source())
 	it.finished = t.finish
 	t.mu.Lock()
 	it.index = t.mu.next
 	t.mu.next++
 	t.mu.held.pushBack(&it.held)
 	t.mu.Unlock()
-	submit(ctx, t.pool, it, t.method, in, t.opts)
+	submit(ctx, t.pool, it, t.opts, func() (*core.Prepared, error) { return core.Prepare(t.pool.proto, t.method, in) })
 }
 
 // HasNext reports whether results are there, or will be, that were not taken.
