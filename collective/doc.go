@@ -92,5 +92,16 @@
 // have. The creator can make the next epoch too, by its own Shrink or by [Grow]. A member that was taken for lost by mistake gets
 // [ErrExcluded].
 //
+// # Programs without actors
+//
+// [Connect] makes a group of processes that a launcher has started, which meet in a directory; [ConnectEnv] takes rank and size from the
+// environment of Slurm, Open MPI or a Kubernetes job.
+//
+// # Records
+//
+// Each member keeps a record of its last 256 operations in a file of 36 KiB, which outlives its process (package
+// collective/flight): in the run directory of the system, where it goes with the system, or in the directory that TUTTI_FLIGHT names.
+// flight.Analyze puts the records of all members together and finds the first operation in which they differ. TUTTI_FLIGHT=off keeps none.
+//
 // Test kit: package core/coretest runs actors on nodes of the test's process or in processes of their own.
 package collective

@@ -118,8 +118,13 @@ func (g *Group) Err() error {
 
 // Close ends the group for all its members, whose pending and later operations return an *Error that matches ErrClosed. A
 // member or the creator may call it; once is enough. It returns when the notice has been sent: at once if the group is over
-// already, for whatever reason. Errors: the context's; members that are lost are no error.
-func (g *Group) Close(ctx context.Context) error { return g.s.close(ctx, g.who()) }
+// already, for whatever reason. A group of Connect ends otherwise; see there. Errors: the context's; members that are lost are no error.
+func (g *Group) Close(ctx context.Context) error {
+	if g.m != nil && g.s.hub.world != nil && g.s.name == WorldName {
+		return g.disconnect(ctx)
+	}
+	return g.s.close(ctx, g.who())
+}
 
 func (g *Group) who() string {
 	if g.m == nil {

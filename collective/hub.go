@@ -27,7 +27,10 @@ const (
 type hub struct {
 	mesh  *mesh.Mesh
 	root  context.Context //nolint:containedctx // lives as long as the node; it owns the epochs
-	stale atomic.Uint64   // frames dropped because their epoch is over here, or they are not from where their rank lives
+	dir   string          // for the records of members, or none
+	kept  records
+	world *world        // of a process without actors; set before its mesh starts
+	stale atomic.Uint64 // frames dropped because their epoch is over here, or they are not from where their rank lives
 
 	mu struct {
 		sync.RWMutex
@@ -46,12 +49,13 @@ type hubKey struct{}
 
 // hubOf returns the node's hub. The first call makes it and takes over the node's block and abort frames.
 func hubOf(ctx context.Context, n *scope.Node) *hub {
-	h, _ := n.Value(hubKey{}, func(n *scope.Node) any { return newHub(context.WithoutCancel(ctx), n.Mesh) }).(*hub)
+	h, _ := n.Value(hubKey{}, func(n *scope.Node) any { return newHub(context.WithoutCancel(ctx), n) }).(*hub)
 	return h
 }
 
-func newHub(root context.Context, m *mesh.Mesh) *hub {
-	h := &hub{mesh: m, root: root}
+func newHub(root context.Context, n *scope.Node) *hub {
+	m := n.Mesh
+	h := &hub{mesh: m, root: root, dir: flightDir(n.Dir)}
 	h.mu.sessions = map[uint64]*session{}
 	h.mu.fence = map[uint64]uint32{}
 	h.mu.joined = map[uint64]map[string]*Group{}

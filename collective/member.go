@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tutti-go/tutti/collective/flight"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -62,6 +63,7 @@ type member struct {
 	sc   *scope.Scope  // of the actor
 	line line          // of operations, which run one at a time
 	wake chan struct{} // holds a token after something came from the awaited rank
+	log  *flight.Recorder
 
 	mu struct {
 		sync.Mutex
@@ -81,6 +83,8 @@ type member struct {
 		posting int    // rank that something is being posted to, or -1
 		rounds  uint64 // of Shrink and Agree that were begun
 		guard   guard
+		text    string // of the last call, for the record
+		texted  uint32 // its hash
 	}
 }
 
@@ -98,6 +102,7 @@ func newMember(s *session, rank int, sc *scope.Scope) *member {
 	m.mu.awaits = -1
 	m.mu.posting = -1
 	m.mu.chase = chase{asked: -1, suspect: -1, silent: -1}
+	m.log = s.hub.record(flight.Head{Group: s.name, ID: s.id, Epoch: s.epoch, Rank: rank, Size: len(s.members)})
 	return m
 }
 
@@ -120,15 +125,26 @@ func (m *member) begin(d descriptor, stall time.Duration) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.guardLocked(stall)
+	hash := d.hash()
 	if d.op.isPoint() {
 		m.mu.pointed++
 		m.mu.point = true
+		m.log.Begin(0, hash, m.textLocked(d, hash))
 		return 0, nil
 	}
 	m.mu.seq++
 	m.mu.running = true
-	m.mu.calls[m.mu.seq%remembered] = call{d, d.hash()}
+	m.mu.calls[m.mu.seq%remembered] = call{d, hash}
+	m.log.Begin(m.mu.seq, hash, m.textLocked(d, hash))
 	return m.mu.seq, m.checkHeadsLocked()
+}
+
+// textLocked describes a call, which is often the same as the one before.
+func (m *member) textLocked(d descriptor, hash uint32) string {
+	if m.mu.text == "" || m.mu.texted != hash {
+		m.mu.text, m.mu.texted = d.String(), hash
+	}
+	return m.mu.text
 }
 
 // finish ends the operation. The error is the *ending that a frame nobody wanted calls for.
@@ -137,6 +153,7 @@ func (m *member) finish() error {
 	defer m.mu.Unlock()
 	m.mu.running, m.mu.point = false, false
 	m.unguardLocked()
+	m.log.End(flight.Done)
 	return m.checkHeadsLocked()
 }
 
@@ -302,6 +319,7 @@ func (m *member) await(ctx context.Context, rank, round int, take func() (done, 
 		select {
 		case <-m.wake:
 		case <-timer.C:
+			m.log.Wait(rank)
 			quiet, err := m.probe(ctx, rank)
 			if err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -164,8 +165,12 @@ func (s *session) finish(end *ending) bool {
 		return false
 	}
 	s.mu.end = end
+	members := slices.Collect(maps.Values(s.mu.local))
 	clear(s.mu.local) // frames that arrive from now on are stale
 	s.mu.Unlock()
+	for _, m := range members {
+		m.retire(end)
+	}
 	s.cancel(end)
 	s.hub.forget(s)
 	return true

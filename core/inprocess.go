@@ -42,7 +42,7 @@ func startInProcess(ctx context.Context, s *System, cfg config, secret string, t
 		if err != nil {
 			return nil, errors.Join(err, p.stop(ctx))
 		}
-		p.local[id] = &localNode{newNode(ctx, m, store, host, s.codec, s.table, cfg.logger), m}
+		p.local[id] = &localNode{newNode(ctx, s.dir.Path, m, store, host, s.codec, s.table, cfg.logger), m}
 		m.Start()
 		s.addMember(id, host, os.Getpid())
 	}

@@ -133,7 +133,7 @@ func serveSession(ctx context.Context, env nodeEnv, store *arrowstore.Store, log
 	if err != nil {
 		return err
 	}
-	n := newNode(ctx, m, store, host, newCodec(), t, log)
+	n := newNode(ctx, env.dir, m, store, host, newCodec(), t, log)
 	m.Start()
 	join := &controlpb.Join{
 		Node: env.id, Incarnation: m.Incarnation(), Build: buildVersion(), WireVersion: wire.Version, Pid: int64(os.Getpid()),

@@ -397,6 +397,13 @@ func (m *Mesh) OnLost(fn func(*LostError)) (cancel func()) {
 	}
 }
 
+// Peers returns how many other nodes this one has a connection to.
+func (m *Mesh) Peers() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.mu.peers)
+}
+
 // IsLost returns the death notice of a node, or nil while none has come.
 func (m *Mesh) IsLost(node NodeID) *LostError {
 	m.mu.Lock()

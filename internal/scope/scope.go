@@ -13,6 +13,7 @@ import (
 // Node is a node as seen by the calls that it runs.
 type Node struct {
 	Mesh *mesh.Mesh
+	Dir  string // of the system on this machine, for files that go with it; empty if there is none
 
 	mu struct {
 		sync.Mutex
