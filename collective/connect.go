@@ -310,7 +310,7 @@ func awaitFile(ctx context.Context, path string) (string, error) {
 }
 
 func readFile(path string) (string, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // in a directory that only this user can enter
+	b, err := os.ReadFile(path)
 	return strings.TrimSpace(string(b)), err
 }
 

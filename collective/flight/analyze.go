@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -154,7 +155,7 @@ func rangesText(ranks []int) string {
 			j++
 		}
 		if i == j {
-			parts = append(parts, fmt.Sprint(ranks[i]))
+			parts = append(parts, strconv.Itoa(ranks[i]))
 		} else {
 			parts = append(parts, fmt.Sprintf("%d-%d", ranks[i], ranks[j]))
 		}

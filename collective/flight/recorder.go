@@ -76,7 +76,7 @@ func Create(dir string, h Head) (*Recorder, error) {
 		return nil, fmt.Errorf("flight: %w", err)
 	}
 	path := filepath.Join(dir, fmt.Sprintf("%x-%d-%d%s", h.ID, h.Epoch, h.Rank, suffix))
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600) //nolint:gosec // a name that this function makes
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("flight: %w", err)
 	}
