@@ -128,13 +128,13 @@ func (g *Group) Async(ctx context.Context, run func(ctx context.Context) error) 
 	turn := l.join()
 	s := &slot{m: g.m}
 	go func() {
-		defer close(w.done)
 		select {
 		case <-turn:
-			defer l.leave()
+			defer l.leave() // when it is done for all to see
 		case <-ctx.Done(): // its operations find that out, and tell the others
 			l.quit(turn)
 		}
+		defer close(w.done)
 		defer func() {
 			if p := recover(); p != nil {
 				text := fmt.Sprintf("rank %d: a function given to Async panicked: %v", g.m.rank, p)
