@@ -118,6 +118,14 @@ bench-tables: ## Measure Tables 1 to 4 of the proposal, and the floor, into benc
 	  echo "# floor -n 8,64,400"; $(OUT)/floor -n 8,64,400; } | tee $(OUT)/floor.txt
 	@mv $(OUT)/floor.txt bench/results/floor.txt
 
+.PHONY: bench-limits
+bench-limits: ## Measure the batch call against what it must not exceed, into bench/results/limits.txt; takes 20 seconds
+	@mkdir -p $(OUT) bench/results
+	@$(GO) build -o $(OUT)/ ./bench/limits ./bench/floor
+	@{ echo "# $$(date -u +%F), commit $$(git rev-parse --short HEAD), $$($(GO) env GOVERSION), $$(uname -sr), $$(nproc) cores"; \
+	  echo "# make bench-limits"; $(OUT)/limits; $(OUT)/floor -n 8,400; } | tee $(OUT)/limits.txt
+	@mv $(OUT)/limits.txt bench/results/limits.txt
+
 .PHONY: bench-store
 bench-store: ## Measure the object store against the machine's limits, into bench/results/store.txt
 	@$(call measure,store,./arrowstore,-bench .)

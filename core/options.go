@@ -38,7 +38,8 @@ func InProcess(n int) Option {
 }
 
 // LocalNodes hosts actors on n processes of this machine: this program, started again. The program must call Main, or
-// ServeNode first thing.
+// ServeNode first thing. The nodes share the processors: unless GOMAXPROCS is set in the environment, each of them runs with this
+// process's number divided by n, rounded up.
 func LocalNodes(n int) Option {
 	return optionFunc(func(c *config) { c.nodes, c.processes, c.chosen = n, true, c.chosen+1 })
 }

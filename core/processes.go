@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -51,7 +52,11 @@ func startProcesses(ctx context.Context, s *System, cfg config, secret string) (
 	p.procs, err = cluster.Launch(cluster.LaunchConfig{
 		First: driverNode + 1, Count: uint32(cfg.nodes), Dir: s.dir.Path, Secret: secret,
 		Env: func(node uint32) []string {
-			return []string{envStoreLimit + "=" + strconv.FormatInt(cfg.storeLimit, 10), EnvHost + "=" + cfg.hostOf(node)}
+			env := []string{envStoreLimit + "=" + strconv.FormatInt(cfg.storeLimit, 10), EnvHost + "=" + cfg.hostOf(node)}
+			if os.Getenv(envProcs) == "" {
+				env = append(env, envProcs+"="+strconv.Itoa(procsOf(cfg.nodes)))
+			}
+			return env
 		},
 		Stdout: os.Stdout, Stderr: os.Stderr, Exited: p.exited,
 	})
@@ -63,6 +68,13 @@ func startProcesses(ctx context.Context, s *System, cfg config, secret string) (
 	}
 	return p, nil
 }
+
+// envProcs is the runtime's own variable.
+const envProcs = "GOMAXPROCS"
+
+// procsOf returns how many of its goroutines each of n nodes runs at once: together as many as this process does, but one at
+// least. A node with more wakes a second thread for every message, which has nothing to do where the nodes fill the processors.
+func procsOf(n int) int { return (runtime.GOMAXPROCS(0) + n - 1) / n }
 
 // admit refuses nodes of another build.
 func (p *processes) admit(j *controlpb.Join) error {

@@ -36,7 +36,9 @@ func one[T any](ctx context.Context, call func() (*batch.Refs[T], error)) (Cost,
 	if _, err := refs.Get(ctx); err != nil {
 		return Cost{}, err
 	}
-	return c.stop(), nil
+	cost, st := c.stop(), refs.Stats()
+	cost.Messages, cost.Bytes = st.Messages, st.Bytes
+	return cost, nil
 }
 
 // LoopValue calls actor by actor and passes the value each time: what a program does that knows no better.

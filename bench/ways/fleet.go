@@ -102,6 +102,8 @@ func (a *Argument) Release() {
 type Cost struct {
 	Submit   time.Duration // until the caller could go on, everything being on its way
 	Complete time.Duration // until the last answer was there
+	Messages int           // of a batch: call messages
+	Bytes    int64         // of a batch: what they hold, and the argument if it was put into the object store
 	CPU      time.Duration // processor time of the driver's process until then; 0 where the system does not tell
 }
 
@@ -123,7 +125,7 @@ func (c *clock) submit() { c.submitted = time.Now() }
 
 func (c *clock) stop() Cost {
 	now := time.Now()
-	return Cost{c.submitted.Sub(c.began), now.Sub(c.began), cpuTime() - c.cpu}
+	return Cost{Submit: c.submitted.Sub(c.began), Complete: now.Sub(c.began), CPU: cpuTime() - c.cpu}
 }
 
 // tempDir is for sockets: its path is short, as theirs must be.
