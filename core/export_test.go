@@ -5,6 +5,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -117,3 +118,11 @@ func (w *Window) Release(bytes int64) { w.w.release(bytes) }
 
 // Backoff is how long an actor waits after its n-th death.
 func Backoff(n int) time.Duration { return backoff(n) }
+
+// CutOff ends the links between two nodes in this process, which stay connected to all others.
+func CutOff(s *System, a, b uint32) {
+	nodeOf(s, a).mesh.Lost(b, errCutOff)
+	nodeOf(s, b).mesh.Lost(a, errCutOff)
+}
+
+var errCutOff = errors.New("cut off by the test")

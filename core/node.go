@@ -46,6 +46,10 @@ type node struct {
 		inbound  map[inboundKey]*inbound
 		outboxes map[uint32]*outbox
 		lanes    map[uint64]*lane // by caller
+
+		relays     map[inboundKey]*relayed // calls that this node hands on
+		forwarders map[uint32]*forwarder   // by peer
+		accounts   map[uint32]account      // with those who send answers to be relayed
 	}
 }
 
@@ -59,11 +63,17 @@ func newNode(ctx context.Context, dir string, m *mesh.Mesh, st *arrowstore.Store
 	n.mu.inbound = map[inboundKey]*inbound{}
 	n.mu.outboxes = map[uint32]*outbox{}
 	n.mu.lanes = map[uint64]*lane{}
+	n.mu.relays = map[inboundKey]*relayed{}
+	n.mu.forwarders = map[uint32]*forwarder{}
+	n.mu.accounts = map[uint32]account{}
 	n.transfers = newTransfers(n.ctx, m, st, host, log, n.begin)
 	m.Handle(wire.KindCall, n.onCall)
 	m.Handle(wire.KindCancel, n.onCancel)
 	m.Handle(wire.KindRelease, n.onRelease)
 	m.Handle(wire.KindSkip, n.onSkip)
+	n.transfers.answered = n.onAnswered
+	m.Handle(wire.KindRelay, n.onRelay)
+	m.Handle(wire.KindReply, n.onReply)
 	m.OnLost(n.onLost)
 	onNode(n.ctx, n.scope)
 	return n
@@ -100,7 +110,7 @@ func (n *node) outbox(peer uint32) *outbox {
 	defer n.mu.Unlock()
 	o := n.mu.outboxes[peer]
 	if o == nil {
-		o = &outbox{node: n, peer: peer, wake: make(chan struct{}, 1)}
+		o = &outbox{node: n, peer: peer, wake: make(chan struct{}, 1), more: make(chan struct{}, 1)}
 		n.mu.outboxes[peer] = o
 		if !n.mu.closed {
 			n.wg.Go(o.loop)
@@ -116,6 +126,7 @@ func (n *node) onCancel(from uint32, f wire.Frame) {
 		n.mesh.Lost(from, err)
 		return
 	}
+	n.passCancel(f)
 	n.mu.Lock()
 	c, l := n.mu.inbound[inboundKey{f.Caller, f.Seq}], n.mu.lanes[f.Caller]
 	n.mu.Unlock()
@@ -149,8 +160,9 @@ func (n *node) onRelease(from uint32, f wire.Frame) {
 	}
 }
 
-// onLost cancels the calls of a caller that is gone.
+// onLost cancels the calls of a caller that is gone, and sends around a peer that calls were handed to.
 func (n *node) onLost(e *mesh.LostError) {
+	n.lostDown(e.Node)
 	n.mu.Lock()
 	var calls []*inbound
 	for _, c := range n.mu.inbound {

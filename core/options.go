@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/tutti-go/tutti/internal/plan"
 )
 
 // Option configures a system; see Start and Main.
@@ -23,6 +25,8 @@ type config struct {
 	chosen     int // options that chose where nodes run
 	simulated  int // hosts that the nodes are spread over; 0 if they share this one
 	hostsGiven bool
+	fanOut     int
+	fanOutSet  bool
 	host       string // of the driver, from the environment; empty for the machine's own
 	storeLimit int64
 	heartbeat  time.Duration
@@ -50,6 +54,13 @@ func LocalNodes(n int) Option {
 // of nodes. By default all are on the host that they run on.
 func SimulatedHosts(k int) Option {
 	return optionFunc(func(c *config) { c.simulated, c.hostsGiven = k, true })
+}
+
+// FanOut bounds how many messages the driver, and every relay, sends to other hosts for one batch, and so how often an argument leaves
+// one host. Beyond it the hosts form a tree. It must be 2 at least. By default it is 16, and 4 for an argument that travels as an object: more
+// makes the tree flatter and an argument leave its host more slowly.
+func FanOut(k int) Option {
+	return optionFunc(func(c *config) { c.fanOut, c.fanOutSet = k, true })
 }
 
 // Logger makes the system log to l. The default is slog.Default. Node processes log to standard error.
@@ -93,6 +104,8 @@ func newConfig(opts []Option) (config, error) {
 		return c, fmt.Errorf("%w: %d nodes, must be between 1 and %d", ErrInvalid, c.nodes, maxNodes)
 	case c.hostsGiven && (c.simulated < 1 || c.simulated > c.nodes):
 		return c, fmt.Errorf("%w: SimulatedHosts(%d), must be between 1 and the number of nodes, %d", ErrInvalid, c.simulated, c.nodes)
+	case c.fanOutSet && c.fanOut < plan.MinFanOut:
+		return c, fmt.Errorf("%w: FanOut(%d), must be %d at least", ErrInvalid, c.fanOut, plan.MinFanOut)
 	case c.host != "" && !validHost(c.host):
 		return c, fmt.Errorf("%w: %s=%q, must be 1 to %d letters, digits, dots, dashes or underscores", ErrInvalid, EnvHost, c.host, maxHostName)
 	case c.logger == nil:

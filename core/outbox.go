@@ -22,21 +22,26 @@ const (
 type outgoing struct {
 	key    inboundKey
 	origin uint32 // node of the caller
+	// passing says that another node has run the call, and this one relays the answers.
+	passing bool
 
 	mu struct {
 		sync.Mutex
 		answers answers // that were not sent yet
+		debts   []debt  // to whom they came from
 		dirty   bool    // the outbox knows of them
 		last    bool    // no more will come: this node has run the call
 	}
 }
 
-// take returns the answers that were not sent yet, as bodies of reply frames, and whether they are the last.
-func (a *outgoing) take() (bodies [][]byte, last bool) {
+// take returns the answers that were not sent yet, as bodies of reply frames, what is to be paid when they were, and whether
+// they are the last.
+func (a *outgoing) take() (bodies [][]byte, debts []debt, last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mu.dirty = false
-	return a.mu.answers.take(), a.mu.last
+	debts, a.mu.debts = a.mu.debts, nil
+	return a.mu.answers.take(), debts, a.mu.last
 }
 
 // outbox sends the answers that go to or through one peer. One goroutine per peer takes whatever answers have come together since it
@@ -45,9 +50,11 @@ type outbox struct {
 	node *node
 	peer uint32
 	wake chan struct{} // holds a token while answers wait
+	more chan struct{} // holds a token when the peer, as a relay, has taken more
 	mu   struct {
 		sync.Mutex
-		calls []*outgoing
+		calls  []*outgoing
+		window allowance
 	}
 }
 
@@ -74,10 +81,11 @@ func (o *outbox) loop() {
 		o.mu.calls = nil
 		o.mu.Unlock()
 		for _, a := range calls {
-			bodies, last := a.take()
+			bodies, debts, last := a.take()
 			for _, body := range bodies {
 				o.send(a, body)
 			}
+			o.node.pay(debts)
 			if last {
 				o.node.dismiss(a.key)
 			}
@@ -90,7 +98,10 @@ func (o *outbox) send(a *outgoing, body []byte) {
 	h := wire.Header{Kind: wire.KindReply, Caller: a.key.caller, Seq: a.key.seq, From: a.origin}
 	relayed := o.peer != a.origin
 	if relayed {
-		o.node.kept.add(a.key, body)
+		if !a.passing {
+			o.node.kept.add(a.key, body)
+		}
+		o.await(o.node.ctx, len(body))
 	}
 	err := o.node.mesh.Send(o.node.ctx, o.peer, &h, body)
 	if err != nil && relayed {

@@ -249,7 +249,7 @@ func (t *Targets) Check() error {
 // Interrupt asks the actors to give up the calls that have not answered: those that wait are dropped, the contexts of those that run are
 // cancelled. Unlike Cancel it leaves the slots to the actors' answers, so that their completion still says when an
 // actor is free again.
-func (s *Slots) Interrupt() { s.sys.sendCancels(s.seq, s.pendingNodes()) }
+func (s *Slots) Interrupt() { s.sys.sendCancels(s.seq, s.firstHops(s.pendingNodes())) }
 
 // Gone reports whether a call failed because its actor, or the actor's node, is gone. An actor's own error is never taken for that, even if
 // it tells of another actor that is.

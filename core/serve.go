@@ -168,6 +168,9 @@ func (s *serving) deliver(req wire.Fetch, r *replica) error {
 			return err
 		}
 		next += int64(len(chunk))
+		s.t.mu.Lock()
+		s.t.mu.sent += int64(len(chunk))
+		s.t.mu.Unlock()
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
+	"github.com/tutti-go/tutti/internal/plan"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
@@ -40,7 +41,9 @@ type Slots struct {
 	mu struct {
 		sync.Mutex
 		submitted time.Duration
-		orders    []uint64 // numbers of the messages, by share
+		orders    []uint64     // numbers of the messages, by share
+		plans     []*plan.Plan // ways with relays that it has taken
+		relays    int
 		bytes     int64
 		messages  int
 		results   []outcome
@@ -407,7 +410,7 @@ func (s *Slots) value(ctx context.Context, i int) (codec.Value, *arrowstore.Obje
 func (s *Slots) Cancel(cause error) {
 	nodes := s.pendingNodes()
 	s.failWhere(func(int) bool { return true }, cause)
-	s.sys.sendCancels(s.seq, nodes)
+	s.sys.sendCancels(s.seq, s.firstHops(nodes))
 }
 
 func (s *Slots) pendingNodes() []uint32 {
@@ -436,7 +439,8 @@ func (s *Slots) Release() {
 type SlotStats struct {
 	Submit   time.Duration // until everything was handed to the links
 	Complete time.Duration // until the last answer; 0 while answers are missing
-	Messages int           // call messages sent, one per node
+	Messages int           // call messages sent: one per node, or one per relay for all behind it
+	Relays   int           // of them, those to relays
 	Bytes    int64         // bytes of call messages, and of the argument if it was put into the object store
 }
 
@@ -444,5 +448,5 @@ type SlotStats struct {
 func (s *Slots) Stats() SlotStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return SlotStats{Submit: s.mu.submitted, Complete: s.mu.ended, Messages: s.mu.messages, Bytes: s.mu.bytes}
+	return SlotStats{Submit: s.mu.submitted, Complete: s.mu.ended, Messages: s.mu.messages, Relays: s.mu.relays, Bytes: s.mu.bytes}
 }

@@ -91,9 +91,12 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 	}
 	opened = append(opened, s.mesh.Close)
 	s.scope = &scope.Node{Mesh: s.mesh}
+	s.routes.fanOut = cfg.fanOut
+	s.routes.rankOf(s.host)
 	s.transfers = newTransfers(s.ctx, s.mesh, s.store, s.host, s.log, s.begin)
 	s.mesh.Handle(wire.KindReply, s.onReply)
 	s.mesh.Handle(wire.KindMissing, s.onMissing)
+	s.mesh.Handle(wire.KindUnreached, s.onUnreached)
 	s.mesh.OnLost(s.onLost)
 	s.mesh.Start()
 	if cfg.processes {

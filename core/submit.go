@@ -14,6 +14,7 @@ import (
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
 	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/plan"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
@@ -35,12 +36,15 @@ type Targets struct {
 	slotShare []uint32 // index of a slot's share; nil if there is one share
 	// largest is the number of actors in the largest share.
 	largest int
+	local   bool // all are on the driver's host
+	plans   plans
 }
 
 // share is the part of a batch that goes to one node, in one message.
 type share struct {
 	node  uint32
 	host  string         // of the node
+	rank  int            // number of the host
 	order *atomic.Uint64 // number of the last message to the node
 	slots []uint32
 	runs  []wire.Run
@@ -77,6 +81,7 @@ func NewTargets[A any](handles []*Handle[A]) (*Targets, error) {
 
 // group makes the shares, in order of each node's first actor.
 func (t *Targets) group() {
+	t.local = true
 	index := map[uint32]int{}
 	serials := make([][]uint32, 0, 8)
 	for slot, id := range t.ids {
@@ -84,7 +89,9 @@ func (t *Targets) group() {
 		if !ok {
 			i = len(t.shares)
 			index[id.Node()] = i
-			t.shares = append(t.shares, share{node: id.Node(), host: t.sys.hostOf(id.Node()), order: t.sys.orderTo(id.Node())})
+			host := t.sys.hostOf(id.Node())
+			t.local = t.local && host == t.sys.host
+			t.shares = append(t.shares, share{node: id.Node(), host: host, rank: t.sys.routes.rankOf(host), order: t.sys.orderTo(id.Node())})
 			serials = append(serials, nil)
 		}
 		t.shares[i].slots = append(t.shares[i].slots, uint32(slot))
@@ -159,6 +166,11 @@ func (a *argument) payloadAt(sys *System, host string) wire.Payload {
 	if a.payload.Kind != wire.PayloadObject || sys.hostOf(a.origin) == host {
 		return a.payload
 	}
+	return a.remotePayload()
+}
+
+// remotePayload names the object that the payload is to nodes of other hosts.
+func (a *argument) remotePayload() wire.Payload {
 	r := wire.Remote{ID: a.payload.Data, Origin: a.origin, Source: a.origin}
 	return wire.Payload{Kind: wire.PayloadRemote, Data: r.Append(nil)}
 }
@@ -339,22 +351,23 @@ func (s *Slots) admit(ctx context.Context) error {
 	return err
 }
 
-// send sends one message to every node.
+// send sends the messages of a submission: to nodes, and to relays for all that is behind them.
 func (s *Slots) send(ctx context.Context) (messages int, bytes int64, err error) {
 	s.takeOrders()
-	burst := s.sys.mesh.Burst(len(s.targets.shares))
+	way := s.route()
+	burst := s.sys.mesh.Burst(len(way.Direct) + len(way.Relays))
 	defer burst.End()
 	var skips []skipped
 	defer func() { s.sys.sendSkips(skips) }()
 	actors := 0 // that were submitted to
 	var failed error
-	for i := range s.targets.shares {
+	for hop := range len(way.Direct) + len(way.Relays) {
+		i, n, err := s.sendHop(ctx, burst.Send, way, hop)
 		share := &s.targets.shares[i]
-		n, err := s.sendShare(ctx, burst.Send, i)
 		if err == nil {
 			messages++
 			bytes += n
-			actors += len(share.slots)
+			actors += s.reached(way, hop)
 			continue
 		}
 		err = sendError(err)
@@ -364,17 +377,63 @@ func (s *Slots) send(ctx context.Context) (messages int, bytes int64, err error)
 			failed = fmt.Errorf("submit %v to node %d (%d actors): %w", s.method, share.node, len(share.slots), err)
 		}
 		if s.cfg.policy == FailFast {
-			s.failWhere(s.unsent(i), fmt.Errorf("%w: %w", ErrNotSubmitted, failed))
-			for i++; i < len(s.targets.shares); i++ {
+			rest := s.unsent(way, hop)
+			nodes := map[uint32]bool{}
+			for _, i := range rest {
+				nodes[s.targets.shares[i].node] = true
 				skips = append(skips, s.skipShare(i))
 			}
+			s.failWhere(func(slot int) bool { return nodes[s.Actor(slot).Node()] }, fmt.Errorf("%w: %w", ErrNotSubmitted, failed))
 			return messages, bytes, failed
+		}
+		if relay := hop - len(way.Direct); relay >= 0 {
+			var rest []int
+			behind(way.Relays[relay:relay+1], func(share int) { rest = append(rest, share) })
+			actors += s.reached(way, hop) - len(share.slots)
+			s.reroute(ctx, rest)
 		}
 	}
 	if actors < s.cfg.quorum {
 		return messages, bytes, fmt.Errorf("submitted to %d actors of %d, the quorum is %d: %w", actors, s.Len(), s.cfg.quorum, failed)
 	}
 	return messages, bytes, nil
+}
+
+// reached returns how many actors a hop leads to.
+func (s *Slots) reached(way *plan.Plan, hop int) (actors int) {
+	if hop < len(way.Direct) {
+		return len(s.targets.shares[way.Direct[hop]].slots)
+	}
+	relay := hop - len(way.Direct)
+	behind(way.Relays[relay:relay+1], func(share int) { actors += len(s.targets.shares[share].slots) })
+	return actors
+}
+
+// sendHop sends one message, and returns the share of the node that it goes to and its size.
+func (s *Slots) sendHop(ctx context.Context, send sender, way *plan.Plan, hop int) (share int, bytes int64, err error) {
+	if hop < len(way.Direct) {
+		share = way.Direct[hop]
+		bytes, err = s.sendShare(ctx, send, share)
+		return share, bytes, err
+	}
+	r := &way.Relays[hop-len(way.Direct)]
+	if bytes, err = s.sendRelay(ctx, send, r); err == nil {
+		s.mu.Lock()
+		s.mu.relays++
+		s.mu.Unlock()
+	}
+	return r.Node, bytes, err
+}
+
+// unsent returns the shares that are not reached if a hop fails and the later ones are left out, without that of the hop's own node.
+func (s *Slots) unsent(way *plan.Plan, hop int) (rest []int) {
+	if hop < len(way.Direct) {
+		rest = append(rest, way.Direct[hop+1:]...)
+		behind(way.Relays, func(share int) { rest = append(rest, share) })
+		return rest
+	}
+	behind(way.Relays[hop-len(way.Direct):], func(share int) { rest = append(rest, share) })
+	return rest[1:]
 }
 
 // header returns the header of the call's messages as of now.
@@ -404,15 +463,6 @@ func (s *Slots) sendShare(ctx context.Context, send sender, i int) (bytes int64,
 
 func (s *Slots) skipShare(i int) skipped {
 	return skipped{s.targets.shares[i].node, wire.Orders{First: s.orderOf(i), Last: s.orderOf(i)}}
-}
-
-// unsent matches the slots of the shares behind share i.
-func (s *Slots) unsent(i int) func(slot int) bool {
-	rest := map[uint32]bool{}
-	for _, share := range s.targets.shares[i+1:] {
-		rest[share.node] = true
-	}
-	return func(slot int) bool { return rest[s.Actor(slot).Node()] }
 }
 
 // watch cancels the calls when ctx ends before they do.

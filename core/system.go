@@ -39,6 +39,7 @@ type System struct {
 	nodes nodes       // where the actors live
 
 	transfers *transfers
+	routes    routes
 
 	ctx    context.Context //nolint:containedctx // ends when shutdown begins
 	cancel context.CancelCauseFunc
@@ -129,9 +130,11 @@ type ActorInfo struct {
 
 // Stats counts what a system holds.
 type Stats struct {
-	Nodes   int // alive
-	Actors  int // alive
-	Calls   int // submissions that wait for answers
+	Nodes  int // alive
+	Actors int // alive
+	Calls  int // submissions that wait for answers
+	// Served is how many bytes of objects other hosts have fetched from the driver.
+	Served  int64
 	Pending int // answers that they wait for
 	// InFlight is the bytes of calls that were sent and not answered, as counted by the option InFlight.
 	InFlight int64
@@ -208,6 +211,9 @@ func (s *System) Stats() Stats {
 			st.Actors += n.Actors
 		}
 	}
+	s.transfers.mu.Lock()
+	st.Served = s.transfers.mu.sent
+	s.transfers.mu.Unlock()
 	for _, c := range s.openCalls() {
 		if n := c.pending(); n > 0 {
 			st.Calls++
@@ -370,6 +376,7 @@ func (s *System) onLost(e *mesh.LostError) {
 	for _, c := range s.openCalls() {
 		c.lose(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
 	}
+	s.rerouteAround(e.Node)
 	s.members.Lock()
 	_, member := s.members.byID[e.Node]
 	var others []uint32

@@ -78,6 +78,7 @@ type transfers struct {
 		next     uint64                                // number of the last fetch
 		clock    uint64                                // rises with every use
 		bytes    int64                                 // in copies
+		sent     int64                                 // bytes of objects that others have fetched from here
 		replicas map[arrowstore.ID]*replica            // by identity at home
 		fetches  map[uint64]*replica                   // by number of the fetch
 		serving  map[servingKey]*serving               // to others

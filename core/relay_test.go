@@ -1,0 +1,262 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/core"
+	"github.com/tutti-go/tutti/core/coretest"
+)
+
+// farWorld starts nodes on as many hosts as there are nodes, or fewer, in a tree of fan-out 2.
+func farWorld(nodes, hosts int, more ...core.Option) []core.Option {
+	return append([]core.Option{core.SimulatedHosts(hosts), core.FanOut(2)}, append(more, core.InProcess(nodes))...)
+}
+
+// wait waits for all answers of a submission.
+func wait(t testing.TB, s *core.Slots) *core.Slots {
+	t.Helper()
+	require.NoError(t, s.Wait(bounded(t), s.Len()))
+	return s
+}
+
+// succeeded fails the test if a slot has an error.
+func succeeded(t testing.TB, s *core.Slots) {
+	t.Helper()
+	wait(t, s)
+	for i := range s.Len() {
+		require.NoError(t, s.Err(i), "slot %d", i)
+	}
+}
+
+func TestABatchReachesAllHostsThroughRelays(t *testing.T) {
+	for name, where := range map[string]core.Option{"in process": core.InProcess(12), "processes": core.LocalNodes(12)} {
+		t.Run(name, func(t *testing.T) {
+			sys := coretest.Start(t, where, core.SimulatedHosts(6), core.FanOut(2))
+			unleaked(t, sys)
+			actors := spawn(t, sys, 24)
+			for _, n := range []int{0, small, large, 5 << 20} {
+				s := submit(t.Context(), t, actors, (*probe).Sum, ones(n))
+				succeeded(t, s)
+				for i := range s.Len() {
+					sum, err := core.ValueAt[float64](t.Context(), s, i)
+					require.NoError(t, err)
+					require.InDelta(t, float64(n), sum, 0)
+				}
+				assert.Equal(t, 2, s.Stats().Relays)
+				assert.Equal(t, 4, s.Stats().Messages, "two nodes are on the driver's host")
+			}
+		})
+	}
+}
+
+func TestErrorsAndLargeAnswersComeBackThroughRelays(t *testing.T) {
+	sys := coretest.Start(t, farWorld(12, 6)...)
+	unleaked(t, sys)
+	actors := spawn(t, sys, 60)
+	s := wait(t, submit(t.Context(), t, actors, (*probe).Panic, "oh"))
+	for i := range s.Len() {
+		require.ErrorContains(t, s.Err(i), "oh")
+	}
+	for _, n := range []int{90 << 10, 1 << 20} { // far more than may be under way at once
+		s := submit(t.Context(), t, actors, (*probe).Make, n)
+		succeeded(t, s)
+		for i := range s.Len() {
+			b, err := core.ValueAt[[]byte](t.Context(), s, i)
+			require.NoError(t, err)
+			require.Len(t, b, n)
+		}
+		s.Release()
+	}
+}
+
+// With 400 hosts the driver sends no more messages than the fan-out, and the argument no more often.
+func TestTheDriverOf400HostsSendsNoMoreThanItsFanOut(t *testing.T) {
+	sys := coretest.Start(t, core.InProcess(400), core.SimulatedHosts(400), core.StoreLimit(64<<20))
+	actors := spawn(t, sys, 400)
+	s := submit(t.Context(), t, actors, (*probe).Ping, core.Void{})
+	succeeded(t, s)
+	assert.LessOrEqual(t, s.Stats().Messages-1, 16, "one node is on the driver's host")
+	assert.LessOrEqual(t, s.Stats().Bytes, int64(400*64), "bytes of messages")
+
+	const size = 1 << 20
+	before := sys.Stats().Served
+	s = submit(t.Context(), t, actors, (*probe).Length, make([]byte, size))
+	succeeded(t, s)
+	assert.LessOrEqual(t, s.Stats().Messages-1, 4)
+	served := sys.Stats().Served - before
+	assert.LessOrEqual(t, served, int64(4*(size+1<<10)))
+	assert.GreaterOrEqual(t, served, int64(size))
+}
+
+func TestAnObjectCrossesToAHostOnce(t *testing.T) {
+	sys := coretest.Start(t, farWorld(8, 2)...)
+	unleaked(t, sys)
+	actors := spawn(t, sys, 32)
+	const size = 3 << 20
+	ref, err := core.Put(t.Context(), sys, make([]byte, size))
+	require.NoError(t, err)
+	for range 3 {
+		s, err := core.SubmitRef(t.Context(), mustTargets(t, actors...), (*probe).Length, ref, core.FailFast)
+		require.NoError(t, err)
+		succeeded(t, s)
+		assert.InDelta(t, size, sys.Stats().Served, 1<<10)
+	}
+	ref.Release()
+}
+
+func TestCancellationReachesAllHosts(t *testing.T) {
+	sys := coretest.Start(t, farWorld(8, 8)...)
+	actors := spawn(t, sys, 16, core.Concurrency(2))
+	s := submit(t.Context(), t, actors, (*probe).Block, core.Void{})
+	for _, a := range actors {
+		eventually(t, "all have started", func() bool { return get(t, core.Call(t.Context(), a, (*probe).Counts, core.Void{})).Started == 1 })
+	}
+	s.Cancel(assert.AnError)
+	for _, a := range actors {
+		eventually(t, "all have ended", func() bool { return get(t, core.Call(t.Context(), a, (*probe).Counts, core.Void{})).Ended == 1 })
+	}
+}
+
+func TestANodeThatIsCutOffFromItsRelayIsReachedAnotherWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := coretest.Start(t, farWorld(9, 3)...)
+		actors := spawn(t, sys, 18)
+		targets := mustTargets(t, actors...)
+		first, err := core.Submit(t.Context(), targets, (*probe).Append, 1, core.FailFast)
+		require.NoError(t, err)
+		succeeded(t, first)
+		core.CutOff(sys, 4, 5) // node 4 is the gateway of nodes 5 and 6
+		for i := 2; i < 5; i++ {
+			s, err := core.Submit(t.Context(), targets, (*probe).Append, i, core.FailFast)
+			require.NoError(t, err)
+			succeeded(t, s)
+		}
+		for _, a := range actors {
+			require.Equal(t, []int{1, 2, 3, 4}, get(t, core.Call(t.Context(), a, (*probe).Log, core.Void{})))
+		}
+	})
+}
+
+func TestANodeThatIsCutOffAmidACallStillAnswers(t *testing.T) {
+	sys := coretest.Start(t, farWorld(9, 3)...)
+	actors := spawn(t, sys, 9)
+	s := submit(t.Context(), t, actors, (*probe).Stubborn, 100*time.Millisecond)
+	core.CutOff(sys, 4, 5)
+	core.CutOff(sys, 7, 9)
+	succeeded(t, s)
+}
+
+// killed is what a batch to all may have done when a relay died in the middle.
+func checkSurvivors(t *testing.T, batches []*core.Slots, actors []*core.Handle[*probe], dead uint32) {
+	for k, s := range batches {
+		wait(t, s)
+		for i := range s.Len() {
+			if s.Actor(i).Node() == dead {
+				if s.Err(i) != nil {
+					require.ErrorIs(t, s.Err(i), core.ErrNodeLost)
+				}
+				continue
+			}
+			require.NoError(t, s.Err(i), "batch %d, actor %v", k, s.Actor(i))
+		}
+	}
+	for _, a := range actors {
+		if a.Node() == dead {
+			continue
+		}
+		var want []int
+		for i := range batches {
+			want = append(want, i)
+		}
+		require.Equal(t, want, get(t, core.Call(t.Context(), a, (*probe).Log, core.Void{})), "each call ran once, in order")
+	}
+}
+
+func TestARelayThatIsKilledAmidBatchesLosesNothingOfOthers(t *testing.T) {
+	for round := range 3 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			sys := coretest.Start(t, core.LocalNodes(8), core.SimulatedHosts(8), core.FanOut(2))
+			actors := spawn(t, sys, 16)
+			targets := mustTargets(t, actors...)
+			var batches []*core.Slots
+			for i := range 40 {
+				if i == 15+5*round {
+					coretest.KillNode(t, sys, 2) // relays for nodes 3 to 5
+				}
+				s, err := core.Submit(t.Context(), targets, (*probe).Append, i, core.BestEffort)
+				require.NoError(t, err)
+				batches = append(batches, s)
+			}
+			checkSurvivors(t, batches, actors, 2)
+		})
+	}
+}
+
+func TestARelayThatIsStoppedAmidBatchesLosesNothingOfOthers(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(8), core.SimulatedHosts(8), core.FanOut(2), core.Heartbeat(20*time.Millisecond, 500*time.Millisecond))
+	actors := spawn(t, sys, 16)
+	targets := mustTargets(t, actors...)
+	var batches []*core.Slots
+	for i := range 20 {
+		if i == 10 {
+			coretest.StopNode(t, sys, 2)
+		}
+		s, err := core.Submit(t.Context(), targets, (*probe).Append, i, core.BestEffort)
+		require.NoError(t, err)
+		batches = append(batches, s)
+	}
+	checkSurvivors(t, batches, actors, 2)
+}
+
+// Single calls, batches, relays and calls that are sent again because links break: every actor sees the calls in the order in
+// which they were made, each once.
+func TestOrderHoldsAcrossSingleCallsBatchesRelaysAndResends(t *testing.T) {
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 4))
+			sys := coretest.Start(t, farWorld(12, 6)...)
+			actors := spawn(t, sys, 24)
+			want := make([][]int, len(actors))
+			var all []*core.Slots
+			for i := range 300 {
+				targets := actors
+				switch rng.IntN(3) {
+				case 0:
+					targets = actors[rng.IntN(len(actors)):][:1]
+				case 1:
+					targets = actors[rng.IntN(len(actors)):]
+				}
+				for _, a := range targets {
+					k := slices.Index(actors, a)
+					want[k] = append(want[k], i)
+				}
+				s, err := core.Submit(t.Context(), mustTargets(t, targets...), (*probe).Append, i, core.FailFast)
+				require.NoError(t, err)
+				all = append(all, s)
+				if rng.IntN(40) == 0 {
+					a, b := 1+rng.Uint32N(12), 1+rng.Uint32N(12)
+					if a != b {
+						core.CutOff(sys, a, b)
+					}
+				}
+			}
+			for _, s := range all {
+				succeeded(t, s)
+			}
+			for k, a := range actors {
+				require.Equal(t, want[k], get(t, core.Call(t.Context(), a, (*probe).Log, core.Void{})))
+			}
+		})
+	}
+}
