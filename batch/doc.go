@@ -11,6 +11,9 @@
 //	}
 //	sums, err := refs.Get(ctx) // in the order of actors; err is a *batch.Error
 //
+// With nodes on other hosts the messages run down a tree of bounded fan-out, and so does a large argument, which crosses to each host once; see
+// package core.
+//
 // # Concurrency
 //
 // A Remote is immutable and Refs are safe for concurrent use. Calls from one program to one actor run in the order in which

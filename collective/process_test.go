@@ -177,6 +177,29 @@ func TestActorsReduceAcrossNodes(t *testing.T) {
 	}
 }
 
+// Members on several hosts reach each other as on one.
+func TestActorsReduceAcrossHosts(t *testing.T) {
+	const n, length = 7, 100003
+	for name, nodes := range systems(6) {
+		t.Run(name, func(t *testing.T) {
+			sys := coretest.Start(t, nodes, core.SimulatedHosts(3), core.FanOut(2))
+			actors := spawn(t, sys, n)
+			_, err := collective.NewGroup(t.Context(), "dp", actors)
+			require.NoError(t, err)
+			for _, op := range []string{"sum", "avg", "broadcast"} {
+				results, err := run(t, actors, Task{Group: "dp", Op: op, Length: length, Root: n - 1, Odd: -1})
+				require.NoError(t, err)
+				for rank, got := range results {
+					require.Len(t, got, length)
+					for _, i := range []int{0, 1, length / 2, length - 1} {
+						require.Equal(t, expected(op, i, rank, n), got[i], "%s: element %d at rank %d", op, i, rank)
+					}
+				}
+			}
+		})
+	}
+}
+
 func expected(op string, i, rank, n int) float32 {
 	sum := float32(n*i*8) + float32(n*(n-1)/2)
 	switch op {

@@ -57,6 +57,19 @@
 //
 // A call's context ends when the caller's does, with the deadline, when the actor is killed, and when the method returns.
 //
+// # Several hosts
+//
+// What is said here holds across hosts. A batch goes to the nodes of the driver's own host directly, and so to a few nodes of others if its argument
+// is small. Otherwise the driver sends at most FanOut messages to gateways of other hosts, each for all that is behind it: the other nodes of its host, and
+// further gateways. Answers come back the same way, put together. An argument that is too large for a message leaves a host at most FanOut times
+// and crosses to every host once, in chunks that are passed on while the rest arrives; its copies serve later calls, until the object is released or
+// there is no room. SubmitEach sends every node its own message, for there is nothing to share. A large result stays on the host of its actor until
+// somebody needs it elsewhere: Get brings it to the driver, and a call that has it as its argument to the host of the actor.
+//
+// When a relay dies, or cannot reach a node, the driver sends the calls that have no answer once more, around it. Nodes drop what they have
+// got already, so a call runs at most once, and send the answers again that the relay may have died with: up to 16 MiB of them are kept by each
+// node. Only if an answer is not kept any longer does its slot fail with ErrNodeLost, though its own node lives.
+//
 // # Memory
 //
 // An argument may be changed as soon as the function that submitted it returns. Up to InlineMax bytes, counted once for
@@ -92,7 +105,8 @@
 //	the system is shut down                         ErrClosed
 //	an argument or result cannot be encoded         ErrEncode; an argument fails before anything is sent
 //	the object store is full                        ErrNoSpace
-//	an object was released                          ErrObjectLost
+//	an object was released, or its host died        ErrObjectLost
+//	more than 4096 calls come before an earlier one ErrMailboxFull
 //	a method, a kind, an option, a batch is wrong   ErrNoMethod, ErrNoKind, ErrInvalid, ErrNoActors, ErrMixed
 //	Register is given what cannot work              it panics with a *RegisterError
 //	the driver is killed                            its nodes end by themselves

@@ -6,6 +6,7 @@ package core
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -126,3 +127,25 @@ func CutOff(s *System, a, b uint32) {
 }
 
 var errCutOff = errors.New("cut off by the test")
+
+// FarAway returns handles of actors that are not there, on nodes that are not there, each on a host of its own.
+func FarAway[A any](h *Handle[A], nodes, actors int) []*Handle[A] {
+	for n := range nodes {
+		h.sys.addMember(uint32(1000+n), strconv.Itoa(n), 0)
+	}
+	all := make([]*Handle[A], actors)
+	for i := range all {
+		all[i] = &Handle[A]{id: newActorID(uint32(1000+i*nodes/actors), uint32(i%(actors/nodes))), kind: h.kind, sys: h.sys}
+	}
+	return all
+}
+
+// Plan plans the way to all targets, anew after Forget.
+func (t *Targets) Plan() int { return len(t.plan(false).Relays) }
+
+// Forget makes the next Plan make a plan.
+func (t *Targets) Forget() {
+	t.sys.routes.Lock()
+	defer t.sys.routes.Unlock()
+	t.sys.routes.epoch++
+}

@@ -260,3 +260,30 @@ func TestOrderHoldsAcrossSingleCallsBatchesRelaysAndResends(t *testing.T) {
 		})
 	}
 }
+
+// The figures that count are those of 100,000 actors on 10,000 nodes: grouping them once, planning their way once, and finding the plan again.
+func BenchmarkPlan(b *testing.B) {
+	sys, err := core.Start(b.Context())
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, sys.Shutdown(b.Context())) })
+	handles := core.FarAway(spawn(b, sys, 1)[0], 10_000, 100_000)
+	targets, err := core.NewTargets(handles)
+	require.NoError(b, err)
+	require.Equal(b, 16, targets.Plan())
+	b.Run("group", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = core.NewTargets(handles)
+		}
+	})
+	b.Run("plan", func(b *testing.B) {
+		for b.Loop() {
+			targets.Forget()
+			targets.Plan()
+		}
+	})
+	b.Run("again", func(b *testing.B) {
+		for b.Loop() {
+			targets.Plan()
+		}
+	})
+}
