@@ -54,11 +54,11 @@ func (b *slotBits) add(slot uint32) bool {
 	return !was
 }
 
-func (b slotBits) has(slot uint32) bool {
-	return int(slot/64) < len(b) && b[slot/64]&(1<<(slot%64)) != 0
+func (b *slotBits) has(slot uint32) bool {
+	return int(slot/64) < len(*b) && (*b)[slot/64]&(1<<(slot%64)) != 0
 }
 
-func (b slotBits) remove(slot uint32) { b[slot/64] &^= 1 << (slot % 64) }
+func (b *slotBits) remove(slot uint32) { (*b)[slot/64] &^= 1 << (slot % 64) }
 
 // onRelay carries out a part of a plan. It runs on the link's reader and does not block.
 func (n *node) onRelay(from uint32, f wire.Frame) {
@@ -114,23 +114,23 @@ func (n *node) onRelay(from uint32, f wire.Frame) {
 
 // parseRelay reads a relay frame and lists whom it is handed to: first the children, then the nodes of the same host.
 func parseRelay(b []byte) (body wire.Relay, branch wire.Branch, downs []down, err error) {
-	if body, err = wire.ParseRelay(b); err != nil {
-		return
+	if body, err = wire.ParseRelay(b); err == nil {
+		branch, err = wire.ParseBranch(body.Branch)
 	}
-	if branch, err = wire.ParseBranch(body.Branch); err != nil {
-		return
+	if err != nil {
+		return body, branch, nil, err
 	}
 	for _, c := range branch.Children {
 		d := down{peer: c.Node}
-		if err = wire.EachShare(c.Branch, func(s wire.Share) { d.shares = append(d.shares, s) }); err != nil {
-			return
+		if err := wire.EachShare(c.Branch, func(s wire.Share) { d.shares = append(d.shares, s) }); err != nil {
+			return body, branch, nil, err
 		}
 		downs = append(downs, d)
 	}
 	for _, s := range branch.Local {
 		downs = append(downs, down{s.Node, []wire.Share{s}})
 	}
-	return
+	return body, branch, downs, nil
 }
 
 // expect makes the answers to a call find their way through here. A copy of a call that is known changes where they go from here.

@@ -4,9 +4,10 @@
 package core_test
 
 import (
-	"fmt"
+	"context"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,8 +20,8 @@ import (
 )
 
 // farWorld starts nodes on as many hosts as there are nodes, or fewer, in a tree of fan-out 2.
-func farWorld(nodes, hosts int, more ...core.Option) []core.Option {
-	return append([]core.Option{core.SimulatedHosts(hosts), core.FanOut(2)}, append(more, core.InProcess(nodes))...)
+func farWorld(nodes, hosts int) []core.Option {
+	return []core.Option{core.InProcess(nodes), core.SimulatedHosts(hosts), core.FanOut(2)}
 }
 
 // wait waits for all answers of a submission.
@@ -185,7 +186,7 @@ func checkSurvivors(t *testing.T, batches []*core.Slots, actors []*core.Handle[*
 
 func TestARelayThatIsKilledAmidBatchesLosesNothingOfOthers(t *testing.T) {
 	for round := range 3 {
-		t.Run(fmt.Sprint(round), func(t *testing.T) {
+		t.Run(strconv.Itoa(round), func(t *testing.T) {
 			sys := coretest.Start(t, core.LocalNodes(8), core.SimulatedHosts(8), core.FanOut(2))
 			actors := spawn(t, sys, 16)
 			targets := mustTargets(t, actors...)
@@ -223,7 +224,7 @@ func TestARelayThatIsStoppedAmidBatchesLosesNothingOfOthers(t *testing.T) {
 // which they were made, each once.
 func TestOrderHoldsAcrossSingleCallsBatchesRelaysAndResends(t *testing.T) {
 	for seed := range uint64(5) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 4))
 			sys := coretest.Start(t, farWorld(12, 6)...)
 			actors := spawn(t, sys, 24)
@@ -265,7 +266,7 @@ func TestOrderHoldsAcrossSingleCallsBatchesRelaysAndResends(t *testing.T) {
 func BenchmarkPlan(b *testing.B) {
 	sys, err := core.Start(b.Context())
 	require.NoError(b, err)
-	b.Cleanup(func() { require.NoError(b, sys.Shutdown(b.Context())) })
+	b.Cleanup(func() { require.NoError(b, sys.Shutdown(context.WithoutCancel(b.Context()))) })
 	handles := core.FarAway(spawn(b, sys, 1)[0], 10_000, 100_000)
 	targets, err := core.NewTargets(handles)
 	require.NoError(b, err)

@@ -332,8 +332,7 @@ func (t *transfers) onChunk(from uint32, f wire.Frame) {
 		for _, n := range c.Sizes {
 			r.total += n
 		}
-		seq := f.Seq
-		if !t.begin(func() { t.prepare(r, seq) }) {
+		if !t.begin(func() { t.prepare(r) }) {
 			t.failLocked(r, ErrClosed)
 		}
 	case wire.ChunkData:
@@ -342,7 +341,7 @@ func (t *transfers) onChunk(from uint32, f wire.Frame) {
 }
 
 // prepare makes room for an object and tells its source to go on.
-func (t *transfers) prepare(r *replica, seq uint64) {
+func (t *transfers) prepare(r *replica) {
 	sizes := make([]int, len(r.sizes)) // not written any more
 	for i, n := range r.sizes {
 		sizes[i] = int(n)
@@ -433,7 +432,10 @@ func (t *transfers) sealLocked(r *replica) {
 	t.mu.bytes += r.total
 	r.changedLocked()
 	t.freeLocked(r) // if it was let go while it came
-	for (t.mu.bytes > replicaBytes || len(t.mu.replicas) > replicaCount) && t.evictLocked(r) {
+	for t.mu.bytes > replicaBytes || len(t.mu.replicas) > replicaCount {
+		if !t.evictLocked(r) {
+			return
+		}
 	}
 }
 

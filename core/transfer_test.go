@@ -141,16 +141,20 @@ func TestAFetchFromAHostThatStopsEnds(t *testing.T) {
 }
 
 func TestAStoreWithoutRoomForACopySaysSo(t *testing.T) {
-	sys := coretest.Start(t, core.InProcess(2), core.SimulatedHosts(2), core.StoreLimit(24<<20))
-	actors := spawn(t, sys, 2)
-	for range 4 { // each copy makes room for the next
-		require.Len(t, get(t, core.Call(t.Context(), actors[1], (*probe).Make, 10<<20)), 10<<20)
+	sys := coretest.Start(t, core.InProcess(4), core.SimulatedHosts(4), core.StoreLimit(24<<20))
+	actors := spawn(t, sys, 4)
+	var refs []*core.Ref[[]byte]
+	for _, a := range actors[1:] { // each copy makes room for the next
+		ref := core.Call(t.Context(), a, (*probe).Make, 10<<20)
+		require.Len(t, get(t, ref), 10<<20)
+		refs = append(refs, ref)
 	}
 	put, err := core.Put(t.Context(), sys, make([]byte, 20<<20))
 	require.NoError(t, err, "so does what is put")
-	ref := core.Call(t.Context(), actors[1], (*probe).Make, 10<<20)
-	_, err = ref.Get(bounded(t))
+	_, err = refs[0].Get(bounded(t))
 	require.ErrorIs(t, err, core.ErrNoSpace)
 	put.Release()
-	require.Len(t, get(t, ref), 10<<20)
+	for _, ref := range refs {
+		require.Len(t, get(t, ref), 10<<20)
+	}
 }
