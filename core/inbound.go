@@ -256,6 +256,7 @@ func (n *node) payload(ctx context.Context, p wire.Payload) (codec.Value, codec.
 		}
 		v, err := objectValue(obj)
 		return v, codec.View, obj, err
+	default: // an object of this host
 	}
 	id, err := arrowstore.ParseID(p.Data)
 	if err != nil {

@@ -127,12 +127,12 @@ func renumber(relays []plan.Relay, shares []int) {
 
 // behind calls yield for every share of relays and of all that is behind them.
 func behind(relays []plan.Relay, yield func(share int)) {
-	for i := range relays {
-		yield(relays[i].Node)
-		for _, l := range relays[i].Local {
+	for _, r := range relays {
+		yield(r.Node)
+		for _, l := range r.Local {
 			yield(l)
 		}
-		behind(relays[i].Children, yield)
+		behind(r.Children, yield)
 	}
 }
 
