@@ -58,6 +58,14 @@ demo-elastic: ## Train, kill a node with -9 in mid-run, go on without it, and co
 .PHONY: test
 test: ## Run all tests (PKG=./core/... for some, RUN=regexp)
 	$(GO) test -run '$(RUN)' $(PKG)
+	@if [[ '$(PKG)' == ./... ]]; then $(MAKE) interop; fi
+
+# A module of its own, so that users of the store do not depend on a second Arrow. Its modules are downloaded once.
+INTEROP := arrowstore/arrowipc/interop
+
+.PHONY: interop
+interop: ## Test what arrowipc writes and reads against a later release of Arrow
+	$(GO) -C $(INTEROP) test -run '$(RUN)' ./...
 	@$(call nested,$(GO) test -run '$(RUN)' ./...)
 
 .PHONY: test-full
@@ -166,6 +174,7 @@ cover: ## Measure test coverage across packages; the page is .out/cover.html
 vet: ## Run go vet
 	$(GO) vet ./...
 	$(GO) vet -tags invariants ./...
+	$(GO) -C $(INTEROP) vet ./...
 	@$(call nested,$(GO) vet ./...)
 
 .PHONY: lint
@@ -218,6 +227,7 @@ check-clean: ## Generate again and fail if that changes a file
 tidy: ## Tidy the go.mod files
 	$(GO) mod tidy
 	$(GO) -C tools mod tidy
+	$(GO) -C $(INTEROP) mod tidy
 	@$(call nested,$(GO) mod tidy)
 
 .PHONY: check-tidy
