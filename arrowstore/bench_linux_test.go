@@ -42,7 +42,10 @@ func BenchmarkReadersMemory(b *testing.B) {
 				c.ask("pin %s", idText(o.ID()))
 				c.ask("sum %s", idText(o.ID()))
 			}
-			b.ReportMetric(float64(total()-before-size)/readers, "extra-B/reader")
+			extra := float64(total()-before-size) / readers
+			b.ReportMetric(extra, "extra-B/reader")
+			b.ReportMetric(extra/(1<<20), "of-asked")
+			b.ReportMetric(extra*readers/float64(before), "x-floor") // to what the processes have without it
 			for _, c := range procs {
 				c.ask("release %s", idText(o.ID()))
 			}

@@ -50,10 +50,21 @@ func bufferAt(buffers [][]byte, number uint32) []byte {
 	return []byte{}
 }
 
+// plainData is the memory of the data of an array with up to three buffers, in one piece.
+type plainData struct {
+	data     array.Data
+	buffers  [3]memory.Buffer
+	pointers [3]*memory.Buffer
+}
+
 // arrayData makes the data of a node whose head was checked. The caller releases it.
 func (p *pin) arrayData(dt arrow.DataType, h head, buffers [][]byte, children []arrow.ArrayData) *array.Data {
-	made := make([]memory.Buffer, len(h.buffers))
-	pointers := make([]*memory.Buffer, len(h.buffers))
+	d := new(plainData)
+	made, pointers := d.buffers[:], d.pointers[:]
+	if n := len(h.buffers); n > len(made) {
+		made, pointers = make([]memory.Buffer, n), make([]*memory.Buffer, n)
+	}
+	pointers = pointers[:len(h.buffers)]
 	for i, n := range h.buffers {
 		if b := bufferAt(buffers, n); b != nil {
 			p.count.Add(1)
@@ -61,11 +72,14 @@ func (p *pin) arrayData(dt arrow.DataType, h head, buffers [][]byte, children []
 			pointers[i] = &made[i]
 		}
 	}
-	d := array.NewData(dt, h.length, pointers, children, h.nulls, h.offset)
-	for i := range made {
-		made[i].Release() // the data has its own reference; one that was not made has no owner and ignores it
+	d.data.Reset(dt, h.length, pointers, children, h.nulls, h.offset)
+	d.data.Retain() // its references were zero
+	for _, b := range pointers {
+		if b != nil {
+			b.Release() // the data has a reference of its own
+		}
 	}
-	return d
+	return &d.data
 }
 
 // data reads one node and those below it. After an error it returns nil, and what it built is released.

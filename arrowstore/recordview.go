@@ -4,6 +4,7 @@
 package arrowstore
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -20,12 +21,19 @@ type recordView struct {
 	columns []column
 	buffers [][]byte
 	pin     *pin                          // one count of which is this record's
+	making  sync.Mutex                    // of a column
 	all     atomic.Pointer[[]arrow.Array] // what Columns returned
 }
 
 type column struct {
-	head head // what was checked, of one that is not made yet
-	made atomic.Pointer[arrow.Array]
+	head  head // what was checked, of one that is not made yet
+	made  atomic.Bool
+	array arrow.Array // once it is made
+}
+
+func (c *column) set(arr arrow.Array) {
+	c.array = arr
+	c.made.Store(true)
 }
 
 var _ arrow.Record = (*recordView)(nil)
@@ -46,8 +54,8 @@ func (r *recordView) Release() {
 		return
 	}
 	for i := range r.columns {
-		if arr := r.columns[i].made.Load(); arr != nil {
-			(*arr).Release()
+		if c := &r.columns[i]; c.made.Load() {
+			c.array.Release()
 		}
 	}
 	r.pin.Free(nil)
@@ -68,17 +76,17 @@ func (r *recordView) ColumnName(i int) string { return r.schema.Field(i).Name }
 // Column implements arrow.Record. The array is made by the first call.
 func (r *recordView) Column(i int) arrow.Array {
 	c := &r.columns[i]
-	if arr := c.made.Load(); arr != nil {
-		return *arr
+	if c.made.Load() {
+		return c.array
 	}
-	data := r.pin.arrayData(r.schema.Field(i).Type, c.head, r.buffers, nil)
-	defer data.Release()
-	arr := array.MakeFromData(data)
-	if !c.made.CompareAndSwap(nil, &arr) { // another goroutine was faster
-		arr.Release()
-		return *c.made.Load()
+	r.making.Lock()
+	defer r.making.Unlock()
+	if !c.made.Load() {
+		data := r.pin.arrayData(r.schema.Field(i).Type, c.head, r.buffers, nil)
+		defer data.Release()
+		c.set(array.MakeFromData(data))
 	}
-	return arr
+	return c.array
 }
 
 // Columns implements arrow.Record.

@@ -141,8 +141,7 @@ func (u *unflattener) column(r *recordView, i int) {
 		length = c.head.length
 	} else if data := u.data(f.Type, 0); data != nil {
 		defer data.Release()
-		arr := array.MakeFromData(data)
-		c.made.Store(&arr)
+		c.set(array.MakeFromData(data))
 		length = data.Len()
 	}
 	if length != r.rows {
