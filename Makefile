@@ -59,6 +59,8 @@ demo-elastic: ## Train, kill a node with -9 in mid-run, go on without it, and co
 test: ## Run all tests (PKG=./core/... for some, RUN=regexp)
 	$(GO) test -run '$(RUN)' $(PKG)
 	@if [[ '$(PKG)' == ./... ]]; then $(MAKE) interop; fi
+	@command -v python3 >/dev/null || echo "test: NOT RUN: TestPythonReads of arrowstore needs python3, which is not on this machine"
+	@[[ $$(id -u) == 0 ]] || echo "test: NOT RUN, unless this user may mount: the tests of arrowstore on small file systems"
 
 # A module of its own, so that users of the store do not depend on a second Arrow. Its modules are downloaded once.
 INTEROP := arrowstore/arrowipc/interop

@@ -162,11 +162,19 @@ func (d *dir) explain(err error) error {
 	if !errors.Is(err, ErrNoSpace) {
 		return err
 	}
-	if capacity, statErr := d.capacity(); statErr == nil {
-		return fmt.Errorf("file system of %s has %d bytes in all: %w", d.path, capacity, err)
+	capacity, statErr := d.capacity()
+	switch {
+	case statErr != nil:
+		return err
+	case capacity <= containerShm:
+		return fmt.Errorf("file system of %s has %d bytes in all (a container gets a larger /dev/shm with --shm-size or a volume of memory): %w",
+			d.path, capacity, err)
 	}
-	return err
+	return fmt.Errorf("file system of %s has %d bytes in all: %w", d.path, capacity, err)
 }
+
+// containerShm is the size of /dev/shm in a container that was not given another.
+const containerShm = 64 << 20
 
 // capacity returns the size in bytes of the file system that holds d.
 func (d *dir) capacity() (int64, error) {

@@ -24,6 +24,7 @@ func TestFullFileSystem(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(mount, 0)) })
 	s := openStore(t, filepath.Join(mount, "store"), Limit(1<<30))
 	reader := openStore(t, filepath.Join(mount, "store"))
+	assert.Equal(t, int64(4<<20), s.Stats().Capacity)
 	for _, size := range []int{10, 3000, 100 << 10, chunkSize, 700 << 10, 8 << 20} {
 		put := func() (*Object, error) { return s.Put(make([]byte, size)) }
 		create := func() (*Object, error) {
@@ -82,6 +83,7 @@ func TestOpenOnAFullFileSystem(t *testing.T) {
 	require.Error(t, os.WriteFile(filepath.Join(mount, "filler"), make([]byte, 1<<20), 0o600))
 	_, err := Open(filepath.Join(mount, "store"))
 	require.ErrorIs(t, err, ErrNoSpace)
+	require.ErrorContains(t, err, "has 65536 bytes in all (a container")
 	require.NoError(t, os.Remove(filepath.Join(mount, "filler")))
 	s, err := Open(filepath.Join(mount, "store"))
 	require.NoError(t, err)

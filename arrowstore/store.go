@@ -15,16 +15,18 @@ import (
 // Store is one process's door to a directory of shared objects: it owns the objects it creates and reads those of all
 // other stores on the same directory. All methods may be called from any number of goroutines.
 type Store struct {
-	dir     *dir
-	number  uint64
-	lock    *os.File
-	table   *table
-	ledger  *ledger
-	records records
-	space   *space
-	spill   spiller
-	clock   atomic.Uint32 // counts objects made; the measure of age for spilling
-	gate    gate          // every operation, and every Object and Writer until released, is a user
+	dir    *dir
+	number uint64
+
+	capacity int64 // of the file system when the store was opened
+	lock     *os.File
+	table    *table
+	ledger   *ledger
+	records  records
+	space    *space
+	spill    spiller
+	clock    atomic.Uint32 // counts objects made; the measure of age for spilling
+	gate     gate          // every operation, and every Object and Writer until released, is a user
 
 	mu struct {
 		sync.Mutex
@@ -59,7 +61,7 @@ func open(path string, opts []Option) (*Store, error) {
 	}
 	s := &Store{dir: d}
 	if err := s.setUp(opts); err != nil {
-		return nil, errors.Join(err, s.finish())
+		return nil, errors.Join(d.explain(err), s.finish())
 	}
 	return s, nil
 }
@@ -76,6 +78,7 @@ func (s *Store) setUp(opts []Option) error {
 	if err := o.complete(capacity); err != nil {
 		return err
 	}
+	s.capacity = capacity
 	if err := sweep(s.dir); err != nil {
 		return err
 	}
@@ -302,6 +305,7 @@ type Stats struct {
 	Used     int64 // memory of Objects, rounded up to the allocator's sizes
 	Held     int64 // memory taken from the system, at most Limit
 	Limit    int64
+	Capacity int64 // of the file system, for all that is on it; below Limit it is what ends first
 	Segments int   // files of this store
 	Spilled  int   // of Objects, those moved to disk
 	OnDisk   int64 // size of their files
@@ -323,6 +327,7 @@ func (s *Store) Stats() Stats {
 		Used:     s.space.used,
 		Held:     s.space.backed,
 		Limit:    s.space.limit,
+		Capacity: s.capacity,
 		Segments: s.space.count,
 		Spilled:  s.spill.objects,
 		OnDisk:   s.spill.bytes,
