@@ -28,7 +28,7 @@ nested = if [[ '$(PKG)' == ./... ]]; then for m in $(NESTED); do (cd $$m && $(1)
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-21s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  %-21s %s\n", $$1, $$2 }' Makefile
 
 ## ---- Build and run
 
@@ -95,6 +95,14 @@ race: ## Run all tests with the race detector; says so and stops there without a
 		echo "race: NOT RUN: the race detector needs a C compiler, and $$cc is not on this machine"; exit 0; fi; \
 	echo "CGO_ENABLED=1 $(GO) test -race $(PKG)"; \
 	CGO_ENABLED=1 $(GO) test -race $(PKG)
+
+# Not part of ci, whose machines have no emulator; on arm64 itself make test runs the same.
+.PHONY: test-arm64
+test-arm64: ## Run the tests of the reductions for arm64 under qemu-user; says so and stops there without it
+	@command -v qemu-aarch64-static >/dev/null || { echo "test-arm64: NOT RUN: apt-get install qemu-user-static"; exit 0; }; \
+	mkdir -p $(OUT); \
+	GOOS=linux GOARCH=arm64 $(GO) test -c -o $(OUT)/kernel-arm64.test ./collective/kernel; \
+	qemu-aarch64-static $(OUT)/kernel-arm64.test
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target of every package for FUZZTIME=20s each
