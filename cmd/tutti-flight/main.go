@@ -37,7 +37,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: tutti-flight [-v] DIRECTORY...")
+var errUsage = errors.New("usage: tutti-flight [-v] DIRECTORY, one or more")
 
 // run prints what the records below the directories in args say, and reports whether members differ.
 func run(args []string, out io.Writer) (differ bool, err error) {
