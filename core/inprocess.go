@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/tutti-go/tutti/arrowstore"
-	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/wire"
 	"github.com/tutti-go/tutti/internal/wire/controlpb"
@@ -29,7 +28,7 @@ type localNode struct {
 	mesh *mesh.Mesh
 }
 
-func startInProcess(ctx context.Context, s *System, cfg config, secret string, tr link.Transport) (nodes, error) {
+func startInProcess(ctx context.Context, s *System, cfg config, end endpoint) (nodes, error) {
 	p := &inProcess{local: map[uint32]*localNode{}, stores: map[string]*arrowstore.Store{}}
 	ctx = context.WithoutCancel(ctx)
 	for i := range uint32(cfg.nodes) {
@@ -38,13 +37,14 @@ func startInProcess(ctx context.Context, s *System, cfg config, secret string, t
 		if err != nil {
 			return nil, errors.Join(err, p.stop(ctx))
 		}
-		m, err := listen(ctx, id, s.dir.Path, []byte(secret), s.table, tr, cfg.logger)
+		end.node, end.control = id, nil
+		m, err := end.open(ctx, s.table, cfg.logger)
 		if err != nil {
 			return nil, errors.Join(err, p.stop(ctx))
 		}
 		p.local[id] = &localNode{newNode(ctx, s.dir.Path, m, store, host, s.codec, s.table, cfg.logger), m}
 		m.Start()
-		s.addMember(id, host, os.Getpid())
+		s.addMember(id, host, "", os.Getpid())
 	}
 	return p, nil
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"time"
 
+	"github.com/tutti-go/tutti/internal/cluster"
 	"github.com/tutti-go/tutti/internal/plan"
 )
 
@@ -28,6 +30,10 @@ type config struct {
 	fanOut     int
 	fanOutSet  bool
 	host       string // of the driver, from the environment; empty for the machine's own
+	net        network
+	wait       int // nodes from elsewhere that Start waits for
+	waitGiven  bool
+	driver     string // whom to join
 	storeLimit int64
 	heartbeat  time.Duration
 	silence    time.Duration
@@ -91,16 +97,22 @@ func Heartbeat(interval, timeout time.Duration) Option {
 
 func newConfig(opts []Option) (config, error) {
 	c := config{nodes: 1, host: os.Getenv(EnvHost), logger: slog.Default(), heartbeat: time.Second, silence: 30 * time.Second, inFlight: defaultInFlight}
+	if err := c.readEnv(); err != nil {
+		return c, err
+	}
 	for _, o := range opts {
 		if o == nil {
 			return c, fmt.Errorf("%w: nil option", ErrInvalid)
 		}
 		o.apply(&c)
 	}
+	if err := c.settleNetwork(); err != nil {
+		return c, err
+	}
 	switch {
 	case c.chosen > 1:
 		return c, fmt.Errorf("%w: InProcess and LocalNodes given together or twice", ErrInvalid)
-	case c.nodes < 1 || c.nodes > maxNodes:
+	case c.nodes < 1 && (c.chosen > 0 || c.net.listen == "") || c.nodes > maxNodes:
 		return c, fmt.Errorf("%w: %d nodes, must be between 1 and %d", ErrInvalid, c.nodes, maxNodes)
 	case c.hostsGiven && (c.simulated < 1 || c.simulated > c.nodes):
 		return c, fmt.Errorf("%w: SimulatedHosts(%d), must be between 1 and the number of nodes, %d", ErrInvalid, c.simulated, c.nodes)
@@ -118,6 +130,52 @@ func newConfig(opts []Option) (config, error) {
 		return c, fmt.Errorf("%w: Heartbeat(%v, %v), the timeout must be at least the interval, and that positive", ErrInvalid, c.heartbeat, c.silence)
 	}
 	return c, nil
+}
+
+// readEnv takes what the environment says; options come on top.
+func (c *config) readEnv() error {
+	if err := c.net.readEnv(os.Getenv); err != nil {
+		return err
+	}
+	v := os.Getenv(envWaitNodes)
+	if v == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		return fmt.Errorf("%w: %s=%q, must be a number", ErrInvalid, envWaitNodes, v)
+	}
+	c.wait, c.waitGiven = n, true
+	return nil
+}
+
+// settleNetwork completes and checks what concerns other machines.
+func (c *config) settleNetwork() error {
+	if err := c.net.check(); err != nil {
+		return err
+	}
+	if c.net.listen == "" {
+		if c.waitGiven && c.wait > 0 {
+			return fmt.Errorf("%w: WaitNodes(%d) without Listen: nobody can join", ErrInvalid, c.wait)
+		}
+		return nil
+	}
+	switch {
+	case c.chosen > 0 && !c.processes:
+		return fmt.Errorf("%w: Listen and InProcess exclude each other", ErrInvalid)
+	case c.net.secret == "":
+		return fmt.Errorf("%w: listen on %s without a secret that nodes can know: set %s or %s, or use core.Secret",
+			ErrInvalid, c.net.listen, cluster.EnvSecret, envSecretIn)
+	case c.waitGiven && (c.wait < 0 || c.wait > maxNodes):
+		return fmt.Errorf("%w: WaitNodes(%d), must be between 0 and %d", ErrInvalid, c.wait, maxNodes)
+	}
+	if c.chosen == 0 {
+		c.nodes, c.processes = 0, true
+	}
+	if !c.waitGiven && c.nodes == 0 {
+		c.wait = 1
+	}
+	return c.net.checkReach("listen on", c.net.listen)
 }
 
 // maxNodes bounds the nodes of a system on one machine.

@@ -19,8 +19,6 @@ import (
 // A system has a directory on this machine, which holds its sockets and the object store's segments. The driver and its nodes all hold it;
 // see package rundir.
 
-func controlPath(dir string) string { return filepath.Join(dir, "control.sock") }
-
 func socketPath(dir string, node uint32) string {
 	return filepath.Join(dir, fmt.Sprintf("n%d.sock", node))
 }
@@ -40,6 +38,16 @@ func baseDir() string {
 		return filepath.Join("/dev/shm", name)
 	}
 	return filepath.Join(os.TempDir(), name)
+}
+
+// joinedDir is the directory of a system on a machine that its driver is not on; all its nodes there share it. Below it the hosts that
+// exist in name only have stores of their own, but not directories: name is empty for the machine's own host.
+func joinedDir(system uint64, name string) string {
+	dir := fmt.Sprintf("j%016x", system)
+	if name != "" {
+		dir += "-" + name
+	}
+	return filepath.Join(baseDir(), dir)
 }
 
 // newRunDir makes the directory of a new system, and removes those of dead ones.

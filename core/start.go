@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync/atomic"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
+	"github.com/tutti-go/tutti/internal/wire/controlpb"
 )
 
 // Start starts a system, for programs and tests that own their main function; others use Main. The context bounds the start only:
@@ -35,6 +37,9 @@ func Start(ctx context.Context, opts ...Option) (*System, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
 		return nil, fmt.Errorf("start: %w", err)
+	}
+	if cfg.driver != "" {
+		return nil, fmt.Errorf("start: %w: Join makes this program a node: use core.Main or core.Serve", ErrNodeRole)
 	}
 	s := newSystem(ctx, cfg)
 	if err := s.start(ctx, cfg); err != nil {
@@ -80,13 +85,31 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 	if s.host, err = hostIdentity(cfg.hostOf(driverNode), s.dir.Path); err != nil {
 		return err
 	}
-	secret := rand.Text()
-	var transport link.Transport = new(link.Memory)
+	end := endpoint{node: driverNode, secret: []byte(cfg.net.secret), transport: new(link.Memory), control: newConduit()}
+	if cfg.net.secret == "" {
+		end.secret = []byte(rand.Text())
+	}
+	s.peers = newPeers(s.dir.Path, s.host, cfg.net.listen != "")
+	end.peers = s.peers
 	if cfg.processes {
-		transport = link.Shared{}
+		if end.transport, err = cfg.net.transport(); err != nil {
+			return err
+		}
+	}
+	if cfg.net.listen != "" {
+		l, addr, err := cfg.net.open(end.transport, "")
+		if err != nil {
+			return err
+		}
+		end.listeners, s.addr = []link.Listener{l}, addr
+		if addr == "" {
+			_, port, _ := net.SplitHostPort(l.Addr())
+			s.addr = ":" + port
+		}
+		s.peers.add(&controlpb.Member{Node: driverNode, Host: s.host, Address: addr})
 	}
 	// The mesh, the control plane and the nodes outlast s.ctx: shutdown needs them, and closes them.
-	if s.mesh, err = listen(context.WithoutCancel(ctx), driverNode, s.dir.Path, []byte(secret), s.table, transport, cfg.logger); err != nil {
+	if s.mesh, err = end.open(context.WithoutCancel(ctx), s.table, cfg.logger); err != nil {
 		return err
 	}
 	opened = append(opened, s.mesh.Close)
@@ -100,9 +123,9 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 	s.mesh.OnLost(s.onLost)
 	s.mesh.Start()
 	if cfg.processes {
-		_, err = startProcesses(ctx, s, cfg, secret)
+		_, err = startProcesses(ctx, s, cfg, end)
 	} else {
-		s.nodes, err = startInProcess(ctx, s, cfg, secret, transport)
+		s.nodes, err = startInProcess(ctx, s, cfg, end)
 	}
 	return err
 }
@@ -117,29 +140,51 @@ func openStore(dir, host string, limit int64) (*arrowstore.Store, error) {
 	return arrowstore.Open(storePath(dir, host), opts...)
 }
 
-// listen opens a node's end of the mesh.
-func listen(ctx context.Context, node uint32, dir string, secret []byte, t *table, tr link.Transport, log *slog.Logger) (*mesh.Mesh, error) {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	l, err := tr.Listen(socketPath(dir, node))
+// endpoint is what a process needs for its end of the mesh.
+type endpoint struct {
+	node      uint32
+	secret    []byte
+	transport link.Transport
+	peers     *peers
+	listeners []link.Listener // beside that in the directory of the system
+	control   *conduit        // of the driver; nil elsewhere
+}
+
+// open opens the end of the mesh, which takes the listeners over whatever happens.
+func (e endpoint) open(ctx context.Context, t *table, log *slog.Logger) (*mesh.Mesh, error) {
+	l, err := e.transport.Listen(socketPath(e.peers.dir, e.node))
 	if err != nil {
+		for _, l := range e.listeners {
+			err = errors.Join(err, l.Close())
+		}
 		return nil, err
 	}
-	return mesh.New(ctx, mesh.Config{
-		Self:        node,
-		Incarnation: binary.LittleEndian.Uint64(b[:]),
-		Secret:      secret,
+	cfg := mesh.Config{
+		Self:        e.node,
+		Incarnation: drawIncarnation(),
+		Secret:      e.secret,
 		Table:       t.hash,
-		Transport:   tr,
-		Listeners:   []link.Listener{l},
-		Address:     func(_ context.Context, n mesh.NodeID) (string, error) { return socketPath(dir, n), nil },
+		Transport:   e.transport,
+		Listeners:   append([]link.Listener{l}, e.listeners...),
+		Address:     e.peers.address,
 		Logger:      log,
-	}), nil
+	}
+	if e.control != nil {
+		cfg.Control = e.control.give
+	}
+	return mesh.New(ctx, cfg), nil
+}
+
+// drawIncarnation draws the number that tells a process from all others.
+func drawIncarnation() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
 }
 
 // addMember makes a node known that can host actors.
-func (s *System) addMember(node uint32, host string, pid int) {
+func (s *System) addMember(node uint32, host, address string, pid int) {
 	s.members.Lock()
 	defer s.members.Unlock()
-	s.members.byID[node] = &member{info: NodeInfo{ID: node, Host: host, PID: pid, Alive: true}, actors: map[uint32]*kind{}}
+	s.members.byID[node] = &member{info: NodeInfo{ID: node, Host: host, Address: address, PID: pid, Alive: true}, actors: map[uint32]*kind{}}
 }

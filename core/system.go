@@ -33,6 +33,8 @@ type System struct {
 	log   *slog.Logger
 	dir   *rundir.Dir
 	host  string // identity of the driver's host
+	peers *peers
+	addr  string // where other machines reach this process; empty if they cannot
 	store *arrowstore.Store
 	mesh  *mesh.Mesh
 	scope *scope.Node // of the driver
@@ -111,11 +113,13 @@ type member struct {
 
 // NodeInfo describes a node.
 type NodeInfo struct {
-	ID     uint32
-	Host   string // identity of the host; nodes with the same one share memory
-	PID    int    // process that hosts it
-	Alive  bool   // false once it is lost
-	Actors int    // live actors
+	ID   uint32
+	Host string // identity of the host; nodes with the same one share memory
+	PID  int    // process that hosts it, on its machine
+	// Address is where nodes of other machines reach it, "host:port"; empty if they cannot.
+	Address string
+	Alive   bool // false once it is lost
+	Actors  int  // live actors
 	// Silent is how long the node has given no sign of life, in whole intervals of Heartbeat: 0 for one that answers
 	// in time or lives in this process. It counts as lost when this reaches the timeout.
 	Silent time.Duration
@@ -149,6 +153,10 @@ func (s *System) Scope() *scope.Node {
 	}
 	return s.scope
 }
+
+// Address returns where nodes of other machines join and reach this process, "host:port", or "" if it does not listen for them. Where
+// it listens on all addresses of the machine and nothing is advertised, it has the port only: ":7000".
+func (s *System) Address() string { return s.addr }
 
 // Nodes returns the nodes that can host actors, in order of their numbers.
 func (s *System) Nodes() []NodeInfo {

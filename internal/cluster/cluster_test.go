@@ -18,7 +18,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/tutti-go/tutti/internal/cluster"
@@ -71,8 +70,6 @@ func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-const secret = "let me in"
-
 var errBuild = errors.New("another build")
 
 // fixture is a server with nodes that join it, all in one bubble.
@@ -80,19 +77,25 @@ type fixture struct {
 	t      *testing.T
 	pipes  *pipes
 	server *cluster.Server
+	joined chan *cluster.Session // room for all that a test lets join
 }
 
 func newFixture(t *testing.T, beat cluster.Heartbeat) *fixture {
 	t.Helper()
-	f := &fixture{t: t, pipes: newPipes()}
+	f := &fixture{t: t, pipes: newPipes(), joined: make(chan *cluster.Session, 16)}
 	f.server = cluster.Serve(t.Context(), cluster.ServerConfig{
-		Listener: f.pipes, Secret: []byte(secret), Heartbeat: beat,
-		Admit: func(j *controlpb.Join) error {
+		Listener: f.pipes, Heartbeat: beat,
+		Admit: func(j *controlpb.Join) (*controlpb.Welcome, error) {
 			if j.GetBuild() == "other" {
-				return errBuild
+				return nil, errBuild
 			}
-			return nil
+			w := &controlpb.Welcome{Node: j.GetNode(), StoreLimit: 77}
+			if w.GetNode() == wire.NoNode {
+				w.Node, w.Interval, w.Silence = 40, int64(time.Second), int64(5*time.Second)
+			}
+			return w, nil
 		},
+		Joined: func(s *cluster.Session) { f.joined <- s },
 	})
 	t.Cleanup(f.server.Close)
 	return f
@@ -104,18 +107,25 @@ type node struct {
 	ended  chan struct{}
 	err    error // of Join, valid when ended
 
-	lost chan uint32
+	lost    chan uint32
+	members chan []*controlpb.Member
+	welcome *controlpb.Welcome // valid once it has joined
 }
 
 func (f *fixture) join(number uint32, change func(*cluster.JoinConfig), handle func(context.Context, *controlpb.Request) *controlpb.Reply) *node {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(f.t.Context())
-	n := &node{cancel: cancel, ended: make(chan struct{}), lost: make(chan uint32, 8)} // room for all that a test tells
+	n := &node{cancel: cancel, ended: make(chan struct{}), lost: make(chan uint32, 8), members: make(chan []*controlpb.Member, 8)} // room for all that a test tells
 	cfg := cluster.JoinConfig{
-		Dial: f.pipes.dial, Secret: []byte(secret), Grace: time.Second,
-		Join:   &controlpb.Join{Node: number, WireVersion: wire.Version, Build: "this", Pid: int64(number) + 1000, Incarnation: 9},
-		Handle: handle,
-		Lost:   func(node uint32, _ string) { n.lost <- node },
+		Dial: f.pipes.dial, Grace: time.Second,
+		Setup: func(w *controlpb.Welcome) (*controlpb.Ready, error) {
+			n.welcome = w
+			return &controlpb.Ready{Host: "here"}, nil
+		},
+		Members: func(m []*controlpb.Member) { n.members <- m },
+		Join:    &controlpb.Join{Node: number, WireVersion: wire.Version, Build: "this", Pid: int64(number) + 1000, Incarnation: 9},
+		Handle:  handle,
+		Lost:    func(node uint32, _ string) { n.lost <- node },
 	}
 	if change != nil {
 		change(&cfg)
@@ -201,8 +211,7 @@ func (f *fixture) stream() grpc.BidiStreamingClient[controlpb.FromNode, controlp
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return f.pipes.dial(ctx) }))
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() { require.NoError(f.t, conn.Close()) })
-	ctx := metadata.AppendToOutgoingContext(f.t.Context(), "tutti-secret", secret)
-	stream, err := controlpb.NewControlClient(conn).Session(ctx)
+	stream, err := controlpb.NewControlClient(conn).Session(f.t.Context())
 	require.NoError(f.t, err)
 	return stream
 }
@@ -213,6 +222,7 @@ func (f *fixture) silent(number uint32) {
 	stream := f.stream()
 	join := &controlpb.Join{Node: number, WireVersion: wire.Version}
 	require.NoError(f.t, stream.Send(&controlpb.FromNode{Kind: &controlpb.FromNode_Join{Join: join}}))
+	require.NoError(f.t, stream.Send(&controlpb.FromNode{Kind: &controlpb.FromNode_Ready{Ready: &controlpb.Ready{}}}))
 }
 
 func TestASilentNodeIsLostAfterTheTimeout(t *testing.T) {
@@ -276,7 +286,7 @@ func TestRefusedNodesAreToldWhyAndFailTheWait(t *testing.T) {
 		say    string
 	}{
 		"another build":        {func(c *cluster.JoinConfig) { c.Join.Build = "other" }, "another build"},
-		"another wire version": {func(c *cluster.JoinConfig) { c.Join.WireVersion = 1000 }, "version 255, this build speaks 1"},
+		"another wire version": {func(c *cluster.JoinConfig) { c.Join.WireVersion = 1000 }, "version 255, this build speaks"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -297,11 +307,6 @@ func TestRefusedNodesAreToldWhyAndFailTheWait(t *testing.T) {
 func TestWhoDoesNotBelongIsTurnedAway(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFixture(t, cluster.Heartbeat{})
-		n := f.join(3, func(c *cluster.JoinConfig) { c.Secret = []byte("guess") }, echo)
-		<-n.ended
-		require.Equal(t, codes.Unauthenticated, status.Code(n.err))
-		require.ErrorContains(t, n.err, "wrong cluster secret")
-
 		stream := f.stream()
 		require.NoError(t, stream.Send(&controlpb.FromNode{Kind: &controlpb.FromNode_Pong{Pong: &controlpb.Pong{}}}))
 		_, err := stream.Recv()
@@ -311,13 +316,85 @@ func TestWhoDoesNotBelongIsTurnedAway(t *testing.T) {
 		f.join(3, nil, echo)
 		first, err := f.server.Wait(t.Context(), 3)
 		require.NoError(t, err)
-		n = f.join(3, nil, echo)
+		n := f.join(3, nil, echo)
 		<-n.ended
 		require.ErrorContains(t, n.err, "node 3 has joined already")
 		require.NoError(t, first.Err(), "the first is not harmed")
 		reply, err := first.Do(t.Context(), kill(1))
 		require.NoError(t, err)
 		require.Equal(t, []byte{1}, reply.GetFault())
+	})
+}
+
+func TestNodesGetANumberAndLearnWhereOthersAre(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		n := f.join(wire.NoNode, func(c *cluster.JoinConfig) { c.Join.Address = "10.0.0.1:7" }, echo)
+		s := <-f.joined
+		require.EqualValues(t, 40, s.Node)
+		require.Equal(t, "here", s.Host)
+		require.Equal(t, "10.0.0.1:7", s.Address)
+		require.EqualValues(t, 77, n.welcome.GetStoreLimit())
+		members := &controlpb.Members{Members: []*controlpb.Member{{Node: 3, Host: "there", Address: "10.0.0.3:9"}}}
+		require.NoError(t, s.Tell(&controlpb.ToNode{Kind: &controlpb.ToNode_Members{Members: members}}))
+		require.Equal(t, "10.0.0.3:9", (<-n.members)[0].GetAddress())
+		s.End(cluster.ErrSessionEnded)
+		<-n.ended
+		require.ErrorIs(t, n.err, cluster.ErrSessionEnded)
+	})
+}
+
+func TestANodeThatCannotBeSetUpDoesNotJoin(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		n := f.join(3, func(c *cluster.JoinConfig) {
+			c.Setup = func(*controlpb.Welcome) (*controlpb.Ready, error) { return nil, errors.New("no room") }
+		}, echo)
+		<-n.ended
+		require.EqualError(t, n.err, "join: no room")
+		synctest.Wait()
+		require.Empty(t, f.joined)
+	})
+}
+
+func TestANodeThatIsNeverReadyIsGivenUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{})
+		stream := f.stream()
+		join := &controlpb.Join{Node: 4, WireVersion: wire.Version}
+		require.NoError(t, stream.Send(&controlpb.FromNode{Kind: &controlpb.FromNode_Join{Join: join}}))
+		began := time.Now()
+		_, err := stream.Recv() // welcome
+		require.NoError(t, err)
+		_, err = stream.Recv()
+		require.Equal(t, codes.DeadlineExceeded, status.Code(err))
+		require.Equal(t, time.Minute, time.Since(began))
+	})
+}
+
+// A driver whose machine is cut off says nothing, and ends nothing.
+func TestASilentDriverIsLostAfterTheTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{Interval: time.Hour, Timeout: 2 * time.Hour}) // it does not ping
+		n := f.join(wire.NoNode, nil, echo)
+		<-f.joined
+		began := time.Now()
+		<-n.ended
+		require.Equal(t, 5*time.Second, time.Since(began))
+		require.ErrorIs(t, n.err, cluster.ErrSessionEnded)
+		require.ErrorContains(t, n.err, "the driver is silent for 5s")
+	})
+	bubble(t, func(t *testing.T) {
+		f := newFixture(t, cluster.Heartbeat{Interval: time.Second, Timeout: 2 * time.Hour})
+		n := f.join(wire.NoNode, nil, echo)
+		<-f.joined
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		select {
+		case <-n.ended:
+			t.Fatal(n.err)
+		default:
+		}
 	})
 }
 
@@ -454,7 +531,7 @@ func TestLaunchStartsWatchesAndKillsProcesses(t *testing.T) {
 	}
 	exits := make(chan exit, 4) // all of them
 	p, err := cluster.Launch(cluster.LaunchConfig{
-		First: 7, Count: 4, Dir: t.TempDir(), Secret: secret, Stderr: os.Stderr,
+		First: 7, Count: 4, Dir: t.TempDir(), Secret: "let me in", Stderr: os.Stderr,
 		Exited: func(node uint32, err error) { exits <- exit{node, err} },
 	})
 	require.NoError(t, err)

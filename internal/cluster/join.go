@@ -10,11 +10,11 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/tutti-go/tutti/internal/wire"
 	"github.com/tutti-go/tutti/internal/wire/controlpb"
@@ -28,9 +28,10 @@ func (e *RefusedError) Error() string { return "the driver refused this node: " 
 
 // JoinConfig is what a node needs to join its driver. All fields are required.
 type JoinConfig struct {
-	Dial   func(context.Context) (net.Conn, error) // connects to the driver's listener
-	Secret []byte
-	Join   *controlpb.Join
+	Dial func(context.Context) (net.Conn, error) // connects to the driver, which has proved itself
+	Join *controlpb.Join
+	// Setup takes the node into service when it is admitted. An error ends Join.
+	Setup func(*controlpb.Welcome) (*controlpb.Ready, error)
 	// Handle answers a request. Requests run side by side; their contexts end with the session.
 	Handle func(context.Context, *controlpb.Request) *controlpb.Reply
 	// Grace is how long Join waits, when the session has ended, for requests that do not end with their contexts. What
@@ -38,6 +39,8 @@ type JoinConfig struct {
 	Grace time.Duration
 	// Lost is told of other nodes that are gone. It must not block.
 	Lost func(node uint32, cause string)
+	// Members is told where other nodes are. It must not block.
+	Members func([]*controlpb.Member)
 }
 
 // Join joins the driver and serves its requests until the session ends: by ctx, by the driver's orderly
@@ -50,11 +53,11 @@ func Join(ctx context.Context, cfg JoinConfig) error {
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, secretKey, string(cfg.Secret)))
-	defer cancel()
-	m := &member{cfg: cfg, ctx: ctx}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	m := &member{cfg: cfg, ctx: ctx, cancel: cancel}
 	err = m.serve(controlpb.NewControlClient(conn))
-	cancel()
+	cancel(nil)
 	return errors.Join(err, conn.Close(), m.wait())
 }
 
@@ -79,6 +82,8 @@ func (m *member) wait() error {
 type member struct {
 	cfg    JoinConfig
 	ctx    context.Context //nolint:containedctx // of the session
+	cancel context.CancelCauseFunc
+	heard  atomic.Bool // something came since the last tick
 	stream grpc.BidiStreamingClient[controlpb.FromNode, controlpb.ToNode]
 	sendMu sync.Mutex
 	wg     sync.WaitGroup
@@ -98,16 +103,30 @@ func (m *member) serve(client controlpb.ControlClient) error {
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	if f := first.GetWelcome().GetFault(); len(f) > 0 {
+	welcome := first.GetWelcome()
+	if f := welcome.GetFault(); len(f) > 0 {
 		fault, err := wire.ParseFault(f)
 		if err != nil {
 			return fmt.Errorf("join: %w", err)
 		}
 		return &RefusedError{fault}
 	}
+	ready, err := m.cfg.Setup(welcome)
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	if err := m.send(&controlpb.FromNode{Kind: &controlpb.FromNode_Ready{Ready: ready}}); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("join: %w", err)
+	}
+	if interval := time.Duration(welcome.GetInterval()); interval > 0 && welcome.GetSilence() > 0 {
+		m.wg.Go(func() { m.watch(interval, time.Duration(welcome.GetSilence())) })
+	}
 	for {
 		msg, err := stream.Recv()
 		if err != nil {
+			if cause := context.Cause(m.ctx); errors.Is(cause, ErrSessionEnded) {
+				return cause
+			}
 			if m.ctx.Err() != nil {
 				return nil //nolint:nilerr // ended from this side, in order
 			}
@@ -117,13 +136,38 @@ func (m *member) serve(client controlpb.ControlClient) error {
 	}
 }
 
+// watch ends the session when the driver has been silent for too long. It counts the ticks that this process has lived through, as the
+// driver does.
+func (m *member) watch(interval, silence time.Duration) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for missed := time.Duration(0); ; {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-t.C:
+		}
+		if m.heard.Swap(false) {
+			missed = 0
+			continue
+		}
+		if missed++; missed*interval >= silence {
+			m.cancel(fmt.Errorf("%w: the driver is silent for %v", ErrSessionEnded, missed*interval))
+			return
+		}
+	}
+}
+
 func (m *member) take(msg *controlpb.ToNode) {
+	m.heard.Store(true)
 	switch k := msg.GetKind().(type) {
 	case *controlpb.ToNode_Ping:
 		// A failure shows at the next Recv.
 		_ = m.send(&controlpb.FromNode{Kind: &controlpb.FromNode_Pong{Pong: &controlpb.Pong{Number: k.Ping.GetNumber()}}})
 	case *controlpb.ToNode_NodeLost:
 		m.cfg.Lost(k.NodeLost.GetNode(), k.NodeLost.GetCause())
+	case *controlpb.ToNode_Members:
+		m.cfg.Members(k.Members.GetMembers())
 	case *controlpb.ToNode_Request:
 		m.wg.Go(func() {
 			reply := m.cfg.Handle(m.ctx, k.Request)

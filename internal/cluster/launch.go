@@ -20,6 +20,7 @@ const (
 	EnvNode   = "TUTTI_NODE"   // number of the node
 	EnvDir    = "TUTTI_DIR"    // directory of the session
 	EnvSecret = "TUTTI_SECRET" // cluster secret
+	EnvDriver = "TUTTI_DRIVER" // address of the driver, in a node that the driver has not started
 	RoleNode  = "node"
 )
 
@@ -54,7 +55,7 @@ func Launch(cfg LaunchConfig) (*Processes, error) {
 		node := cfg.First + i
 		cmd := exec.Command(exe, os.Args[1:]...) //nolint:gosec,noctx // this very program; its end is the session's business
 		cmd.Env = append(os.Environ(),
-			EnvRole+"="+RoleNode, EnvNode+"="+strconv.FormatUint(uint64(node), 10), EnvDir+"="+cfg.Dir, EnvSecret+"="+cfg.Secret)
+			EnvRole+"="+RoleNode, EnvDriver+"=", EnvNode+"="+strconv.FormatUint(uint64(node), 10), EnvDir+"="+cfg.Dir, EnvSecret+"="+cfg.Secret)
 		if cfg.Env != nil {
 			cmd.Env = append(cmd.Env, cfg.Env(node)...)
 		}

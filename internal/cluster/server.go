@@ -5,16 +5,15 @@ package cluster
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/tutti-go/tutti/internal/wire"
@@ -22,21 +21,23 @@ import (
 )
 
 const (
-	secretKey = "tutti-secret"
 	// maxMessage bounds a control message, in bytes. Configurations that exceed 100 KiB travel
 	// through the object store, so that a control message is small.
 	maxMessage = 4 << 20
+	// readyTimeout bounds how long a node that was admitted may take to serve.
+	readyTimeout = time.Minute
 )
 
 // ErrSessionEnded says that a node's control session is over.
 var ErrSessionEnded = errors.New("cluster: session ended")
 
-// ServerConfig is what a driver's control server needs. All fields but Heartbeat and Logger are required.
+// ServerConfig is what a driver's control server needs. All fields but Joined, Heartbeat and Logger are required.
 type ServerConfig struct {
-	Listener net.Listener
-	Secret   []byte
-	// Admit checks a node that wants to join. An error refuses it and is told to it.
-	Admit     func(*controlpb.Join) error
+	Listener net.Listener // of connections whose peers have proved that they belong to the cluster
+	// Admit checks a node that wants to join, and says how it is to serve and under which number. An error refuses it and is told to it.
+	Admit func(*controlpb.Join) (*controlpb.Welcome, error)
+	// Joined is told of every node that serves. It must not block.
+	Joined    func(*Session)
 	Heartbeat Heartbeat
 	Logger    *slog.Logger
 }
@@ -86,11 +87,6 @@ func (s *Server) Close() {
 
 // Session implements the service: it is the life of one node's session.
 func (s *Server) Session(stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode]) error {
-	md, _ := metadata.FromIncomingContext(stream.Context())
-	secret := md.Get(secretKey)
-	if len(secret) != 1 || subtle.ConstantTimeCompare([]byte(secret[0]), s.cfg.Secret) != 1 {
-		return status.Error(codes.Unauthenticated, "wrong cluster secret")
-	}
 	first, err := stream.Recv()
 	if err != nil {
 		return err
@@ -99,25 +95,60 @@ func (s *Server) Session(stream grpc.BidiStreamingServer[controlpb.FromNode, con
 	if join == nil {
 		return status.Error(codes.InvalidArgument, "a session starts with Join")
 	}
-	if err := s.admit(join); err != nil {
+	welcome, err := s.admit(join)
+	if err != nil {
 		f := wire.Fault{Code: wire.FaultBuild, Message: err.Error()}
 		s.Fail(join.GetNode(), err)
 		return stream.Send(&controlpb.ToNode{Kind: &controlpb.ToNode_Welcome{Welcome: &controlpb.Welcome{Fault: f.Append(nil)}}})
 	}
-	session := newSession(s.ctx, join, stream, s.cfg.Heartbeat)
-	if err := session.send(&controlpb.ToNode{Kind: &controlpb.ToNode_Welcome{Welcome: &controlpb.Welcome{}}}); err != nil {
+	session := newSession(s.ctx, welcome.GetNode(), join, stream, s.cfg.Heartbeat)
+	if err := session.send(&controlpb.ToNode{Kind: &controlpb.ToNode_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}
+	ready, err := s.awaitReady(stream)
+	if err != nil {
+		return err
+	}
+	session.Host = ready.GetHost()
 	if err := s.add(session); err != nil {
 		return status.Error(codes.AlreadyExists, err.Error())
+	}
+	if s.cfg.Joined != nil {
+		s.cfg.Joined(session)
 	}
 	session.run(&s.wg)
 	return nil
 }
 
-func (s *Server) admit(join *controlpb.Join) error {
+// awaitReady waits until the node serves. Only the return of the handler interrupts a stream's Recv.
+func (s *Server) awaitReady(stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode]) (*controlpb.Ready, error) {
+	type message struct {
+		m   *controlpb.FromNode
+		err error
+	}
+	came := make(chan message, 1)
+	s.wg.Go(func() {
+		m, err := stream.Recv()
+		came <- message{m, err}
+	})
+	t := time.NewTimer(readyTimeout)
+	defer t.Stop()
+	select {
+	case c := <-came:
+		if c.err == nil && c.m.GetReady() == nil {
+			return nil, status.Error(codes.InvalidArgument, "Welcome is answered with Ready")
+		}
+		return c.m.GetReady(), c.err
+	case <-t.C:
+		return nil, status.Errorf(codes.DeadlineExceeded, "not ready within %v", readyTimeout)
+	case <-s.ctx.Done():
+		return nil, status.Error(codes.Canceled, context.Cause(s.ctx).Error())
+	}
+}
+
+func (s *Server) admit(join *controlpb.Join) (*controlpb.Welcome, error) {
 	if v := join.GetWireVersion(); v != wire.Version {
-		return fmt.Errorf("node %d: %w", join.GetNode(), &wire.VersionError{Got: uint8(min(v, 255)), Want: wire.Version})
+		return nil, fmt.Errorf("node %d: %w", join.GetNode(), &wire.VersionError{Got: uint8(min(v, 255)), Want: wire.Version})
 	}
 	return s.cfg.Admit(join)
 }

@@ -38,6 +38,7 @@ type Session struct {
 	Incarnation uint64
 	PID         int
 	Host        string // nodes with the same share an object store
+	Address     string // where nodes of other hosts reach it
 
 	stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode]
 	beat   Heartbeat
@@ -54,9 +55,9 @@ type Session struct {
 	}
 }
 
-func newSession(ctx context.Context, join *controlpb.Join, stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode], beat Heartbeat) *Session {
+func newSession(ctx context.Context, node uint32, join *controlpb.Join, stream grpc.BidiStreamingServer[controlpb.FromNode, controlpb.ToNode], beat Heartbeat) *Session {
 	s := &Session{
-		Node: join.GetNode(), Incarnation: join.GetIncarnation(), PID: int(join.GetPid()), Host: join.GetHost(),
+		Node: node, Incarnation: join.GetIncarnation(), PID: int(join.GetPid()), Address: join.GetAddress(),
 		stream: stream, beat: beat.withDefaults(),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
@@ -68,6 +69,9 @@ func newSession(ctx context.Context, join *controlpb.Join, stream grpc.BidiStrea
 
 // Done closes when the session has ended. Err then says why.
 func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
+
+// End ends the session; the node is told nothing but that.
+func (s *Session) End(cause error) { s.cancel(cause) }
 
 // Err returns why the session ended, or nil while it lasts.
 func (s *Session) Err() error {

@@ -48,6 +48,27 @@ func New(base string, log *slog.Logger) (*Dir, error) {
 	return nil, fmt.Errorf("run directory: cannot keep one in %s", base)
 }
 
+// Share takes hold of the directory at path, making it if it is missing, after removing those beside it that nobody holds. The directory above
+// it is made, too. The error matches ErrUnsafe if others can enter that, or it is no directory.
+func Share(path string, log *slog.Logger) (*Dir, error) {
+	base := filepath.Dir(path)
+	if err := privateDir(base); err != nil {
+		return nil, err
+	}
+	sweep(base, log)
+	for range 10 {
+		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, fmt.Errorf("run directory: %w", err)
+		}
+		d, err := Join(path)
+		if err == nil || !errors.Is(err, os.ErrNotExist) {
+			return d, err
+		}
+		// Its last user has removed it meanwhile.
+	}
+	return nil, fmt.Errorf("run directory: cannot keep %s", path)
+}
+
 // privateDir makes sure that path is a directory of this user that nobody else can enter.
 func privateDir(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {

@@ -34,6 +34,7 @@ type FromNode struct {
 	//	*FromNode_Join
 	//	*FromNode_Reply
 	//	*FromNode_Pong
+	//	*FromNode_Ready
 	Kind          isFromNode_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -103,6 +104,15 @@ func (x *FromNode) GetPong() *Pong {
 	return nil
 }
 
+func (x *FromNode) GetReady() *Ready {
+	if x != nil {
+		if x, ok := x.Kind.(*FromNode_Ready); ok {
+			return x.Ready
+		}
+	}
+	return nil
+}
+
 type isFromNode_Kind interface {
 	isFromNode_Kind()
 }
@@ -119,11 +129,17 @@ type FromNode_Pong struct {
 	Pong *Pong `protobuf:"bytes,3,opt,name=pong,proto3,oneof"`
 }
 
+type FromNode_Ready struct {
+	Ready *Ready `protobuf:"bytes,4,opt,name=ready,proto3,oneof"` // second message, in answer to Welcome
+}
+
 func (*FromNode_Join) isFromNode_Kind() {}
 
 func (*FromNode_Reply) isFromNode_Kind() {}
 
 func (*FromNode_Pong) isFromNode_Kind() {}
+
+func (*FromNode_Ready) isFromNode_Kind() {}
 
 type ToNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -133,6 +149,7 @@ type ToNode struct {
 	//	*ToNode_Request
 	//	*ToNode_Ping
 	//	*ToNode_NodeLost
+	//	*ToNode_Members
 	Kind          isToNode_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -211,6 +228,15 @@ func (x *ToNode) GetNodeLost() *NodeLost {
 	return nil
 }
 
+func (x *ToNode) GetMembers() *Members {
+	if x != nil {
+		if x, ok := x.Kind.(*ToNode_Members); ok {
+			return x.Members
+		}
+	}
+	return nil
+}
+
 type isToNode_Kind interface {
 	isToNode_Kind()
 }
@@ -231,6 +257,10 @@ type ToNode_NodeLost struct {
 	NodeLost *NodeLost `protobuf:"bytes,4,opt,name=node_lost,json=nodeLost,proto3,oneof"`
 }
 
+type ToNode_Members struct {
+	Members *Members `protobuf:"bytes,5,opt,name=members,proto3,oneof"`
+}
+
 func (*ToNode_Welcome) isToNode_Kind() {}
 
 func (*ToNode_Request) isToNode_Kind() {}
@@ -239,16 +269,18 @@ func (*ToNode_Ping) isToNode_Kind() {}
 
 func (*ToNode_NodeLost) isToNode_Kind() {}
 
+func (*ToNode_Members) isToNode_Kind() {}
+
 // Join says who a node is.
 type Join struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          uint32                 `protobuf:"varint,1,opt,name=node,proto3" json:"node,omitempty"`
+	Node          uint32                 `protobuf:"varint,1,opt,name=node,proto3" json:"node,omitempty"` // 4294967295 asks for a number
 	Incarnation   uint64                 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Build         string                 `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`                                 // version of the binary, for messages to people
 	WireVersion   uint32                 `protobuf:"varint,4,opt,name=wire_version,json=wireVersion,proto3" json:"wire_version,omitempty"` // version of the frame format on links
 	Pid           int64                  `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
-	Table         []*Entry               `protobuf:"bytes,6,rep,name=table,proto3" json:"table,omitempty"` // kinds and methods
-	Host          string                 `protobuf:"bytes,7,opt,name=host,proto3" json:"host,omitempty"`   // identity of the host: nodes with the same share an object store
+	Table         []*Entry               `protobuf:"bytes,6,rep,name=table,proto3" json:"table,omitempty"`     // kinds and methods
+	Address       string                 `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"` // where nodes of other hosts reach it; empty if they cannot
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,9 +357,9 @@ func (x *Join) GetTable() []*Entry {
 	return nil
 }
 
-func (x *Join) GetHost() string {
+func (x *Join) GetAddress() string {
 	if x != nil {
-		return x.Host
+		return x.Address
 	}
 	return ""
 }
@@ -396,7 +428,14 @@ func (x *Entry) GetSignature() uint64 {
 // Welcome admits a node, or says why not.
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Fault         []byte                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"` // wire.Fault; empty if admitted
+	Fault         []byte                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`                              // wire.Fault; empty if admitted
+	Node          uint32                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`                               // its number
+	Dir           string                 `protobuf:"bytes,3,opt,name=dir,proto3" json:"dir,omitempty"`                                  // directory of the system on the driver's host
+	Host          string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`                                // identity of the driver's host
+	StoreLimit    int64                  `protobuf:"varint,5,opt,name=store_limit,json=storeLimit,proto3" json:"store_limit,omitempty"` // bytes; 0 stands for the default
+	Wide          bool                   `protobuf:"varint,6,opt,name=wide,proto3" json:"wide,omitempty"`                               // nodes may be on several machines: Members tells where
+	Silence       int64                  `protobuf:"varint,7,opt,name=silence,proto3" json:"silence,omitempty"`                         // nanoseconds without a message after which the driver counts as lost; 0: never
+	Interval      int64                  `protobuf:"varint,8,opt,name=interval,proto3" json:"interval,omitempty"`                       // nanoseconds between pings
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -438,6 +477,205 @@ func (x *Welcome) GetFault() []byte {
 	return nil
 }
 
+func (x *Welcome) GetNode() uint32 {
+	if x != nil {
+		return x.Node
+	}
+	return 0
+}
+
+func (x *Welcome) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+func (x *Welcome) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Welcome) GetStoreLimit() int64 {
+	if x != nil {
+		return x.StoreLimit
+	}
+	return 0
+}
+
+func (x *Welcome) GetWide() bool {
+	if x != nil {
+		return x.Wide
+	}
+	return false
+}
+
+func (x *Welcome) GetSilence() int64 {
+	if x != nil {
+		return x.Silence
+	}
+	return 0
+}
+
+func (x *Welcome) GetInterval() int64 {
+	if x != nil {
+		return x.Interval
+	}
+	return 0
+}
+
+// Ready says that a node serves.
+type Ready struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"` // identity of its host
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ready) Reset() {
+	*x = Ready{}
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ready) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ready) ProtoMessage() {}
+
+func (x *Ready) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ready.ProtoReflect.Descriptor instead.
+func (*Ready) Descriptor() ([]byte, []int) {
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Ready) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+// Members tells a node where others are. More come in further messages; NodeLost takes one out.
+type Members struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Members) Reset() {
+	*x = Members{}
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Members) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Members) ProtoMessage() {}
+
+func (x *Members) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Members.ProtoReflect.Descriptor instead.
+func (*Members) Descriptor() ([]byte, []int) {
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Members) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+type Member struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          uint32                 `protobuf:"varint,1,opt,name=node,proto3" json:"node,omitempty"`
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"` // empty: on the same machine only
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Member) GetNode() uint32 {
+	if x != nil {
+		return x.Node
+	}
+	return 0
+}
+
+func (x *Member) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Member) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
@@ -447,7 +685,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[5]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +697,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[5]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +710,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{5}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Ping) GetNumber() uint64 {
@@ -491,7 +729,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[6]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +741,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[6]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +754,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{6}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Pong) GetNumber() uint64 {
@@ -537,7 +775,7 @@ type NodeLost struct {
 
 func (x *NodeLost) Reset() {
 	*x = NodeLost{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[7]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -549,7 +787,7 @@ func (x *NodeLost) String() string {
 func (*NodeLost) ProtoMessage() {}
 
 func (x *NodeLost) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[7]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -562,7 +800,7 @@ func (x *NodeLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLost.ProtoReflect.Descriptor instead.
 func (*NodeLost) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{7}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NodeLost) GetNode() uint32 {
@@ -596,7 +834,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[8]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +846,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[8]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +859,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{8}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Request) GetId() uint64 {
@@ -714,7 +952,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[9]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +964,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[9]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +977,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{9}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -788,7 +1026,7 @@ type Spawn struct {
 
 func (x *Spawn) Reset() {
 	*x = Spawn{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[10]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +1038,7 @@ func (x *Spawn) String() string {
 func (*Spawn) ProtoMessage() {}
 
 func (x *Spawn) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[10]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +1051,7 @@ func (x *Spawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spawn.ProtoReflect.Descriptor instead.
 func (*Spawn) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{10}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Spawn) GetKind() uint32 {
@@ -889,7 +1127,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[11]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +1139,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[11]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +1152,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{11}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Failure) GetIndex() uint32 {
@@ -941,7 +1179,7 @@ type Kill struct {
 
 func (x *Kill) Reset() {
 	*x = Kill{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[12]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1191,7 @@ func (x *Kill) String() string {
 func (*Kill) ProtoMessage() {}
 
 func (x *Kill) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[12]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1204,7 @@ func (x *Kill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kill.ProtoReflect.Descriptor instead.
 func (*Kill) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{12}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Kill) GetSerials() []uint32 {
@@ -985,7 +1223,7 @@ type Shutdown struct {
 
 func (x *Shutdown) Reset() {
 	*x = Shutdown{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[13]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1235,7 @@ func (x *Shutdown) String() string {
 func (*Shutdown) ProtoMessage() {}
 
 func (x *Shutdown) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[13]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1248,7 @@ func (x *Shutdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shutdown.ProtoReflect.Descriptor instead.
 func (*Shutdown) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{13}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{16}
 }
 
 // GetStats asks for a NodeStats.
@@ -1022,7 +1260,7 @@ type GetStats struct {
 
 func (x *GetStats) Reset() {
 	*x = GetStats{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[14]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1272,7 @@ func (x *GetStats) String() string {
 func (*GetStats) ProtoMessage() {}
 
 func (x *GetStats) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[14]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1285,7 @@ func (x *GetStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStats.ProtoReflect.Descriptor instead.
 func (*GetStats) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{14}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{17}
 }
 
 // NodeStats is what a node holds, and what it has counted since it started.
@@ -1065,7 +1303,7 @@ type NodeStats struct {
 
 func (x *NodeStats) Reset() {
 	*x = NodeStats{}
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[15]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +1315,7 @@ func (x *NodeStats) String() string {
 func (*NodeStats) ProtoMessage() {}
 
 func (x *NodeStats) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_wire_controlpb_control_proto_msgTypes[15]
+	mi := &file_internal_wire_controlpb_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +1328,7 @@ func (x *NodeStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStats.ProtoReflect.Descriptor instead.
 func (*NodeStats) Descriptor() ([]byte, []int) {
-	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{15}
+	return file_internal_wire_controlpb_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NodeStats) GetActors() uint64 {
@@ -1139,32 +1377,50 @@ var File_internal_wire_controlpb_control_proto protoreflect.FileDescriptor
 
 const file_internal_wire_controlpb_control_proto_rawDesc = "" +
 	"\n" +
-	"%internal/wire/controlpb/control.proto\x12\x10tutti.control.v1\"\x9f\x01\n" +
+	"%internal/wire/controlpb/control.proto\x12\x10tutti.control.v1\"\xd0\x01\n" +
 	"\bFromNode\x12,\n" +
 	"\x04join\x18\x01 \x01(\v2\x16.tutti.control.v1.JoinH\x00R\x04join\x12/\n" +
 	"\x05reply\x18\x02 \x01(\v2\x17.tutti.control.v1.ReplyH\x00R\x05reply\x12,\n" +
-	"\x04pong\x18\x03 \x01(\v2\x16.tutti.control.v1.PongH\x00R\x04pongB\x06\n" +
-	"\x04kind\"\xe7\x01\n" +
+	"\x04pong\x18\x03 \x01(\v2\x16.tutti.control.v1.PongH\x00R\x04pong\x12/\n" +
+	"\x05ready\x18\x04 \x01(\v2\x17.tutti.control.v1.ReadyH\x00R\x05readyB\x06\n" +
+	"\x04kind\"\x9e\x02\n" +
 	"\x06ToNode\x125\n" +
 	"\awelcome\x18\x01 \x01(\v2\x19.tutti.control.v1.WelcomeH\x00R\awelcome\x125\n" +
 	"\arequest\x18\x02 \x01(\v2\x19.tutti.control.v1.RequestH\x00R\arequest\x12,\n" +
 	"\x04ping\x18\x03 \x01(\v2\x16.tutti.control.v1.PingH\x00R\x04ping\x129\n" +
-	"\tnode_lost\x18\x04 \x01(\v2\x1a.tutti.control.v1.NodeLostH\x00R\bnodeLostB\x06\n" +
-	"\x04kind\"\xca\x01\n" +
+	"\tnode_lost\x18\x04 \x01(\v2\x1a.tutti.control.v1.NodeLostH\x00R\bnodeLost\x125\n" +
+	"\amembers\x18\x05 \x01(\v2\x19.tutti.control.v1.MembersH\x00R\amembersB\x06\n" +
+	"\x04kind\"\xd0\x01\n" +
 	"\x04Join\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x14\n" +
 	"\x05build\x18\x03 \x01(\tR\x05build\x12!\n" +
 	"\fwire_version\x18\x04 \x01(\rR\vwireVersion\x12\x10\n" +
 	"\x03pid\x18\x05 \x01(\x03R\x03pid\x12-\n" +
-	"\x05table\x18\x06 \x03(\v2\x17.tutti.control.v1.EntryR\x05table\x12\x12\n" +
-	"\x04host\x18\a \x01(\tR\x04host\"Q\n" +
+	"\x05table\x18\x06 \x03(\v2\x17.tutti.control.v1.EntryR\x05table\x12\x18\n" +
+	"\aaddress\x18\a \x01(\tR\aaddress\"Q\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12\x1c\n" +
-	"\tsignature\x18\x03 \x01(\x06R\tsignature\"\x1f\n" +
+	"\tsignature\x18\x03 \x01(\x06R\tsignature\"\xc4\x01\n" +
 	"\aWelcome\x12\x14\n" +
-	"\x05fault\x18\x01 \x01(\fR\x05fault\"\x1e\n" +
+	"\x05fault\x18\x01 \x01(\fR\x05fault\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\rR\x04node\x12\x10\n" +
+	"\x03dir\x18\x03 \x01(\tR\x03dir\x12\x12\n" +
+	"\x04host\x18\x04 \x01(\tR\x04host\x12\x1f\n" +
+	"\vstore_limit\x18\x05 \x01(\x03R\n" +
+	"storeLimit\x12\x12\n" +
+	"\x04wide\x18\x06 \x01(\bR\x04wide\x12\x18\n" +
+	"\asilence\x18\a \x01(\x03R\asilence\x12\x1a\n" +
+	"\binterval\x18\b \x01(\x03R\binterval\"\x1b\n" +
+	"\x05Ready\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\"=\n" +
+	"\aMembers\x122\n" +
+	"\amembers\x18\x01 \x03(\v2\x18.tutti.control.v1.MemberR\amembers\"J\n" +
+	"\x06Member\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\rR\x04node\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"\x1e\n" +
 	"\x04Ping\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\x1e\n" +
 	"\x04Pong\x12\x16\n" +
@@ -1225,47 +1481,53 @@ func file_internal_wire_controlpb_control_proto_rawDescGZIP() []byte {
 	return file_internal_wire_controlpb_control_proto_rawDescData
 }
 
-var file_internal_wire_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_internal_wire_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_internal_wire_controlpb_control_proto_goTypes = []any{
 	(*FromNode)(nil),  // 0: tutti.control.v1.FromNode
 	(*ToNode)(nil),    // 1: tutti.control.v1.ToNode
 	(*Join)(nil),      // 2: tutti.control.v1.Join
 	(*Entry)(nil),     // 3: tutti.control.v1.Entry
 	(*Welcome)(nil),   // 4: tutti.control.v1.Welcome
-	(*Ping)(nil),      // 5: tutti.control.v1.Ping
-	(*Pong)(nil),      // 6: tutti.control.v1.Pong
-	(*NodeLost)(nil),  // 7: tutti.control.v1.NodeLost
-	(*Request)(nil),   // 8: tutti.control.v1.Request
-	(*Reply)(nil),     // 9: tutti.control.v1.Reply
-	(*Spawn)(nil),     // 10: tutti.control.v1.Spawn
-	(*Failure)(nil),   // 11: tutti.control.v1.Failure
-	(*Kill)(nil),      // 12: tutti.control.v1.Kill
-	(*Shutdown)(nil),  // 13: tutti.control.v1.Shutdown
-	(*GetStats)(nil),  // 14: tutti.control.v1.GetStats
-	(*NodeStats)(nil), // 15: tutti.control.v1.NodeStats
+	(*Ready)(nil),     // 5: tutti.control.v1.Ready
+	(*Members)(nil),   // 6: tutti.control.v1.Members
+	(*Member)(nil),    // 7: tutti.control.v1.Member
+	(*Ping)(nil),      // 8: tutti.control.v1.Ping
+	(*Pong)(nil),      // 9: tutti.control.v1.Pong
+	(*NodeLost)(nil),  // 10: tutti.control.v1.NodeLost
+	(*Request)(nil),   // 11: tutti.control.v1.Request
+	(*Reply)(nil),     // 12: tutti.control.v1.Reply
+	(*Spawn)(nil),     // 13: tutti.control.v1.Spawn
+	(*Failure)(nil),   // 14: tutti.control.v1.Failure
+	(*Kill)(nil),      // 15: tutti.control.v1.Kill
+	(*Shutdown)(nil),  // 16: tutti.control.v1.Shutdown
+	(*GetStats)(nil),  // 17: tutti.control.v1.GetStats
+	(*NodeStats)(nil), // 18: tutti.control.v1.NodeStats
 }
 var file_internal_wire_controlpb_control_proto_depIdxs = []int32{
 	2,  // 0: tutti.control.v1.FromNode.join:type_name -> tutti.control.v1.Join
-	9,  // 1: tutti.control.v1.FromNode.reply:type_name -> tutti.control.v1.Reply
-	6,  // 2: tutti.control.v1.FromNode.pong:type_name -> tutti.control.v1.Pong
-	4,  // 3: tutti.control.v1.ToNode.welcome:type_name -> tutti.control.v1.Welcome
-	8,  // 4: tutti.control.v1.ToNode.request:type_name -> tutti.control.v1.Request
-	5,  // 5: tutti.control.v1.ToNode.ping:type_name -> tutti.control.v1.Ping
-	7,  // 6: tutti.control.v1.ToNode.node_lost:type_name -> tutti.control.v1.NodeLost
-	3,  // 7: tutti.control.v1.Join.table:type_name -> tutti.control.v1.Entry
-	10, // 8: tutti.control.v1.Request.spawn:type_name -> tutti.control.v1.Spawn
-	12, // 9: tutti.control.v1.Request.kill:type_name -> tutti.control.v1.Kill
-	13, // 10: tutti.control.v1.Request.shutdown:type_name -> tutti.control.v1.Shutdown
-	14, // 11: tutti.control.v1.Request.get_stats:type_name -> tutti.control.v1.GetStats
-	11, // 12: tutti.control.v1.Reply.failures:type_name -> tutti.control.v1.Failure
-	15, // 13: tutti.control.v1.Reply.stats:type_name -> tutti.control.v1.NodeStats
-	0,  // 14: tutti.control.v1.Control.Session:input_type -> tutti.control.v1.FromNode
-	1,  // 15: tutti.control.v1.Control.Session:output_type -> tutti.control.v1.ToNode
-	15, // [15:16] is the sub-list for method output_type
-	14, // [14:15] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	12, // 1: tutti.control.v1.FromNode.reply:type_name -> tutti.control.v1.Reply
+	9,  // 2: tutti.control.v1.FromNode.pong:type_name -> tutti.control.v1.Pong
+	5,  // 3: tutti.control.v1.FromNode.ready:type_name -> tutti.control.v1.Ready
+	4,  // 4: tutti.control.v1.ToNode.welcome:type_name -> tutti.control.v1.Welcome
+	11, // 5: tutti.control.v1.ToNode.request:type_name -> tutti.control.v1.Request
+	8,  // 6: tutti.control.v1.ToNode.ping:type_name -> tutti.control.v1.Ping
+	10, // 7: tutti.control.v1.ToNode.node_lost:type_name -> tutti.control.v1.NodeLost
+	6,  // 8: tutti.control.v1.ToNode.members:type_name -> tutti.control.v1.Members
+	3,  // 9: tutti.control.v1.Join.table:type_name -> tutti.control.v1.Entry
+	7,  // 10: tutti.control.v1.Members.members:type_name -> tutti.control.v1.Member
+	13, // 11: tutti.control.v1.Request.spawn:type_name -> tutti.control.v1.Spawn
+	15, // 12: tutti.control.v1.Request.kill:type_name -> tutti.control.v1.Kill
+	16, // 13: tutti.control.v1.Request.shutdown:type_name -> tutti.control.v1.Shutdown
+	17, // 14: tutti.control.v1.Request.get_stats:type_name -> tutti.control.v1.GetStats
+	14, // 15: tutti.control.v1.Reply.failures:type_name -> tutti.control.v1.Failure
+	18, // 16: tutti.control.v1.Reply.stats:type_name -> tutti.control.v1.NodeStats
+	0,  // 17: tutti.control.v1.Control.Session:input_type -> tutti.control.v1.FromNode
+	1,  // 18: tutti.control.v1.Control.Session:output_type -> tutti.control.v1.ToNode
+	18, // [18:19] is the sub-list for method output_type
+	17, // [17:18] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_internal_wire_controlpb_control_proto_init() }
@@ -1277,14 +1539,16 @@ func file_internal_wire_controlpb_control_proto_init() {
 		(*FromNode_Join)(nil),
 		(*FromNode_Reply)(nil),
 		(*FromNode_Pong)(nil),
+		(*FromNode_Ready)(nil),
 	}
 	file_internal_wire_controlpb_control_proto_msgTypes[1].OneofWrappers = []any{
 		(*ToNode_Welcome)(nil),
 		(*ToNode_Request)(nil),
 		(*ToNode_Ping)(nil),
 		(*ToNode_NodeLost)(nil),
+		(*ToNode_Members)(nil),
 	}
-	file_internal_wire_controlpb_control_proto_msgTypes[8].OneofWrappers = []any{
+	file_internal_wire_controlpb_control_proto_msgTypes[11].OneofWrappers = []any{
 		(*Request_Spawn)(nil),
 		(*Request_Kill)(nil),
 		(*Request_Shutdown)(nil),
@@ -1296,7 +1560,7 @@ func file_internal_wire_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_wire_controlpb_control_proto_rawDesc), len(file_internal_wire_controlpb_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,7 +35,7 @@ const (
 // Control is served by the driver.
 type ControlClient interface {
 	// Session is opened by a node and lasts as long as the node serves. The end of the stream is the death
-	// notice of either side. The cluster secret travels in the metadata "tutti-secret".
+	// notice of either side. Both have proved themselves before, on the connection below: see docs/wire.md.
 	Session(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FromNode, ToNode], error)
 }
 
@@ -67,7 +67,7 @@ type Control_SessionClient = grpc.BidiStreamingClient[FromNode, ToNode]
 // Control is served by the driver.
 type ControlServer interface {
 	// Session is opened by a node and lasts as long as the node serves. The end of the stream is the death
-	// notice of either side. The cluster secret travels in the metadata "tutti-secret".
+	// notice of either side. Both have proved themselves before, on the connection below: see docs/wire.md.
 	Session(grpc.BidiStreamingServer[FromNode, ToNode]) error
 	mustEmbedUnimplementedControlServer()
 }
