@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +34,10 @@ func runDriver(role string) int {
 		"fail":     func(context.Context, *core.System) error { return errors.New("run failed") },
 		"calls":    driveCalls,
 	}[role]
+	if role == "listening" {
+		core.Main(driveListening, core.Listen("127.0.0.1:0"), core.Secret(coretest.Secret), core.WaitNodes(0))
+		return 0
+	}
 	core.Main(run, core.LocalNodes(3)) // exits with status 1 if run failed
 	return 0
 }
@@ -81,6 +86,28 @@ func driveStubbornly(ctx context.Context, sys *core.System) error {
 	return nil
 }
 
+// driveListening says where it listens, and how many nodes have joined whenever that changes.
+func driveListening(ctx context.Context, sys *core.System) error {
+	fmt.Println("address", sys.Address())
+	fmt.Println("ready")
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for said := 0; ; {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if n := sys.Stats().Nodes; n != said {
+			if _, err := probes.Spawn(ctx, sys, 2*n, setup{}); err != nil {
+				return err
+			}
+			said = n
+			fmt.Println("joined", n)
+		}
+	}
+}
+
 // driveCalls prints a sum.
 func driveCalls(ctx context.Context, sys *core.System) error {
 	actors, err := probes.Spawn(ctx, sys, 6, setup{})
@@ -94,8 +121,33 @@ func driveCalls(ctx context.Context, sys *core.System) error {
 
 // driver is another process that drives a system.
 type driver struct {
-	cmd   *exec.Cmd
-	nodes []int
+	cmd     *exec.Cmd
+	nodes   []int
+	address string
+	lines   *bufio.Scanner
+	mu      struct {
+		sync.Mutex
+		joined int
+	}
+}
+
+// joined is how many nodes the driver has said that it has.
+func (d *driver) joined() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mu.joined
+}
+
+// listen takes in what the driver says after it is ready.
+func (d *driver) listen() {
+	for d.lines.Scan() {
+		if v, ok := strings.CutPrefix(d.lines.Text(), "joined "); ok {
+			n, _ := strconv.Atoi(v)
+			d.mu.Lock()
+			d.mu.joined = n
+			d.mu.Unlock()
+		}
+	}
 }
 
 // startDriver starts a driver and waits until it is ready.
@@ -118,7 +170,22 @@ func startDriver(t *testing.T, role string) *driver {
 			require.NoError(t, err)
 			d.nodes = append(d.nodes, n)
 		}
+		if addr, ok := strings.CutPrefix(lines.Text(), "address "); ok {
+			d.address = addr
+		}
 		if lines.Text() == "ready" {
+			d.lines = lines
+			if d.address != "" {
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					d.listen()
+				}()
+				t.Cleanup(func() {
+					_ = cmd.Process.Kill()
+					<-done
+				})
+			}
 			return d
 		}
 	}

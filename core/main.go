@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,12 +28,20 @@ const shutdownGrace = 10 * time.Second
 
 // Main is the main function of a program. Started plainly, the program is the driver: Main starts a
 // system with the options, calls run, shuts down, and exits with status 1 if run or the system failed. Started as a node, the
-// program serves actors and does not return from Main. The context of run ends with SIGINT or SIGTERM.
+// program serves actors and does not return from Main; started many times by Slurm's srun, or as an Indexed Job of Kubernetes, process 0 is the
+// driver and the others are its nodes, whatever the options say about nodes: see docs/cluster.md. The context of run ends with SIGINT or SIGTERM.
 //
 //	func main() { core.Main(run, core.LocalNodes(8)) }
 func Main(run func(context.Context, *System) error, opts ...Option) {
 	ServeNode()
-	if err := mainOf(run, opts); err != nil {
+	placed, err := placementOf(os.Getenv, os.Hostname)
+	if placed != nil {
+		opts = append(slices.Clone(opts), placed.options())
+	}
+	if err == nil {
+		err = mainOf(run, opts)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}

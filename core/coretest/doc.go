@@ -13,6 +13,8 @@
 //		coretest.KillNode(t, sys, 1) // kill -9, to see what the program does
 //	}
 //
+// StartHosts stands several hosts up on this machine, whose processes join the system over loopback as from other machines.
+//
 // Main lets the test binary serve as node processes and fails the run if the tests leave goroutines, descriptors or
 // files behind. What Start starts belongs to the test and is shut down at its end.
 package coretest
