@@ -8,6 +8,7 @@ package core_test
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,7 +210,6 @@ func TestAStoppedHostIsLostAndComesBackAsNewNodes(t *testing.T) {
 
 // What a killed driver leaves behind on other hosts is nothing.
 func TestADriverThatIsKilledLeavesNothingOnOtherHosts(t *testing.T) {
-	before := len(joinedDirs(t))
 	d := startDriver(t, "listening")
 	nodes := make([]*coretest.Joined, 3)
 	for i := range nodes {
@@ -217,25 +217,20 @@ func TestADriverThatIsKilledLeavesNothingOnOtherHosts(t *testing.T) {
 			"TUTTI_HOST=host-"+[]string{"a", "a", "b"}[i])
 	}
 	eventually(t, "three nodes serve", func() bool { return d.joined() == 3 })
-	require.Len(t, joinedDirs(t), before+2)
+	require.Len(t, joinedDirs(t), 2, "one for each host")
 	require.NoError(t, d.cmd.Process.Kill())
 	for _, n := range nodes {
 		require.EqualError(t, n.Wait(bounded(t)), "exit status 1", "it has lost its driver, and says so")
 	}
-	require.Len(t, joinedDirs(t), before)
+	require.Empty(t, joinedDirs(t))
+	coretest.Start(t) // which removes the driver's own directory
 }
 
-// joinedDirs returns the directories of systems whose driver is elsewhere.
+// joinedDirs returns the directories of that test's hosts.
 func joinedDirs(t *testing.T) []string {
 	t.Helper()
-	entries, err := os.ReadDir(os.Getenv(core.EnvRunDir))
+	dirs, err := filepath.Glob(filepath.Join(os.Getenv(core.EnvRunDir), "j*-host-[ab]"))
 	require.NoError(t, err)
-	var dirs []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "j") {
-			dirs = append(dirs, e.Name())
-		}
-	}
 	return dirs
 }
 
