@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package core runs actors on nodes, in this process or in processes of this machine, and calls them. An actor is
+// Package core runs actors on nodes, in this process, in processes of this machine or of others, and calls them. An actor is
 // a Go value with a mailbox; a single call is a batch of one, so that package batch and this one share one way to submit, one way to
 // answer and one way to fail.
 //
@@ -27,18 +27,32 @@
 // not join. Kinds are registered at package level, so that all processes of one binary agree on them: a node whose kinds,
 // methods or types differ is refused with ErrBuild.
 //
-// These environment variables are the whole protocol between a driver and the nodes it starts:
+// With Listen, nodes of other machines join: the same program, started there with TUTTI_ROLE=node and TUTTI_DRIVER, with Join, or by Slurm or
+// Kubernetes, which Main recognises; see docs/cluster.md. Start waits for WaitNodes(n) of them. A node that loses its driver joins again under a new
+// number, unless the driver has ended; so does one that was started anew. An actor of the old number is never looked for on the new one.
 //
-//	TUTTI_RUNDIR       set by the user: where sockets and shared memory go, by default below /dev/shm
-//	TUTTI_ROLE         "node" in a node process; the others are set beside it
-//	TUTTI_NODE         the node's number, from 1; the driver is 0
-//	TUTTI_DIR          the directory of the system
-//	TUTTI_SECRET       drawn at random by every system; who does not know it is not served
-//	TUTTI_STORE_LIMIT  what StoreLimit was given, in bytes
-//	TUTTI_HOST         set by the user, or by SimulatedHosts for each node: the name of the host in place of the machine's own
+// These environment variables are all that processes of a system are told by; they are taken out of the environment of nodes:
 //
-// A host is a set of nodes that share the directory of their object stores; NodeInfo.Host says which. By default all nodes of a system
-// are on one, and SimulatedHosts stands several up on this machine.
+//	TUTTI_RUNDIR        set by the user: where sockets and shared memory go, by default below /dev/shm
+//	TUTTI_ROLE          "node" in a node process
+//	TUTTI_NODE          the node's number, from 1, if the driver has started it; the driver is 0
+//	TUTTI_DIR           the directory of the system, likewise
+//	TUTTI_STORE_LIMIT   what StoreLimit was given, in bytes, likewise
+//	TUTTI_DRIVER        address of the driver, "host:port", in any other node; see Join
+//	TUTTI_SECRET        who does not know it is not served; see Secret. Without it, drawn at random by every system
+//	TUTTI_SECRET_FILE   file that holds the secret
+//	TUTTI_LISTEN        see Listen
+//	TUTTI_ADVERTISE     see Advertise
+//	TUTTI_WAIT_NODES    see WaitNodes
+//	TUTTI_TLS_CA        see TLS; likewise TUTTI_TLS_CERT and TUTTI_TLS_KEY
+//	TUTTI_TLS_NAME      the name that certificates are valid for, by default "tutti"
+//	TUTTI_INSECURE      "yes": see Insecure
+//	TUTTI_PORT          port of the driver under Slurm and Kubernetes
+//	TUTTI_SERVICE       headless service of the pods of an Indexed Job
+//	TUTTI_HOST          set by the user, or by SimulatedHosts for each node: the name of the host in place of the machine's own
+//
+// A host is a set of nodes that share the directory of their object stores; NodeInfo.Host says which. By default that is the machine, or
+// what shares its kernel and its /dev/shm; SimulatedHosts stands several up on one machine.
 //
 // A node process is collected at 16 MB of heap and not, like other Go programs, at 4 MB, unless GOGC or GOMEMLIMIT is set:
 // docs/decisions/0005.
@@ -99,7 +113,7 @@
 //	a message is larger than a frame                ErrTooLarge, which names the bound
 //	a name is taken, or nobody has it               ErrNameTaken, ErrNoName
 //	a node's process ends                           ErrNodeLost, at once; whether the call ran is unknown
-//	a node is stopped or starved                    ErrNodeLost after the timeout of Heartbeat; it is then killed
+//	a node is stopped, starved or cut off           ErrNodeLost after the timeout of Heartbeat; it is then killed, if this process started it
 //	a node cannot be reached while submitting       ErrNodeLost, and ErrNotSubmitted for the rest under FailFast
 //	the context ends                                the context's error, and its cause
 //	the system is shut down                         ErrClosed
@@ -109,7 +123,7 @@
 //	more than 4096 calls come before an earlier one ErrMailboxFull
 //	a method, a kind, an option, a batch is wrong   ErrNoMethod, ErrNoKind, ErrInvalid, ErrNoActors, ErrMixed
 //	Register is given what cannot work              it panics with a *RegisterError
-//	the driver is killed                            its nodes end by themselves
+//	the driver is killed, or cut off                its nodes end by themselves
 //
 // Failures on the way arrive as *CallError, which names actor and method and matches one of the above. An actor's own
 // error matches no sentinel but the context errors, ErrReadOnly and those made with NewError, even if it tells of a call that the

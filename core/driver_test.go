@@ -27,7 +27,7 @@ import (
 )
 
 // runDriver is this binary as a driver of its own, in a process that a test kills.
-func runDriver(role string) int {
+func runDriver(role string) {
 	run := map[string]func(context.Context, *core.System) error{
 		"busy":     driveBusily,
 		"stubborn": driveStubbornly,
@@ -36,10 +36,9 @@ func runDriver(role string) int {
 	}[role]
 	if role == "listening" {
 		core.Main(driveListening, core.Listen("127.0.0.1:0"), core.Secret(coretest.Secret), core.WaitNodes(0))
-		return 0
+		return
 	}
 	core.Main(run, core.LocalNodes(3)) // exits with status 1 if run failed
-	return 0
 }
 
 // driveBusily makes work for all nodes, says who they are, and waits for its end.

@@ -4,6 +4,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -113,7 +114,7 @@ func firstHost(list string) (string, error) {
 		low, _, _ := strings.Cut(numbers, ",")
 		low, _, _ = strings.Cut(low, "-")
 		if _, err := strconv.ParseUint(low, 10, 64); !ok || err != nil {
-			return "", fmt.Errorf("no list of hosts")
+			return "", errors.New("no list of hosts")
 		}
 		suffix, _, _ := strings.Cut(rest, ",")
 		if strings.ContainsAny(suffix, "[]") {
@@ -123,7 +124,7 @@ func firstHost(list string) (string, error) {
 	}
 	first, _, _ := strings.Cut(list, ",")
 	if first == "" {
-		return "", fmt.Errorf("no host in it")
+		return "", errors.New("no host in it")
 	}
 	return first, nil
 }

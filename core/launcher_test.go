@@ -4,6 +4,7 @@
 package core
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,10 +16,7 @@ func TestLaunchersAreRecognised(t *testing.T) {
 	}
 	pod := map[string]string{"JOB_COMPLETION_INDEX": "2", "TUTTI_SERVICE": "svc", "TUTTI_WAIT_NODES": "7"}
 	with := func(base map[string]string, kv ...string) map[string]string {
-		env := map[string]string{}
-		for k, v := range base {
-			env[k] = v
-		}
+		env := maps.Clone(base)
 		for i := 0; i < len(kv); i += 2 {
 			env[kv[i]] = kv[i+1]
 		}

@@ -26,7 +26,7 @@ const (
 	envTLSCert   = "TUTTI_TLS_CERT"    // TLS: own certificate
 	envTLSKey    = "TUTTI_TLS_KEY"     // TLS: its key
 	envTLSName   = "TUTTI_TLS_NAME"    // the name that certificates are valid for
-	envSecretIn  = "TUTTI_SECRET_FILE" // file with the secret
+	envSecretIn  = "TUTTI_SECRET_FILE" //nolint:gosec // the name of a variable, not a secret
 	envWaitNodes = "TUTTI_WAIT_NODES"  // WaitNodes
 )
 
@@ -55,7 +55,7 @@ func (n *network) readEnv(getenv func(string) string) error {
 	}
 	n.secret = getenv(cluster.EnvSecret)
 	if file := getenv(envSecretIn); file != "" && n.secret == "" {
-		b, err := os.ReadFile(file) //nolint:gosec // the user names it
+		b, err := os.ReadFile(file)
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrInvalid, envSecretIn, err)
 		}

@@ -141,7 +141,7 @@ func (m *member) serve(client controlpb.ControlClient) error {
 func (m *member) watch(interval, silence time.Duration) {
 	t := time.NewTicker(interval)
 	defer t.Stop()
-	for missed := time.Duration(0); ; {
+	for missed := 0; ; {
 		select {
 		case <-m.ctx.Done():
 			return
@@ -151,8 +151,9 @@ func (m *member) watch(interval, silence time.Duration) {
 			missed = 0
 			continue
 		}
-		if missed++; missed*interval >= silence {
-			m.cancel(fmt.Errorf("%w: the driver is silent for %v", ErrSessionEnded, missed*interval))
+		missed++
+		if silent := time.Duration(missed) * interval; silent >= silence {
+			m.cancel(fmt.Errorf("%w: the driver is silent for %v", ErrSessionEnded, silent))
 			return
 		}
 	}
