@@ -190,8 +190,7 @@ func TestAStoppedHostIsLostAndComesBackAsNewNodes(t *testing.T) {
 	nodes := sys.Nodes()
 	actors := spawn(t, sys, 2)
 	stopped := nodes[0]
-	require.NoError(t, syscall.Kill(stopped.PID, syscall.SIGSTOP))
-	t.Cleanup(func() { _ = syscall.Kill(stopped.PID, syscall.SIGCONT) })
+	coretest.StopNode(t, sys, stopped.ID)
 	_, err := core.Call(t.Context(), actors[0], (*probe).Ping, core.Void{}).Get(bounded(t))
 	require.ErrorIs(t, err, core.ErrNodeLost)
 	get(t, core.Call(t.Context(), actors[1], (*probe).Ping, core.Void{}))

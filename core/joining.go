@@ -92,7 +92,7 @@ func serveFromEnv(ctx context.Context) error {
 // the driver has ended.
 func serveNode(ctx context.Context, env nodeEnv, log *slog.Logger) error {
 	if env.driver == "" {
-		s := &joining{env: env, log: log.With("node", env.id), table: newTable()}
+		s := &joining{env: env, log: log.With("node", env.id), table: newTable(), patience: joinPatience}
 		return s.run(ctx, env.net)
 	}
 	if env.net.secret == "" {
@@ -163,13 +163,11 @@ func (s *joining) run(ctx context.Context, n network) (err error) {
 func (s *joining) reach(ctx context.Context) (link.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, max(s.patience, reachTimeout), errNotReached)
 	defer cancel()
-	for pause := minReachPause; ; pause = min(2*pause, maxReachPause) {
+	pause := minReachPause
+	for attempt := 1; ; attempt++ {
 		conn, err := s.tryReach(ctx)
-		if err == nil || s.env.driver == "" || ctx.Err() != nil || !link.IsRefused(err) && !errors.Is(err, errSlowDriver) {
+		if err == nil || ctx.Err() != nil || !s.worthAnother(err, attempt) {
 			return conn, err
-		}
-		if s.system != 0 && errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, err // the driver's machine is there and the driver is not
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -178,7 +176,25 @@ func (s *joining) reach(ctx context.Context) (link.Conn, error) {
 			t.Stop()
 			return nil, fmt.Errorf("%w: %w", err, context.Cause(ctx))
 		}
+		pause = min(2*pause, maxReachPause)
 	}
+}
+
+// maxHangUps is how often a driver may hang up on a node that joins. It does so when many join at once and this one was slow; or always, if one
+// of them speaks TLS and the other does not.
+const maxHangUps = 6
+
+// worthAnother tells whether to try again after a failure to reach the driver.
+func (s *joining) worthAnother(err error, attempt int) bool {
+	switch {
+	case errors.Is(err, errSlowDriver):
+		return true
+	case errors.Is(err, handshake.ErrHungUp):
+		return attempt < maxHangUps
+	case s.env.driver == "" || s.system != 0 && errors.Is(err, syscall.ECONNREFUSED):
+		return false // it was there, and is no more
+	}
+	return link.IsRefused(err)
 }
 
 var (

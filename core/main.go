@@ -53,9 +53,18 @@ func mainOf(run func(context.Context, *System) error, opts []Option) error {
 	if err != nil || cfg.driver == "" {
 		return drive(run, opts) // which says what is wrong
 	}
+	// As in a node that the environment has made one: what its actors start is not to know the secret.
+	if err := errors.Join(os.Unsetenv(cluster.EnvSecret), os.Unsetenv(envSecretIn)); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return Serve(ctx, opts...)
+	return serveNode(ctx, envOf(cfg), cfg.logger)
+}
+
+// envOf is what a node's options make of it.
+func envOf(cfg config) nodeEnv {
+	return nodeEnv{id: wire.NoNode, driver: cfg.driver, host: cfg.host, net: cfg.net}
 }
 
 func drive(run func(context.Context, *System) error, opts []Option) error {
@@ -82,7 +91,7 @@ func Serve(ctx context.Context, opts ...Option) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	return serveNode(ctx, nodeEnv{id: wire.NoNode, driver: cfg.driver, host: cfg.host, net: cfg.net}, cfg.logger)
+	return serveNode(ctx, envOf(cfg), cfg.logger)
 }
 
 // ServeNode serves as a node and ends the process, if it was started as one; otherwise it returns at once. Programs and test

@@ -14,10 +14,10 @@ import (
 
 const (
 	// maxGuests is how many connections may be in the handshake at once; others wait in the kernel's queue.
-	maxGuests = 256
+	maxGuests = 512
 	// guestPatience is how long a connection has at least for its handshake when others wait. Those who belong here are
 	// done in a few milliseconds, so that strangers who only hold places give way to them.
-	guestPatience = time.Second
+	guestPatience = 3 * time.Second
 )
 
 // errCrowded ends a handshake.

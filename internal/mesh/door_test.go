@@ -24,8 +24,8 @@ import (
 
 // The bounds of connections that have not proved themselves.
 const (
-	maxGuests     = 256
-	guestPatience = time.Second
+	maxGuests     = 512
+	guestPatience = 3 * time.Second
 )
 
 // Strangers who fill all places keep out a node that belongs here no longer than the oldest of them has patience.
