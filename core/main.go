@@ -39,7 +39,7 @@ func Main(run func(context.Context, *System) error, opts ...Option) {
 		opts = append(slices.Clone(opts), placed.options())
 	}
 	if err == nil {
-		err = mainOf(run, opts)
+		err = drive(run, opts)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -47,18 +47,12 @@ func Main(run func(context.Context, *System) error, opts ...Option) {
 	}
 }
 
-// mainOf is a driver, or a node if the options say so.
-func mainOf(run func(context.Context, *System) error, opts []Option) error {
-	cfg, err := newConfig(opts)
-	if err != nil || cfg.driver == "" {
-		return drive(run, opts) // which says what is wrong
-	}
-	// As in a node that the environment has made one: what its actors start is not to know the secret.
+// serveAs serves as the node that the program's options make of it. As in a node that the environment has made one, what its actors start is
+// not to know the secret.
+func serveAs(ctx context.Context, cfg config) error {
 	if err := errors.Join(os.Unsetenv(cluster.EnvSecret), os.Unsetenv(envSecretIn)); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	return serveNode(ctx, envOf(cfg), cfg.logger)
 }
 
@@ -70,6 +64,9 @@ func envOf(cfg config) nodeEnv {
 func drive(run func(context.Context, *System) error, opts []Option) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if cfg, err := newConfig(opts); err == nil && cfg.driver != "" {
+		return serveAs(ctx, cfg)
+	}
 	sys, err := Start(ctx, opts...)
 	if err != nil {
 		return err
