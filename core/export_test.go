@@ -131,7 +131,7 @@ var errCutOff = errors.New("cut off by the test")
 // FarAway returns handles of actors that are not there, on nodes that are not there, each on a host of its own.
 func FarAway[A any](h *Handle[A], nodes, actors int) []*Handle[A] {
 	for n := range nodes {
-		h.sys.addMember(uint32(1000+n), strconv.Itoa(n), 0)
+		h.sys.addMember(uint32(1000+n), strconv.Itoa(n), "", 0)
 	}
 	all := make([]*Handle[A], actors)
 	for i := range all {
