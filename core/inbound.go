@@ -114,10 +114,10 @@ func (n *node) accept(m *message) {
 	if m.cancelled {
 		c.cancel(context.Canceled)
 	}
-	c.stored = body.Payload.Kind == wire.PayloadObject
+	c.stored = inStore(body.Payload.Kind)
 	err := c.prepare(body)
 	for i := range c.each {
-		c.stored = c.stored || c.each[i].Kind == wire.PayloadObject
+		c.stored = c.stored || inStore(c.each[i].Kind)
 	}
 	if err != nil {
 		c.eachSlot(func(slot uint32) { c.finish(slot, codec.Value{}, err) })
@@ -141,6 +141,9 @@ func (c *inbound) deliverAll() {
 		}
 	}
 }
+
+// inStore reports whether a payload is an object, on whichever host.
+func inStore(k wire.PayloadKind) bool { return k == wire.PayloadObject || k == wire.PayloadRemote }
 
 // prepare resolves the method and the argument.
 func (c *inbound) prepare(body wire.Call) error {

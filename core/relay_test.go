@@ -116,6 +116,19 @@ func TestAnObjectCrossesToAHostOnce(t *testing.T) {
 	ref.Release()
 }
 
+// The argument of a cast is let go when all nodes have had it, wherever they are.
+func TestArgumentsOfCastsToOtherHostsAreLetGo(t *testing.T) {
+	sys := coretest.Start(t, farWorld(12, 6)...)
+	unleaked(t, sys)
+	actors := spawn(t, sys, 24)
+	s, err := core.Submit(t.Context(), mustTargets(t, actors...), (*probe).Sum, ones(large), core.NoReply())
+	require.NoError(t, err)
+	succeeded(t, s)
+	for _, a := range actors {
+		get(t, core.Call(t.Context(), a, (*probe).Ping, core.Void{}))
+	}
+}
+
 func TestCancellationReachesAllHosts(t *testing.T) {
 	sys := coretest.Start(t, farWorld(8, 8)...)
 	actors := spawn(t, sys, 16, core.Concurrency(2))
