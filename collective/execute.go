@@ -54,6 +54,13 @@ func (w *walk) next(use func([]byte)) {
 	}
 }
 
+// workspace is what an execution needs of memory for itself. A member has one, for its operations follow each other.
+type workspace struct {
+	machine schedule.Machine
+	flows   []*flow // under way, in the order of the schedule
+	spare   []*flow
+}
+
 // flow is one transfer of a schedule under way: it goes frame by frame.
 type flow struct {
 	walk
@@ -78,6 +85,8 @@ type peers interface {
 	wait(ctx context.Context, flows []*flow) error
 	// send sends a frame for which there is room, and takes its body over: a descriptor followed by data.
 	send(ctx context.Context, f *flow, body []byte) error
+	// room returns memory that is the execution's until it ends.
+	room() *workspace
 }
 
 // execution runs schedules of one operation over one memory.
@@ -90,14 +99,14 @@ type execution struct {
 	rank    int                   // of the caller, for the texts of errors
 	counted int                   // bytes per element, if each pair of members has a count of its own, which the frames then tell
 
-	plan    schedule.Schedule
-	machine schedule.Machine
-	flows   []*flow // under way, in the order of the schedule
+	plan schedule.Schedule
+	*workspace
 }
 
 // run carries out what the machine of the schedule releases, side by side, until all is done.
 func (x *execution) run(ctx context.Context, p plan) error {
-	x.plan = p.Schedule
+	x.plan, x.workspace = p.Schedule, x.peers.room()
+	x.flows = x.flows[:0] // of an operation that failed some may be left
 	x.machine.Reset(p.program)
 	for !x.machine.Done() {
 		for a, ok := x.machine.Next(); ok; a, ok = x.machine.Next() {
@@ -120,7 +129,8 @@ func (x *execution) begin(a schedule.Action) {
 	if a.Send {
 		t = st.Send
 	}
-	f := &flow{walk: newWalk(x.buf, x.plan.Blocks, t), action: a, step: st, peer: t.Peer}
+	f := x.fresh()
+	*f = flow{walk: newWalk(x.buf, x.plan.Blocks, t), action: a, step: st, peer: t.Peer}
 	f.count = uint64(f.left / max(x.counted, 1))
 	at := len(x.flows)
 	for at > 0 && x.flows[at-1].action.Step > a.Step {
@@ -147,14 +157,29 @@ func (x *execution) advance(ctx context.Context) error {
 			}
 		}
 	}
-	x.flows = slices.DeleteFunc(x.flows, func(f *flow) bool {
+	left := x.flows[:0]
+	for _, f := range x.flows {
 		if f.frames > 0 {
-			return false
+			left = append(left, f)
+			continue
 		}
 		x.machine.Complete(f.action)
-		return true
-	})
+		*f = flow{} // it holds on to nobody's memory
+		x.spare = append(x.spare, f)
+	}
+	clear(x.flows[len(left):])
+	x.flows = left
 	return nil
+}
+
+// fresh returns a flow for use.
+func (w *workspace) fresh() *flow {
+	if n := len(w.spare); n > 0 {
+		f := w.spare[n-1]
+		w.spare = w.spare[:n-1]
+		return f
+	}
+	return &flow{}
 }
 
 // frame makes the body of the next frame of a flow.

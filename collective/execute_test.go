@@ -72,6 +72,8 @@ func (w wireEnd) wait(ctx context.Context, flows []*flow) error {
 	}
 }
 
+func (wireEnd) room() *workspace { return &workspace{} }
+
 func (w wireEnd) send(_ context.Context, f *flow, body []byte) error {
 	if w.spoil != nil {
 		body = w.spoil(body)

@@ -9,8 +9,8 @@ import (
 	"github.com/tutti-go/tutti/collective/schedule"
 )
 
-// maxPlans bounds how many plans a session keeps: one for each member of the node, algorithm and root.
-const maxPlans = 1 << 12
+// maxPlans bounds how many plans a member keeps: one for each algorithm and root.
+const maxPlans = 1 << 10
 
 // plan is one rank's schedule, with what its transfers wait for.
 type plan struct {
@@ -19,49 +19,54 @@ type plan struct {
 	program *schedule.Program
 }
 
-// planKey tells plans of one session apart.
+// planKey tells the plans of one rank apart.
 type planKey struct {
-	op                schedule.Op
-	name              string
-	rank, root, parts int
+	algorithm   *schedule.Algorithm
+	root, parts int
 }
 
-// plans keeps what was compiled, for the members of a node.
-type plans struct {
-	mu       sync.Mutex
-	known    map[planKey]plan
-	programs map[planKey]*schedule.Program // of algorithms in which all ranks do alike; their rank is 0
+// plans are those that a member has used.
+type plans map[planKey]plan
+
+// programs are those that members of one node share, where all ranks do alike.
+type programs struct {
+	mu    sync.Mutex
+	known map[planKey]*schedule.Program
 }
 
-// of returns the plan of a rank of a group.
-func (ps *plans) of(a *schedule.Algorithm, ranks, rank, root, parts int) plan {
-	if !a.Rooted {
-		root = 0
+// plan returns the caller's part in an operation. It must have the member's turn.
+func (g *Group) plan(c schedule.Choice, root int) plan {
+	key := planKey{c.Algorithm, root, c.Parts}
+	if !key.algorithm.Rooted {
+		key.root = 0
 	}
-	if !a.Parted {
-		parts = 1
-	}
-	key := planKey{a.Op, a.Name, rank, root, parts}
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if p, ok := ps.known[key]; ok {
+	p, ok := g.m.plans[key]
+	if ok {
 		return p
 	}
-	if ps.known == nil || len(ps.known) >= maxPlans {
-		ps.known, ps.programs = map[planKey]plan{}, map[planKey]*schedule.Program{}
+	if g.m.plans == nil || len(g.m.plans) >= maxPlans {
+		g.m.plans = plans{}
 	}
-	p := plan{Schedule: a.Plan(ranks, rank, root, parts)}
-	shared := key
-	if p.Turn > 0 {
-		shared.rank = 0
-		p.program = ps.programs[shared]
+	p = plan{Schedule: c.Algorithm.Plan(g.Size(), g.Rank(), key.root, c.Parts)}
+	p.program = g.m.s.programs.of(key, p.Schedule)
+	g.m.plans[key] = p
+	return p
+}
+
+// of compiles a schedule, or finds what another member has compiled.
+func (ps *programs) of(key planKey, s schedule.Schedule) *schedule.Program {
+	if s.Turn == 0 {
+		return schedule.Compile(s)
 	}
-	if p.program == nil {
-		p.program = schedule.Compile(p.Schedule)
-		if p.Turn > 0 {
-			ps.programs[shared] = p.program
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.known[key]
+	if p == nil {
+		if ps.known == nil {
+			ps.known = map[planKey]*schedule.Program{}
 		}
+		p = schedule.Compile(s)
+		ps.known[key] = p
 	}
-	ps.known[key] = p
 	return p
 }

@@ -3,8 +3,6 @@
 
 package schedule
 
-import "slices"
-
 // Algorithm is one way to carry out an operation.
 type Algorithm struct {
 	Name string // unique among those of its operation
@@ -16,6 +14,9 @@ type Algorithm struct {
 	Parted bool
 	// Rooted says that one rank is unlike the others.
 	Rooted bool
+	// Ordered says that contributions are combined in the order of ranks, if the root is 0: so the reduction need not be
+	// commutative.
+	Ordered bool
 
 	plan   func(ranks, rank, root, parts int) Schedule
 	phases []*Algorithm // whose costs add up, if the algorithm is of two that are known
@@ -41,20 +42,41 @@ func (a *Algorithm) BlockBytes(s Schedule, size int) float64 {
 	}
 }
 
-// Algorithms returns all algorithms of an operation.
-func Algorithms(op Op) []*Algorithm {
-	return slices.DeleteFunc(everything(), func(a *Algorithm) bool { return a.Op != op })
+// Catalogue holds all algorithms, by operation.
+type Catalogue [opEnd][]*Algorithm
+
+// NewCatalogue returns a catalogue of all algorithms of this package. Pointers of one catalogue may be compared.
+func NewCatalogue() *Catalogue {
+	var c Catalogue
+	for _, a := range everything() {
+		c[a.Op] = append(c[a.Op], a)
+	}
+	return &c
+}
+
+// Of returns the algorithms of an operation, the safest choice first; none if there is no such operation.
+func (c *Catalogue) Of(op Op) []*Algorithm {
+	if op >= opEnd {
+		return nil
+	}
+	return c[op]
 }
 
 // Lookup returns the algorithm of a name, or nil if the operation has none of that name.
-func Lookup(op Op, name string) *Algorithm {
-	for _, a := range everything() {
-		if a.Op == op && a.Name == name {
+func (c *Catalogue) Lookup(op Op, name string) *Algorithm {
+	for _, a := range c.Of(op) {
+		if a.Name == name {
 			return a
 		}
 	}
 	return nil
 }
+
+// Algorithms returns all algorithms of an operation.
+func Algorithms(op Op) []*Algorithm { return NewCatalogue().Of(op) }
+
+// Lookup returns the algorithm of a name, or nil if the operation has none of that name.
+func Lookup(op Op, name string) *Algorithm { return NewCatalogue().Lookup(op, name) }
 
 // free makes a plan of one without root and parts.
 func free(plan func(ranks, rank int) Schedule) func(ranks, rank, root, parts int) Schedule {
@@ -98,15 +120,15 @@ func TreeBarrier(ranks, rank int) Schedule {
 func everything() []*Algorithm {
 	scatter := &Algorithm{Name: "circulant", Op: ReduceScatter, plan: free(CirculantReduceScatter)}
 	gather := &Algorithm{Name: "circulant", Op: AllGather, plan: free(CirculantAllGather)}
-	treeReduce := &Algorithm{Name: "binomial", Op: Reduce, Rooted: true, plan: to(BinomialReduce)}
+	treeReduce := &Algorithm{Name: "binomial", Op: Reduce, Rooted: true, Ordered: true, plan: to(BinomialReduce)}
 	treeBroadcast := &Algorithm{Name: "binomial", Op: Broadcast, Rooted: true, plan: to(BinomialBroadcast)}
 	treeGather := &Algorithm{Name: "binomial", Op: Gather, Rooted: true, plan: to(BinomialGather)}
 	treeScatter := &Algorithm{Name: "binomial", Op: Scatter, Rooted: true, plan: to(BinomialScatter)}
 	return []*Algorithm{
 		{Name: "circulant", Op: AllReduce, Parted: true, plan: wide(CirculantAllReduce)},
-		{Name: "gather", Op: AllReduce, Local: true, plan: free(CirculantAllGather)},
-		{Name: "one-shot", Op: AllReduce, Local: true, plan: free(DirectAllGather)},
-		{Name: "tree", Op: AllReduce, plan: free(TreeAllReduce), phases: []*Algorithm{treeReduce, treeBroadcast}},
+		{Name: "gather", Op: AllReduce, Local: true, Ordered: true, plan: free(CirculantAllGather)},
+		{Name: "one-shot", Op: AllReduce, Local: true, Ordered: true, plan: free(DirectAllGather)},
+		{Name: "tree", Op: AllReduce, Ordered: true, plan: free(TreeAllReduce), phases: []*Algorithm{treeReduce, treeBroadcast}},
 		{Name: "far", Op: AllReduce, Parted: true, plan: wide(FarAllReduce)},
 		{Name: "ring", Op: AllReduce, plan: free(RingAllReduce)},
 		scatter,
@@ -121,7 +143,7 @@ func everything() []*Algorithm {
 		{Name: "scatter-gather", Op: Broadcast, Rooted: true, plan: to(ScatterBroadcast), phases: []*Algorithm{treeScatter, gather}},
 		{Name: "pipeline", Op: Broadcast, Rooted: true, Parted: true, plan: PipelinedBroadcast},
 		treeReduce,
-		{Name: "4-nomial", Op: Reduce, Rooted: true, plan: flat(KnomialReduce)},
+		{Name: "4-nomial", Op: Reduce, Rooted: true, Ordered: true, plan: flat(KnomialReduce)},
 		{Name: "circulant", Op: Reduce, Rooted: true, plan: to(CirculantReduce), phases: []*Algorithm{scatter, treeGather}},
 		{Name: "pipeline", Op: Reduce, Rooted: true, Parted: true, plan: PipelinedReduce},
 		treeGather,

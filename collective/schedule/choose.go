@@ -42,31 +42,54 @@ const (
 // Predict returns what the operation takes by an algorithm. Where all ranks do alike, one of them is simulated, with its share of
 // what all use; else all are. The model must be valid.
 func (m *Model) Predict(c Choice, ranks, size int) time.Duration {
+	return (&predictor{model: m, ranks: ranks}).predict(c, size)
+}
+
+// predictor predicts times for a number of ranks.
+type predictor struct {
+	model *Model
+	ranks int
+	casts map[*Algorithm]cast // of algorithms in which ranks are unlike
+}
+
+func (p *predictor) predict(c Choice, size int) time.Duration {
 	switch a := c.Algorithm; {
-	case ranks == 1:
+	case p.ranks == 1:
 		return 0
 	case a.phases != nil:
 		var total time.Duration
 		for _, phase := range a.phases {
-			total += m.Predict(Choice{phase, 1}, ranks, size)
+			total += p.predict(Choice{phase, 1}, size)
 		}
 		return total
 	case a.Rooted && a.Parted:
-		return m.pipeline(c, ranks, size)
+		return p.model.pipeline(c, p.ranks, size)
 	}
-	first := c.Algorithm.Plan(ranks, 0, 0, c.Parts)
-	if first.Turn == 0 {
-		return Simulate(m, c, ranks, 0, size, Faults{}).Time
+	first := c.Algorithm.Plan(p.ranks, 0, 0, c.Parts)
+	if first.Turn > 0 {
+		return p.model.fold(c, first, size)
 	}
-	return m.fold(c, first, ranks, size)
+	all, ok := p.casts[c.Algorithm]
+	if !ok {
+		if p.casts == nil {
+			p.casts = map[*Algorithm]cast{}
+		}
+		all = prepare(c, p.ranks, 0)
+		p.casts[c.Algorithm] = all
+	}
+	return simulate(p.model, c, all, size, Faults{}).Time
 }
 
-// fold simulates one rank for all.
-func (m *Model) fold(c Choice, s Schedule, ranks, size int) time.Duration {
-	e := newEngine(m, c, ranks, size)
+// fold simulates rank 0 for all.
+func (m *Model) fold(c Choice, s Schedule, size int) time.Duration {
+	e := newEngine(m, c, s, size)
+	if c.Algorithm.Rooted { // s stands for a rank of a pipeline, whose blocks are parts
+		e.blockBytes = float64(size) / float64(c.Parts)
+	}
 	e.folded = true
+	e.plans, e.machines, e.states = []Schedule{s}, []Machine{*NewMachine(Compile(s))}, [][]uint8{make([]uint8, s.steps)}
+	e.threads, e.begun = []float64{0}, []bool{false}
 	e.out.Ends = []time.Duration{-1}
-	e.add(s, Compile(s))
 	e.push(event{kind: begins})
 	e.run()
 	return e.out.Ends[0]
@@ -76,30 +99,45 @@ func (m *Model) fold(c Choice, s Schedule, ranks, size int) time.Duration {
 func (m *Model) pipeline(c Choice, ranks, size int) time.Duration {
 	rounds := c.Parts - 1 + Rounds(ranks)
 	far := max(1, ranks/2)
-	s := Schedule{Ranks: ranks, Blocks: rounds + 1, Rounds: rounds, Turn: 1, steps: rounds, at: func(i int) Step {
+	s := Schedule{Ranks: ranks, Blocks: max(ranks, rounds+1), Rounds: rounds, Turn: 1, steps: rounds, at: func(i int) Step {
 		return Step{
 			Round: i, Send: Transfer{Peer: far, Blocks: block(i)},
 			Recv: Transfer{Peer: ranks - far, Blocks: block(i + 1)}, Reduce: c.Algorithm.Op == Reduce,
 		}
 	}}
-	return m.fold(c, s, ranks, size)
+	return m.fold(c, s, size)
 }
 
 // Rank predicts the times of all algorithms of an operation, the fastest first.
 func (m *Model) Rank(op Op, ranks, size int) []Prediction {
+	p := &predictor{model: m, ranks: ranks}
 	var all []Prediction
 	for _, a := range Algorithms(op) {
-		best := Prediction{Time: math.MaxInt64}
-		for _, parts := range m.parts(a, ranks, size) {
-			c := Choice{a, parts}
-			if t := m.Predict(c, ranks, size); t < best.Time {
-				best = Prediction{c, t}
-			}
-		}
-		all = append(all, best)
+		all = append(all, p.best(a, size))
 	}
 	slices.SortStableFunc(all, func(a, b Prediction) int { return cmp.Compare(a.Time, b.Time) })
 	return all
+}
+
+// atLeast is a time that an algorithm takes whatever the size: the work for the messages of rank 0.
+func (p *predictor) atLeast(a *Algorithm) time.Duration {
+	if a.Rooted || a.phases != nil || p.ranks == 1 {
+		return 0
+	}
+	_, overhead, _, _ := p.model.folded(p.ranks, 1)
+	return time.Duration(float64(2*a.Plan(p.ranks, 0, 0, 1).Len()) * overhead * p.model.crowd(p.ranks))
+}
+
+// best predicts the time of an algorithm with the best number of parts.
+func (p *predictor) best(a *Algorithm, size int) Prediction {
+	best := Prediction{Time: math.MaxInt64}
+	for _, parts := range p.model.parts(a, p.ranks, size) {
+		c := Choice{a, parts}
+		if t := p.predict(c, size); t < best.Time {
+			best = Prediction{c, t}
+		}
+	}
+	return best
 }
 
 // parts returns the numbers of parts that are worth a look.
@@ -127,31 +165,27 @@ func (m *Model) parts(a *Algorithm, ranks, size int) []int {
 	}
 }
 
-// Explain prints predictions as a table, with what each rank sends, and which of them is chosen and why.
-func Explain(op Op, ranks, size int, all []Prediction, chosen Choice, why string) string {
+// Explanation prints predictions as a table, with what each rank sends, and which of them is chosen and why.
+func Explanation(op Op, ranks, size int, all []Prediction, chosen Choice, why string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%v of %d ranks, %d bytes\n", op, ranks, size)
+	fmt.Fprintf(&b, "%v, %d ranks, %d bytes\n", op, ranks, size)
 	fmt.Fprintf(&b, "  %-16s %12s %8s %10s %14s\n", "algorithm", "predicted", "rounds", "messages", "bytes sent")
 	for _, p := range all {
-		mark := "  "
-		if p.Choice == chosen || p.Algorithm.Name == chosen.Algorithm.Name && p.Parts == chosen.Parts {
-			mark = "* "
+		mark := ' '
+		if p.Algorithm.Name == chosen.Algorithm.Name {
+			mark = '*'
 		}
 		rounds, messages, bytes := p.Effort(ranks, size)
-		fmt.Fprintf(&b, "%s%-16s %12v %8d %10d %14.0f\n", mark, p.Choice, p.Time.Round(roundTo(p.Time)), rounds, messages, bytes)
+		fmt.Fprintf(&b, "%c %-16s %12v %8d %10d %14.0f\n", mark, p.Choice, p.Time.Round(unit(p.Time)), rounds, messages, bytes)
 	}
-	fmt.Fprintf(&b, "  * %s", why)
+	fmt.Fprintf(&b, "* %v: %s", chosen, why)
 	return b.String()
 }
 
 // Effort returns the rounds of an algorithm, and the most messages and bytes that one rank sends.
 func (c Choice) Effort(ranks, size int) (rounds, messages int, bytes float64) {
-	looked := ranks
-	for r := 0; r < looked; r++ {
+	for r := range ranks {
 		s := c.Algorithm.Plan(ranks, r, 0, c.Parts)
-		if s.Turn > 0 {
-			looked = 1 // all do alike
-		}
 		sent, blocks := 0, 0
 		for _, st := range s.Steps() {
 			if st.Send.Peer != None {
@@ -162,15 +196,18 @@ func (c Choice) Effort(ranks, size int) (rounds, messages int, bytes float64) {
 		rounds = s.Rounds
 		messages = max(messages, sent)
 		bytes = max(bytes, float64(blocks)*c.Algorithm.BlockBytes(s, size))
+		if s.Turn > 0 {
+			break // all do alike
+		}
 	}
 	return rounds, messages, bytes
 }
 
-// roundTo keeps three digits of a time.
-func roundTo(d time.Duration) time.Duration {
-	unit := time.Duration(1)
-	for d/unit >= 1000 {
-		unit *= 10
+// unit keeps three digits of a time.
+func unit(d time.Duration) time.Duration {
+	u := time.Duration(1)
+	for d/u >= 1000 {
+		u *= 10
 	}
-	return unit
+	return u
 }

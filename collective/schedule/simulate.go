@@ -36,16 +36,46 @@ type Outcome struct {
 // the larger buffer of a rank has size bytes. A rank works on one message at a time, the ranks of a host share its processors
 // and its card, those of a rack its uplink. The same arguments give the same outcome. The model must be valid.
 func Simulate(m *Model, c Choice, ranks, root, size int, f Faults) Outcome {
-	e := newEngine(m, c, ranks, size)
-	e.faults = f
-	e.out.Ends = slices.Repeat([]time.Duration{-1}, ranks)
+	return simulate(m, c, prepare(c, ranks, root), size, f)
+}
+
+// cast is what all ranks of an algorithm do.
+type cast struct {
+	plans    []Schedule
+	programs []*Program
+}
+
+func prepare(c Choice, ranks, root int) cast {
+	var all cast
 	var shared *Program
 	for r := range ranks {
 		s := c.Algorithm.Plan(ranks, r, root, c.Parts)
 		if shared == nil || s.Turn == 0 {
 			shared = Compile(s)
 		}
-		e.add(s, shared)
+		all.plans, all.programs = append(all.plans, s), append(all.programs, shared)
+	}
+	return all
+}
+
+func simulate(m *Model, c Choice, all cast, size int, f Faults) Outcome {
+	ranks := len(all.plans)
+	e := newEngine(m, c, all.plans[0], size)
+	e.faults = f
+	e.out.Ends = slices.Repeat([]time.Duration{-1}, ranks)
+	e.plans = all.plans
+	steps := 0
+	for _, s := range all.plans {
+		steps += s.steps
+	}
+	e.machines, e.threads, e.begun = make([]Machine, ranks), make([]float64, ranks), make([]bool, ranks)
+	left, queue, states := make([]int32, 2*steps), make([]int32, 2*steps), make([]uint8, steps) // of all ranks
+	for r, s := range all.plans {
+		n := s.steps
+		e.machines[r].left, e.machines[r].queue = left[:0:2*n], queue[:0:2*n]
+		e.machines[r].Reset(all.programs[r])
+		e.states = append(e.states, states[:n:n])
+		left, queue, states = left[2*n:], queue[2*n:], states[n:]
 	}
 	for r := range ranks {
 		e.push(event{at: float64(f.Late[r]), rank: int32(r), kind: begins})
@@ -80,7 +110,6 @@ const (
 // engine is a simulation under way. In a folded one there is one rank, which stands for all: what it sends comes to itself.
 type engine struct {
 	model      *Model
-	choice     Choice
 	ranks      int
 	folded     bool
 	blockBytes float64
@@ -102,8 +131,10 @@ type engine struct {
 	out   Outcome
 }
 
-func newEngine(m *Model, c Choice, ranks, size int) *engine {
-	e := &engine{model: m, choice: c, ranks: ranks}
+// newEngine returns one without ranks; first is the schedule of rank 0.
+func newEngine(m *Model, c Choice, first Schedule, size int) *engine {
+	ranks := first.Ranks
+	e := &engine{model: m, ranks: ranks, blockBytes: c.Algorithm.BlockBytes(first, size)}
 	_, e.host, e.rack = m.shape()
 	if c.Algorithm.Local {
 		each := m.Combine
@@ -124,17 +155,7 @@ func newEngine(m *Model, c Choice, ranks, size int) *engine {
 			e.cores = append(e.cores, make([]float64, m.Cores))
 		}
 	}
-	e.blockBytes = c.Algorithm.BlockBytes(c.Algorithm.Plan(ranks, 0, 0, c.Parts), size)
 	return e
-}
-
-// add makes the next rank one that runs a schedule.
-func (e *engine) add(s Schedule, p *Program) {
-	e.plans = append(e.plans, s)
-	e.machines = append(e.machines, *NewMachine(p))
-	e.states = append(e.states, make([]uint8, s.steps))
-	e.threads = append(e.threads, 0)
-	e.begun = append(e.begun, false)
 }
 
 func (e *engine) push(ev event) {
@@ -189,7 +210,7 @@ func (e *engine) release(now float64, r int) {
 			e.place(now, r, a.Step)
 		}
 	}
-	if m.Done() && m.todo == 0 && e.begun[r] {
+	if m.Done() {
 		e.begun[r] = false
 		e.push(event{at: e.work(now, r, e.after), rank: int32(r), kind: ends})
 	}
