@@ -3,11 +3,41 @@
 
 package collective
 
-import "github.com/tutti-go/tutti/collective/schedule"
+import (
+	"fmt"
 
-// first returns the algorithm that is the safest choice of an operation.
-func (g *Group) first(op schedule.Op) schedule.Choice {
-	return schedule.Choice{Algorithm: schedule.Algorithms(op)[0], Parts: 1}
+	"github.com/tutti-go/tutti/collective/schedule"
+)
+
+// selection is what all members of a group know of how operations are carried out: they must all do it alike.
+type selection struct {
+	Model  *schedule.Model // nil: none was measured
+	Given  bool            // the model, by the caller
+	Table  []uint32        // codes of a schedule.Table; none: the limits below hold
+	Forced []force
+}
+
+type force struct {
+	Op   schedule.Op
+	Name string
+}
+
+// Algorithm makes an operation go by the algorithm of a name, such as "ring" for a schedule.AllReduce, at every size, rather than by
+// the one of which the least time is predicted. [schedule.Algorithms] lists the names. Operations with blocks of different
+// lengths, and reductions that do not commute, go their own way. May be given once for each operation.
+func Algorithm(op schedule.Op, name string) Option { return force{op, name} }
+
+func (f force) apply(b *bounds) { b.Select.Forced = append(b.Select.Forced, f) }
+
+// Costs makes NewGroup choose algorithms by a cost model that the caller gives, such as one of a cluster with several hosts,
+// rather than by one that it measures on the creator's machine.
+func Costs(m schedule.Model) Option { return costs(m) }
+
+type costs schedule.Model
+
+func (m costs) apply(b *bounds) {
+	model := schedule.Model(m)
+	b.Select.Model, b.Select.Given = &model, true
 }
 
 // Limits of a group that was made without a measured model.
@@ -16,23 +46,112 @@ const (
 	treeLimit       = 256 << 10 // bytes of one member up to which a reduce sends whole buffers up a tree
 	exchangeLimit   = 2 << 10   // bytes of one member up to which an all-to-all of many copies everything to all members
 	exchangeMembers = 16
+	partBytes       = 64 << 10 // of a part of an algorithm that cuts buffers into parts
+	mostParts       = 64
 )
+
+// chooser chooses algorithms for the members of one node.
+type chooser struct {
+	catalogue *schedule.Catalogue
+	model     *schedule.Model
+	table     *schedule.Table // nil: the limits hold
+	forced    map[schedule.Op]*schedule.Algorithm
+	ranks     int
+}
+
+// chooser checks a selection. The error matches ErrArgument.
+func (s *selection) chooser(ranks int) (*chooser, error) {
+	c := &chooser{catalogue: schedule.NewCatalogue(), model: s.Model, forced: map[schedule.Op]*schedule.Algorithm{}, ranks: ranks}
+	for _, f := range s.Forced {
+		a := c.catalogue.Lookup(f.Op, f.Name)
+		if a == nil {
+			return nil, fmt.Errorf("%w: %v has no algorithm %q", ErrArgument, f.Op, f.Name)
+		}
+		if c.forced[f.Op] != nil {
+			return nil, fmt.Errorf("%w: two algorithms are named for %v", ErrArgument, f.Op)
+		}
+		c.forced[f.Op] = a
+	}
+	if s.Model != nil {
+		if err := s.Model.Validate(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrArgument, err)
+		}
+	}
+	if len(s.Table) > 0 {
+		table, err := schedule.ParseTable(c.catalogue, s.Table)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrArgument, err)
+		}
+		c.table = table
+	}
+	return c, nil
+}
+
+// choose returns how an operation is carried out, of which the larger buffer of a member has some bytes, and why.
+func (c *chooser) choose(op schedule.Op, bytes int) (choice schedule.Choice, why string) {
+	if a := c.forced[op]; a != nil {
+		why = "named by the option Algorithm"
+		if c.table == nil {
+			return schedule.Choice{Algorithm: a, Parts: partsOf(a, bytes)}, why
+		}
+		return c.table.Choose(op, bytes), why
+	}
+	if c.table != nil {
+		return c.table.Choose(op, bytes), "the least predicted time, at the nearest size of the group's table"
+	}
+	name := ""
+	why = "by fixed limits, for no model was measured"
+	switch {
+	case op == schedule.AllReduce && c.ranks*bytes <= gatherLimit, op == schedule.AllToAll && c.ranks >= exchangeMembers && bytes <= exchangeLimit:
+		name = "gather"
+	case op == schedule.Reduce && bytes > treeLimit:
+		name = "circulant"
+	default:
+		return c.first(op), why
+	}
+	return schedule.Choice{Algorithm: c.catalogue.Lookup(op, name), Parts: 1}, why
+}
+
+// first returns the safest choice.
+func (c *chooser) first(op schedule.Op) schedule.Choice {
+	return schedule.Choice{Algorithm: c.catalogue.Of(op)[0], Parts: 1}
+}
+
+// partsOf returns into how many parts an algorithm cuts a buffer where there is no model to ask.
+func partsOf(a *schedule.Algorithm, bytes int) int {
+	if !a.Parted || !a.Rooted {
+		return 1
+	}
+	return max(1, min(bytes/partBytes, mostParts))
+}
+
+// first returns the algorithm that is the safest choice of an operation.
+func (g *Group) first(op schedule.Op) schedule.Choice { return g.s.chooser.first(op) }
 
 // choose returns how an operation is carried out, of which the larger buffer of a member has some bytes.
 func (g *Group) choose(op schedule.Op, bytes int) schedule.Choice {
-	named := func(name string) schedule.Choice {
-		return schedule.Choice{Algorithm: schedule.Lookup(op, name), Parts: 1}
-	}
-	switch {
-	case op == schedule.AllReduce && g.Size()*bytes <= gatherLimit, op == schedule.AllToAll && g.Size() >= exchangeMembers && bytes <= exchangeLimit:
-		return named("gather")
-	case op == schedule.Reduce && bytes > treeLimit:
-		return named("circulant")
-	}
-	return g.first(op)
+	c, _ := g.s.chooser.choose(op, bytes)
+	return c
 }
 
-// plan returns the caller's part in an operation.
-func (g *Group) plan(c schedule.Choice, root int) plan {
-	return g.m.s.plans.of(c.Algorithm, g.Size(), g.Rank(), root, c.Parts)
+// named returns the algorithm of a name, which there must be.
+func (g *Group) named(op schedule.Op, name string) schedule.Choice {
+	return schedule.Choice{Algorithm: g.s.chooser.catalogue.Lookup(op, name), Parts: 1}
+}
+
+// Explain prints what the group's cost model predicts for an operation of which the larger buffer of a member has some bytes: the
+// model, the time, rounds, messages and bytes of each algorithm, which one is taken, and why. The larger buffer is the only one, or
+// the one with a part for each member. It may take some milliseconds, and as long for each 100 members. Errors: ErrArgument for an
+// operation that has no algorithms or a size below 0.
+func (g *Group) Explain(op schedule.Op, bytes int) (string, error) {
+	if len(schedule.Algorithms(op)) == 0 || bytes < 0 {
+		return "", fmt.Errorf("%w: explain %v of %d bytes: no such operation, or a size below 0", ErrArgument, op, bytes)
+	}
+	c := g.s.chooser
+	choice, why := c.choose(op, bytes)
+	if c.model == nil {
+		return fmt.Sprintf("%v, %d ranks, %d bytes: %v, %s", op, g.Size(), bytes, choice, why), nil
+	}
+	all := c.model.Rank(op, g.Size(), bytes)
+	return fmt.Sprintf("%v\n%s", c.model, schedule.Explanation(op, g.Size(), bytes, all, choice, why)), nil
 }

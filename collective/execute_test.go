@@ -21,17 +21,17 @@ import (
 
 // wires are peers without nodes: a virtual network, in which a line between any two ranks holds up to a few frames.
 type wires struct {
-	ranks int
-	room  int // frames that a line holds
-	spoil func(body []byte) []byte
+	ranks    int
+	capacity int // frames that a line holds
+	spoil    func(body []byte) []byte
 
 	mu      sync.Mutex
 	changed *sync.Cond
 	lines   map[[2]int][][]byte // by from and to
 }
 
-func newWires(ranks, room int) *wires {
-	w := &wires{ranks: ranks, room: room, lines: map[[2]int][][]byte{}}
+func newWires(ranks, capacity int) *wires {
+	w := &wires{ranks: ranks, capacity: capacity, lines: map[[2]int][][]byte{}}
 	w.changed = sync.NewCond(&w.mu)
 	return w
 }
@@ -51,7 +51,7 @@ func (w wireEnd) wait(ctx context.Context, flows []*flow) error {
 		taken := map[int]int{} // room that other flows of this call have been given, by peer
 		for _, f := range flows {
 			if f.action.Send {
-				f.room = len(w.lines[[2]int{w.rank, f.peer}])+taken[f.peer] < w.room
+				f.room = len(w.lines[[2]int{w.rank, f.peer}])+taken[f.peer] < w.capacity
 				if f.room {
 					taken[f.peer]++
 				}

@@ -93,6 +93,9 @@ func (m *member) waitOn(ctx context.Context, flows []*flow, round int, l lane) e
 	return nil
 }
 
+// room implements peers.
+func (m *member) room() *workspace { return &m.work }
+
 // send implements peers.
 func (m *member) send(ctx context.Context, f *flow, body []byte) error {
 	return m.push(ctx, f.peer, m.mark(uint32(f.step.Round)), body)

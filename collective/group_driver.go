@@ -40,6 +40,9 @@ func actorEnded(err error) bool {
 // most data moves between neighbours. All must be of one kind and system, and none may be there twice. The members find the
 // group with [FromContext] under the name given; a group that had this name ends with ErrReplaced.
 //
+// Algorithms are chosen by a model of the costs, measured by the first group of a system in some 20 ms: see [Costs], [Algorithm] and
+// [Group.Explain].
+//
 // It takes one batch call, which waits in the actors' mailboxes like any other, as long as ctx allows. The result, whose Rank is -1,
 // serves to watch, revoke, close, shrink and grow the group. Errors: ErrArgument, those of package batch, or the context's; then
 // there is no group, and none of that name.
@@ -63,6 +66,9 @@ func newGroup[A any](ctx context.Context, c charter, handles []*core.Handle[A]) 
 		return nil, err
 	}
 	h := hubOf(ctx, handles[0].System().Scope())
+	if err := h.tabulate(ctx, &c); err != nil {
+		return nil, err
+	}
 	g, err := h.establish(ctx, c, func(ctx context.Context, c charter) error {
 		refs, err := batch.New(handles).Method(methodJoin).Remote(ctx, c)
 		if err == nil {

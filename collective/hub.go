@@ -25,12 +25,13 @@ const (
 
 // hub is a node's end of all groups: it hands frames to the members of this node and watches for lost nodes.
 type hub struct {
-	mesh  *mesh.Mesh
-	root  context.Context //nolint:containedctx // lives as long as the node; it owns the epochs
-	dir   string          // for the records of members, or none
-	kept  records
-	world *world        // of a process without actors; set before its mesh starts
-	stale atomic.Uint64 // frames dropped because their epoch is over here, or they are not from where their rank lives
+	mesh    *mesh.Mesh
+	root    context.Context //nolint:containedctx // lives as long as the node; it owns the epochs
+	dir     string          // for the records of members, or none
+	kept    records
+	world   *world // of a process without actors; set before its mesh starts
+	machine machine
+	stale   atomic.Uint64 // frames dropped because their epoch is over here, or they are not from where their rank lives
 
 	mu struct {
 		sync.RWMutex

@@ -58,12 +58,14 @@ type edge struct {
 // member is one rank's end of all its edges. One operation at a time runs on it, in one goroutine; frames are delivered by
 // others.
 type member struct {
-	s    *session
-	rank int
-	sc   *scope.Scope  // of the actor
-	line line          // of operations, which run one at a time
-	wake chan struct{} // holds a token after something came from the awaited rank
-	log  *flight.Recorder
+	s     *session
+	rank  int
+	sc    *scope.Scope  // of the actor
+	line  line          // of operations, which run one at a time
+	wake  chan struct{} // holds a token after something came from the awaited rank
+	plans plans         // of the operation that runs, like work
+	work  workspace
+	log   *flight.Recorder
 
 	mu struct {
 		sync.Mutex

@@ -97,6 +97,8 @@ func (p *pair) send(ctx context.Context, f *flow, body []byte) error {
 	return p.m.push(ctx, f.peer, mark{stepPoint, uint64(p.want.root), p.sent}, body)
 }
 
+func (p *pair) room() *workspace { return &p.m.work }
+
 func (p *pair) wait(ctx context.Context, flows []*flow) error {
 	tag := uint64(p.want.root)
 	err := p.m.waitOn(ctx, flows, unnumbered, lane{

@@ -33,7 +33,7 @@ func allReduce[T Element](g *Group, buf []T, op Reduction) (invocation, error) {
 		math.begin(bytesOf(buf))
 		c := g.choose(schedule.AllReduce, len(bytesOf(buf)))
 		if math.ordered {
-			c = schedule.Choice{Algorithm: schedule.Lookup(schedule.AllReduce, "gather"), Parts: 1}
+			c = g.named(schedule.AllReduce, "gather")
 		}
 		p := g.plan(c, 0)
 		if c.Algorithm.Local {

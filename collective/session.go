@@ -28,12 +28,14 @@ type charter struct {
 	Members []uint64 // actors by rank
 }
 
-// bounds say how long the members of a group wait.
+// bounds say how long the members of a group wait, and how they carry out operations. They pass on to its later epochs and parts.
 type bounds struct {
 	Timeout time.Duration // for an operation whose context has no deadline
 	Stall   time.Duration // for anything to move, in an operation whose context has no deadline
 	Strict  bool          // Stall holds for all operations
 	Silence time.Duration // for a sign of life of a node
+
+	Select selection
 }
 
 // tick is how often a member that waits looks around.
@@ -63,7 +65,8 @@ func (c *charter) validate() error {
 		}
 		seen[actor] = rank
 	}
-	return nil
+	_, err := c.Bounds.Select.chooser(len(c.Members))
+	return err
 }
 
 // session is one epoch of a group, as one node knows it. The members of the node share it.
@@ -81,7 +84,9 @@ type session struct {
 
 	ctx    context.Context //nolint:containedctx // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
-	plans  plans
+
+	chooser  *chooser
+	programs programs // compiled schedules that members of this node share
 
 	mu struct {
 		sync.Mutex
@@ -105,6 +110,7 @@ func newSession(h *hub, c charter) *session {
 	s.council.rounds = map[uint64]*ballot{}
 	s.council.out = map[int]bool{}
 	s.council.changed = make(chan struct{})
+	s.chooser, _ = c.Bounds.Select.chooser(len(c.Members)) // the charter was validated
 	s.ctx, s.cancel = context.WithCancelCause(h.root)
 	s.mu.local = map[int]*member{}
 	return s

@@ -31,8 +31,7 @@ type simulation struct {
 const simUsage = `Usage: tutti sim OPERATION [ARGUMENTS]
 Predicts what an operation takes by each algorithm, and simulates the fastest, or the one named, rank by rank.
 Operations: allreduce reducescatter allgather broadcast barrier reduce gather scatter alltoall
-Arguments:
-`
+Arguments:`
 
 // sim predicts and simulates one operation.
 func sim(args []string, out io.Writer) error {
@@ -67,10 +66,9 @@ func sim(args []string, out io.Writer) error {
 
 func (s *simulation) print(out io.Writer, c schedule.Choice, o schedule.Outcome, took time.Duration) {
 	fmt.Fprintf(out, "simulated %v of %d ranks, %d messages in %v\n", c, s.ranks, o.Messages, took.Round(time.Millisecond))
-	switch {
-	case o.Completed == s.ranks:
+	if o.Completed == s.ranks {
 		fmt.Fprintf(out, "  completed after   %v\n", o.Time)
-	default:
+	} else {
 		fmt.Fprintf(out, "  completed         %d ranks, the last after %v\n", o.Completed, o.Time)
 	}
 	if o.Aborted > 0 {
@@ -112,7 +110,7 @@ func parseSim(args []string, out io.Writer) (*simulation, error) {
 	f := flag.NewFlagSet("tutti sim", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.Usage = func() {
-		fmt.Fprint(out, simUsage)
+		fmt.Fprintln(out, simUsage)
 		f.PrintDefaults()
 	}
 	f.IntVar(&s.ranks, "ranks", 400, "members of the group")
