@@ -41,8 +41,8 @@ func measure(ctx context.Context) (*schedule.Model, error) {
 	m := &schedule.Model{Cores: runtime.GOMAXPROCS(0)}
 	dst, src := make([]byte, measuredBytes), make([]byte, measuredBytes)
 	m.Copy = perByte(func() { copy(dst, src) })
-	sum := arithmeticOn(kernel.F32, Sum)
-	m.Combine = perByte(func() { sum.combine(dst, src) })
+	sum, _ := kernel.Of(kernel.Sum, kernel.F32) // there is one
+	m.Combine = perByte(func() { sum.Combine(dst, src) })
 
 	a, b := link.Pipe()
 	var err error
@@ -77,7 +77,7 @@ func measureHost(ctx context.Context) (l schedule.Link, err error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is empty and in the way of nobody
 	address := filepath.Join(dir, "s")
-	listener, err := link.Unix{}.Listen(address)
+	listener, err := link.Shared{}.Listen(address)
 	if err != nil {
 		return l, err
 	}
@@ -89,7 +89,7 @@ func measureHost(ctx context.Context) (l schedule.Link, err error) {
 			accepted <- c
 		}
 	}()
-	a, err := link.Unix{}.Dial(ctx, address)
+	a, err := link.Shared{}.Dial(ctx, address)
 	if err != nil {
 		_ = listener.Close()
 		<-accepted
