@@ -66,9 +66,12 @@ func (m *member) waitOn(ctx context.Context, flows []*flow, round int, l lane) e
 			}
 			f.body, f.came, done = frame.Body, frame.Header, true
 		}
-		m.mu.awaits, m.mu.also = -1, nil
-		if !done {
-			m.mu.awaits, m.mu.also = flows[0].peer, flows[1:]
+		m.mu.awaits, m.mu.also = flows[0].peer, flows[1:]
+		if done {
+			m.mu.also = nil
+			if !flows[0].room { // else it is being sent to
+				m.mu.awaits = -1
+			}
 		}
 		return done, stray
 	})
@@ -103,9 +106,6 @@ func (m *member) send(ctx context.Context, f *flow, body []byte) error {
 
 // push posts a frame for which there is room.
 func (m *member) push(ctx context.Context, to int, k mark, body []byte) error {
-	m.mu.Lock()
-	m.mu.awaits = to
-	m.mu.Unlock()
 	err := m.postGuarded(ctx, to, k, body) // may wait for a connection, or room in it
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,7 +114,7 @@ func (m *member) push(ctx context.Context, to int, k mark, body []byte) error {
 	return err
 }
 
-// awaitsLocked says whether the operation goes on when something comes from a rank.
+// awaitsLocked says whether the operation can go on when something comes from a rank.
 func (m *member) awaitsLocked(rank int) bool {
 	if m.mu.awaits == rank {
 		return true
@@ -125,4 +125,12 @@ func (m *member) awaitsLocked(rank int) bool {
 		}
 	}
 	return false
+}
+
+// hurryLocked says whether a frame is worth waking the operation for although it does not come from the rank that is awaited first:
+// if it is long, or makes room. Short ones are taken when that rank's comes. The rank in the lowest round of all has nothing else
+// to wait for, so that somebody always goes on.
+func (m *member) hurryLocked(from int, f wire.Frame) bool {
+	const short = 2 << 10
+	return (len(f.Body) > short || f.Step == stepCredit || f.Step == stepPointCredit) && m.awaitsLocked(from)
 }

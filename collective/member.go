@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tutti-go/tutti/collective/flight"
+	"github.com/tutti-go/tutti/collective/schedule"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -66,6 +67,8 @@ type member struct {
 	plans plans         // of the operation that runs, like work
 	work  workspace
 	log   *flight.Recorder
+
+	points [4]*schedule.Program // of Send, Recv and SendRecv
 
 	mu struct {
 		sync.Mutex
@@ -229,7 +232,7 @@ func (m *member) deliver(from int, local bool, f wire.Frame) *ending {
 	if end != nil {
 		return end
 	}
-	if m.awaitsLocked(from) {
+	if m.mu.awaits == from || m.hurryLocked(from, f) {
 		select {
 		case m.wake <- struct{}{}:
 		default: // a token is there already

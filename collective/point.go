@@ -55,8 +55,23 @@ func point[T Element](ctx context.Context, g *Group, op operation, in []T, to in
 			Send: schedule.Transfer{Peer: to, Blocks: schedule.Blocks{First: 0, Count: 1}},
 			Recv: schedule.Transfer{Peer: from, Blocks: schedule.Blocks{First: 1, Count: 1}},
 		})
-		return x.run(ctx, plan{s, schedule.Compile(s)})
+		return x.run(ctx, plan{s, g.m.pointProgram(s, to, from)})
 	})
+}
+
+// pointProgram compiles a schedule of one step, of which there are three kinds.
+func (m *member) pointProgram(s schedule.Schedule, to, from int) *schedule.Program {
+	kind := 0
+	if to != schedule.None {
+		kind++
+	}
+	if from != schedule.None {
+		kind += 2
+	}
+	if m.points[kind] == nil {
+		m.points[kind] = schedule.Compile(s)
+	}
+	return m.points[kind]
 }
 
 // checkPoint checks the arguments of Send, Recv and SendRecv; a rank that is not used is None.
