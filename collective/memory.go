@@ -66,14 +66,11 @@ type exchange struct {
 
 func newExchange(s schedule.Schedule, in, out *pieces) *exchange {
 	x := &exchange{rank: s.Rank, ranks: s.Ranks, row: s.Blocks / s.Ranks, in: in, out: out}
-	if x.row == s.Ranks {
-		return x // every block goes straight to where it belongs
-	}
 	x.passing = map[int][]byte{}
 	longest := len(in.block(s.Rank)) // of blocks of one length
 	for _, st := range s.Steps() {
 		for b := range st.Recv.Blocks.All(s.Blocks) {
-			if from, i := b/x.row, b%x.row; i < s.Ranks && (from+i)%s.Ranks != s.Rank {
+			if from, i := b/x.row, b%x.row; i < s.Ranks && (from+i)%s.Ranks != s.Rank { // none in pairs
 				x.passing[b] = nil
 			}
 		}
