@@ -99,7 +99,7 @@ func (c *chooser) choose(op schedule.Op, bytes int) (choice schedule.Choice, why
 	if c.table != nil {
 		return c.table.Choose(op, bytes), "the least predicted time, at the nearest size of the group's table"
 	}
-	name := ""
+	var name string
 	why = "by fixed limits, for no model was measured"
 	switch {
 	case op == schedule.AllReduce && c.ranks*bytes <= gatherLimit, op == schedule.AllToAll && c.ranks >= exchangeMembers && bytes <= exchangeLimit:
