@@ -171,6 +171,14 @@ bench-collectives: ## Measure collectives beside Gloo, Open MPI and MPICH (ARGS=
 bench-collectives-all: ## The same with up to 400 members: takes an hour and more
 	@$(MAKE) bench-collectives ARGS='-members 8,32,64,128,400 -timeout 10m -memory 17179869184'
 
+.PHONY: bench-schedule
+bench-schedule: ## Measure every algorithm of three collectives beside what the cost model predicts, into bench/results/schedule.txt; takes about 2 minutes
+	@mkdir -p $(OUT) bench/results
+	@$(GO) build -o $(OUT)/ ./bench/ranking
+	@{ echo "# $$(date -u +%F), commit $$(git rev-parse --short HEAD), $$($(GO) env GOVERSION), $$(uname -sr), $$(nproc) cores"; \
+	  echo "# ranking"; $(OUT)/ranking; } | tee $(OUT)/schedule.txt
+	@mv $(OUT)/schedule.txt bench/results/schedule.txt
+
 .PHONY: cover
 cover: ## Measure test coverage across packages; the page is .out/cover.html
 	@mkdir -p $(OUT)

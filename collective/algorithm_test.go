@@ -112,6 +112,8 @@ func TestExplainWithoutAModelNamesTheLimits(t *testing.T) {
 	}) {
 		require.ErrorIs(t, err, ErrArgument)
 	}
+	_, err = groups[0].Predict(schedule.AllReduce, 8)
+	require.ErrorContains(t, err, "no model")
 	_, err = groups[0].Explain(schedule.AllReduce, -1)
 	require.ErrorIs(t, err, ErrArgument)
 }
