@@ -5,21 +5,27 @@ package collective
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tutti-go/tutti/collective/kernel"
 	"github.com/tutti-go/tutti/collective/schedule"
 	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/scope"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
-// What is measured when a group is made, on the creator's machine: links of the kinds that members of one process and of one host
-// have, sums and copies. It takes some 20 ms. What cannot be measured here, the network between hosts, is assumed.
+// What is measured when a node makes its first group, on its machine: operations of a few members of its own, links of the kind that
+// processes of one host have, sums and copies. It takes some 20 ms. What cannot be measured here, the network between hosts, is
+// assumed.
 
 // Assumed of hosts in one data centre: 10 Gbit/s and what sockets take of a processor.
 const (
@@ -27,32 +33,34 @@ const (
 	assumedPerByte = 0.8 // nanoseconds
 )
 
-// How much is measured.
+// How much is measured, each part a few times, of which the fastest counts.
 const (
-	measuredTrips  = 100       // round trips of a small frame
-	measuredFrames = 300       // small frames in a row
-	measuredLong   = 12        // long ones
-	measuredBytes  = 256 << 10 // of a long one, of a sum and of a copy
-	measuredPart   = 15 * time.Millisecond
+	measuredTimes   = 3
+	measuredMembers = 8
+	measuredRounds  = 10        // barriers in a row
+	measuredBlock   = 64 << 10  // bytes of a member in an all-gather
+	measuredFrames  = 50        // small frames in a row, and round trips
+	measuredBytes   = 256 << 10 // of a long frame, of a sum and of a copy
+	measuredLong    = 4         // long frames in a row
 )
 
 // measure returns a model of this machine.
-func measure(ctx context.Context) (*schedule.Model, error) {
+func (h *hub) measure(ctx context.Context) (*schedule.Model, error) {
 	m := &schedule.Model{Cores: runtime.GOMAXPROCS(0)}
 	dst, src := make([]byte, measuredBytes), make([]byte, measuredBytes)
 	m.Copy = perByte(func() { copy(dst, src) })
 	sum, _ := kernel.Of(kernel.Sum, kernel.F32) // there is one
 	m.Combine = perByte(func() { sum.Combine(dst, src) })
-
-	a, b := link.Pipe()
 	var err error
-	if m.Process, err = measureLink(ctx, a, b); err != nil {
+	if m.Process, err = h.measureMembers(ctx); err != nil {
 		return nil, fmt.Errorf("collective: measure: %w", err)
 	}
 	if m.Host, err = measureHost(ctx); err != nil {
 		return nil, fmt.Errorf("collective: measure: %w", err)
 	}
-	// What a frame costs in the process, its sender and its receiver pay for a frame of another host, too.
+	m.Host.Overhead += m.Process.Overhead
+	m.Host.Work += m.Process.Work
+	// What a frame costs in a process, its sender and its receiver pay for a frame of another host, too.
 	m.Network = m.Host
 	m.Network.Latency, m.Network.PerByte = max(assumedLatency, m.Host.Latency), assumedPerByte
 	return m, nil
@@ -61,12 +69,79 @@ func measure(ctx context.Context) (*schedule.Model, error) {
 // perByte returns the nanoseconds for a byte of measuredBytes, the best of a few.
 func perByte(do func()) float64 {
 	best := time.Hour
-	for range 8 {
+	for range 2 * measuredTimes {
 		began := time.Now()
 		do()
 		best = min(best, time.Since(began))
 	}
 	return float64(max(best, 1)) / measuredBytes
+}
+
+// measureMembers lets a few members of this node, which belong to no actors, run operations, and returns what a message takes of
+// the processors that they share.
+func (h *hub) measureMembers(ctx context.Context) (l schedule.Link, err error) {
+	self := h.mesh.Self()
+	b, err := boundsOf("trial", nil)
+	if err != nil {
+		return l, err
+	}
+	c := charter{Name: "trial", Group: uint64(self) << 32, Epoch: 1, Owner: self, Bounds: b} // groups of this node count from 1
+	for i := range measuredMembers {
+		c.Members = append(c.Members, uint64(self)<<32|uint64(math.MaxUint32-i)) // actors count from below
+	}
+	s := newSession(h, c)
+	members := make([]*member, measuredMembers)
+	ctxs := make([]context.Context, measuredMembers)
+	for rank, actor := range c.Members {
+		sc := &scope.Scope{Actor: actor, Node: &scope.Node{Mesh: h.mesh}}
+		members[rank], ctxs[rank] = s.add(rank, sc), scope.With(ctx, sc)
+	}
+	h.mu.Lock()
+	h.mu.sessions[s.id] = s
+	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		delete(h.mu.sessions, s.id)
+		h.mu.Unlock()
+		s.cancel(nil)
+	}()
+	// together returns the time that all members take to do something.
+	together := func(do func(ctx context.Context, g *Group) error) float64 {
+		best := time.Hour
+		for range measuredTimes + 1 { // the first makes what the others find
+			began := time.Now()
+			var wg errgroup.Group
+			for rank, m := range members {
+				wg.Go(func() error { return do(ctxs[rank], &Group{s: s, m: m}) })
+			}
+			err = errors.Join(err, wg.Wait())
+			best = min(best, time.Since(began))
+		}
+		return float64(best)
+	}
+	cores := float64(min(runtime.GOMAXPROCS(0), measuredMembers))
+	messages := float64(measuredMembers * schedule.Rounds(measuredMembers)) // of a barrier or an all-gather
+	barriers := together(func(ctx context.Context, g *Group) error {
+		for range measuredRounds {
+			if err := Barrier(ctx, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	message := barriers / measuredRounds * cores / messages // the work at both ends
+	outs := make([][]byte, measuredMembers)
+	for rank := range outs {
+		outs[rank] = make([]byte, measuredMembers*measuredBlock)
+	}
+	gather := together(func(ctx context.Context, g *Group) error {
+		out, at := outs[g.Rank()], g.Rank()*measuredBlock
+		return AllGather(ctx, g, out[at:at+measuredBlock], out)
+	})
+	moved := float64(measuredMembers * (measuredMembers - 1) * measuredBlock)
+	l.Overhead = time.Duration(max(1, message/2))
+	l.Work = max(0, gather*cores-message*messages) / moved / 2
+	return l, err
 }
 
 // measureHost measures a link between processes, with both ends in this one.
@@ -125,28 +200,28 @@ func measureLink(ctx context.Context, a, b link.Conn) (l schedule.Link, err erro
 		_ = b.Close()
 		<-echoed
 	}()
-	// series sends frames of which each n-th is answered, and returns the time for one frame.
-	series := func(frames, each, bytes int) float64 {
-		began, sent := time.Now(), 0
-		for sent < frames && err == nil && time.Since(began) < measuredPart {
-			for i := range each {
+	// series sends frames of which the last is answered, and returns the time for one frame.
+	series := func(frames, bytes int) float64 {
+		best := time.Hour
+		for range measuredTimes + 1 { // the first makes what the others find
+			began := time.Now()
+			for i := range frames {
 				h := wire.Header{Kind: wire.KindBlock}
-				if i == each-1 {
+				if i == frames-1 {
 					h.Seq = 1
 				}
-				if err = a.Send(ctx, &h, make([]byte, bytes)); err != nil {
-					return 0
+				if err == nil {
+					err = a.Send(ctx, &h, make([]byte, bytes))
 				}
 			}
-			sent += each
-			_, err = a.Recv()
+			if err == nil {
+				_, err = a.Recv()
+			}
+			best = min(best, time.Since(began))
 		}
-		return float64(time.Since(began)) / float64(max(sent, 1))
+		return float64(best) / float64(frames)
 	}
-	_ = series(10, 1, 64) // buffers and goroutines are there after it
-	trip := series(measuredTrips, 1, 64)
-	small := series(measuredFrames, measuredFrames/3, 64)
-	long := series(measuredLong, measuredLong/2, measuredBytes)
+	trip, small, long := series(1, 64), series(measuredFrames, 64), series(measuredLong, measuredBytes)
 	l.Overhead = time.Duration(max(small, 1))
 	l.Latency = max(0, time.Duration(trip/2)-2*l.Overhead)
 	l.Work = max(0, long-small) / measuredBytes
@@ -177,11 +252,11 @@ type machine struct {
 	model *schedule.Model
 }
 
-func (c *machine) measured(ctx context.Context) (schedule.Model, error) {
+func (c *machine) measured(ctx context.Context, h *hub) (schedule.Model, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.model == nil {
-		m, err := measure(ctx)
+		m, err := h.measure(ctx)
 		if err != nil {
 			return schedule.Model{}, err
 		}
@@ -196,7 +271,7 @@ func (h *hub) tabulate(ctx context.Context, c *charter) error {
 	if s.Given {
 		return s.predict(s.Model, len(c.Members))
 	}
-	m, err := h.machine.measured(ctx)
+	m, err := h.machine.measured(ctx, h)
 	if err != nil {
 		return err
 	}
