@@ -64,8 +64,8 @@ type member struct {
 	sc    *scope.Scope  // of the actor
 	line  line          // of operations, which run one at a time
 	wake  chan struct{} // holds a token after something came from the awaited rank
-	plans plans         // of the operation that runs, like work
-	work  workspace
+	plans plans
+	work  workspace // of the operation that runs
 	log   *flight.Recorder
 
 	points [4]*schedule.Program // of Send, Recv and SendRecv

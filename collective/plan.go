@@ -26,7 +26,10 @@ type planKey struct {
 }
 
 // plans are those that a member has used.
-type plans map[planKey]plan
+type plans struct {
+	mu    sync.Mutex
+	known map[planKey]plan
+}
 
 // programs are those that members of one node share, where all ranks do alike.
 type programs struct {
@@ -34,22 +37,25 @@ type programs struct {
 	known map[planKey]*schedule.Program
 }
 
-// plan returns the caller's part in an operation. It must have the member's turn.
+// plan returns the caller's part in an operation.
 func (g *Group) plan(c schedule.Choice, root int) plan {
 	key := planKey{c.Algorithm, root, c.Parts}
 	if !key.algorithm.Rooted {
 		key.root = 0
 	}
-	p, ok := g.m.plans[key]
+	ps := &g.m.plans
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p, ok := ps.known[key]
 	if ok {
 		return p
 	}
-	if g.m.plans == nil || len(g.m.plans) >= maxPlans {
-		g.m.plans = plans{}
+	if ps.known == nil || len(ps.known) >= maxPlans {
+		ps.known = map[planKey]plan{}
 	}
 	p = plan{Schedule: c.Algorithm.Plan(g.Size(), g.Rank(), key.root, c.Parts)}
 	p.program = g.m.s.programs.of(key, p.Schedule)
-	g.m.plans[key] = p
+	ps.known[key] = p
 	return p
 }
 
