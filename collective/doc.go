@@ -28,11 +28,13 @@
 // # Results
 //
 //  1. After an all-reduce all members have the same bits.
-//  2. Elements are combined in an order that depends on their number and on the size of the group alone, never on who was
-//     first: the same inputs give the same bits in every run.
+//  2. Elements are combined in an order that depends on their number, the size of the group and its table of algorithms, never on
+//     who was first: the same inputs give the same bits whenever the group repeats the operation. The table follows from times
+//     measured when the group is made, so that another group of the same size may round otherwise; [Algorithm] or [Costs]
+//     give all groups the same.
 //  3. All is computed in the element type, but 16-bit floats in float32, rounded where they are sent on and at the end. Integers wrap
-//     around. A sum of floats takes at most ceil(log2 size) roundings that lie between an element and the result, but size-1 in a
-//     short all-reduce, which for 16-bit floats are those of float32 and one more; a complex product is the schoolbook formula's.
+//     around. A sum of floats takes at most ceil(log2 size) roundings that lie between an element and the result, but size-1 in an
+//     all-reduce by "gather", "one-shot" or "ring", which for 16-bit floats are those of float32 and one more; a complex product is the schoolbook formula's.
 //  4. Avg divides the sum once, where it is complete: floats are rounded, integers truncated toward zero. Where the sum of integers
 //     wraps around, so does their average: widen them first.
 //  5. In Min and Max a NaN wins against every number, so that all members see it. -0 is smaller than 0.
