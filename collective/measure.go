@@ -42,6 +42,8 @@ const (
 	measuredFrames  = 50        // small frames in a row, and round trips
 	measuredBytes   = 256 << 10 // of a long frame, of a sum and of a copy
 	measuredLong    = 4         // long frames in a row
+
+	measuredPatience = 5 * time.Second // for a part of it, which takes milliseconds
 )
 
 // measure returns a model of this machine.
@@ -105,6 +107,11 @@ func (h *hub) measureMembers(ctx context.Context) (l schedule.Link, err error) {
 		h.mu.Unlock()
 		s.cancel(nil)
 	}()
+	var cancel context.CancelFunc
+	for rank := range ctxs {
+		ctxs[rank], cancel = context.WithTimeout(ctxs[rank], measuredPatience)
+		defer cancel()
+	}
 	// together returns the time that all members take to do something.
 	together := func(do func(ctx context.Context, g *Group) error) float64 {
 		best := time.Hour
@@ -152,7 +159,7 @@ func measureHost(ctx context.Context) (l schedule.Link, err error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is empty and in the way of nobody
 	address := filepath.Join(dir, "s")
-	listener, err := link.Shared{}.Listen(address)
+	listener, err := link.Unix{}.Listen(address)
 	if err != nil {
 		return l, err
 	}
@@ -164,7 +171,7 @@ func measureHost(ctx context.Context) (l schedule.Link, err error) {
 			accepted <- c
 		}
 	}()
-	a, err := link.Shared{}.Dial(ctx, address)
+	a, err := link.Unix{}.Dial(ctx, address)
 	if err != nil {
 		_ = listener.Close()
 		<-accepted
@@ -180,25 +187,33 @@ func measureHost(ctx context.Context) (l schedule.Link, err error) {
 
 // measureLink measures a link by its two ends, and closes them.
 func measureLink(ctx context.Context, a, b link.Conn) (l schedule.Link, err error) {
-	echoed := make(chan struct{})
+	ctx, cancel := context.WithTimeout(ctx, measuredPatience)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { // nothing else ends a Recv
+		_ = a.Close()
+		_ = b.Close()
+	})()
+	echoed := make(chan error, 1)
 	go func() { // until the link is closed
-		defer close(echoed)
-		for {
-			f, err := b.Recv()
-			if err != nil {
-				return
-			}
-			if f.Seq > 0 { // an answer is wanted
-				if err := b.Send(ctx, &wire.Header{Kind: wire.KindBlock}); err != nil {
-					return
+		echoed <- func() error {
+			defer func() { _ = a.Close() }() // nobody waits for an answer then
+			for {
+				f, err := b.Recv()
+				if err == nil && f.Seq > 0 { // an answer is wanted
+					err = b.Send(ctx, &wire.Header{Kind: wire.KindBlock})
+				}
+				if err != nil {
+					return err
 				}
 			}
-		}
+		}()
 	}()
 	defer func() {
 		_ = a.Close()
 		_ = b.Close()
-		<-echoed
+		if echo := <-echoed; err != nil {
+			err = fmt.Errorf("%w; the other end: %w", err, echo)
+		}
 	}()
 	// series sends frames of which the last is answered, and returns the time for one frame.
 	series := func(frames, bytes int) float64 {
