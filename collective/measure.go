@@ -106,6 +106,9 @@ func (h *hub) measureMembers(ctx context.Context) (l schedule.Link, err error) {
 		delete(h.mu.sessions, s.id)
 		h.mu.Unlock()
 		s.cancel(nil)
+		for _, m := range members {
+			m.retire(&ending{code: codeClosed})
+		}
 	}()
 	var cancel context.CancelFunc
 	for rank := range ctxs {
