@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,8 +73,10 @@ func (i *island) start(env ...string) *exec.Cmd {
 	cmd.Stderr = os.Stderr
 	require.NoError(i.t, cmd.Start())
 	i.t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it has ended, mostly
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it ends in order, and leaves nothing
+		t := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
+		t.Stop()
 	})
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,8 +88,10 @@ func Run(tb testing.TB, env ...string) *Joined {
 		j.err = cmd.Wait()
 	}()
 	tb.Cleanup(func() {
-		j.Kill()
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it ends in order, and leaves nothing
+		t := time.AfterFunc(patience, j.Kill)
 		<-j.ended
+		t.Stop()
 	})
 	return j
 }
