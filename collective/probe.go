@@ -42,6 +42,7 @@ type chase struct {
 
 	silent int // rank of which nothing was heard since it was asked, or -1
 	missed time.Duration
+	heard  uint32 // from its node, for whatever member, when it began to be silent
 }
 
 // tail is where probes that began with one rank came to last, and how much that member had moved.
@@ -76,8 +77,10 @@ func (m *member) probe(ctx context.Context, rank int) (quiet bool, err error) {
 		*c = chase{seq: number, suspect: -1, head: -1, silent: -1, tails: map[int]tail{}}
 	case c.asked >= 0: // since the last time
 		c.suspect, c.idle, quiet = c.asked, false, true
-		if c.silent != c.asked {
-			c.silent, c.missed = c.asked, 0
+		node := m.s.nodeOf(c.asked)
+		heard := m.s.heardFrom(node).Load()
+		if c.silent != c.asked || c.heard != heard || node == m.s.hub.mesh.Self() { // who asks here is alive, however late
+			c.silent, c.missed, c.heard = c.asked, 0, heard
 		}
 		if c.missed += tick; c.missed >= silence {
 			end := m.s.silentNode(c.silent, m.rank)
