@@ -76,10 +76,10 @@ func (m *member) probe(ctx context.Context, rank int) (quiet bool, err error) {
 	case c.seq != number:
 		*c = chase{seq: number, suspect: -1, head: -1, silent: -1, tails: map[int]tail{}}
 	case c.asked >= 0: // since the last time
-		c.suspect, c.idle, quiet = c.asked, false, true
 		node := m.s.nodeOf(c.asked)
+		c.suspect, c.idle, quiet = c.asked, false, node != m.s.hub.mesh.Self()
 		heard := m.s.heardFrom(node).Load()
-		if c.silent != c.asked || c.heard != heard || node == m.s.hub.mesh.Self() { // who asks here is alive, however late
+		if c.silent != c.asked || c.heard != heard || !quiet { // what is on this node lives, however late it answers
 			c.silent, c.missed, c.heard = c.asked, 0, heard
 		}
 		if c.missed += tick; c.missed >= silence {
