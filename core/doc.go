@@ -107,7 +107,7 @@
 //	the method writes to a shared argument          *ActorError that matches ErrReadOnly
 //	a constructor fails or panics                   *SpawnError; no actor of the Spawn is kept
 //	the actor was killed                            ErrActorDead
-//	the actor died and may be made anew             ErrActorDead, or it runs again if it is Idempotent; see below
+//	the actor died and may be made anew             ErrActorDead with ErrMadeAnew, or it runs again if it is Idempotent; see below
 //	more calls wait than the mailbox holds          ErrMailboxFull; the call did not run
 //	too much is under way to a node                 the submission waits; the context's error, and nothing is sent
 //	a message is larger than a frame                ErrTooLarge, which names the bound

@@ -77,6 +77,8 @@ func faultOf(err error) (f wire.Fault) {
 	}
 	if own, ok := errors.AsType[*methodError](err); ok {
 		f.Own, f.Is = true, registeredIn(own.err)
+	} else {
+		f.Is = registeredIn(err)
 	}
 	for _, c := range faultCodes {
 		if errors.Is(err, c.err) {

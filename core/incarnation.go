@@ -102,6 +102,7 @@ func (a *actor) die(life *incarnation, cause string) {
 	deaths := a.mu.deaths
 	var waiting []item
 	if deaths <= a.restarts {
+		reason = fmt.Errorf("%w: %w: %s", ErrActorDead, ErrMadeAnew, cause)
 		waiting = a.dropLocked(func(it *item) bool { return !it.call.idempotent })
 	}
 	a.mu.Unlock()

@@ -251,11 +251,11 @@ func (t *Targets) Check() error {
 // actor is free again.
 func (s *Slots) Interrupt() { s.sys.sendCancels(s.seq, s.firstHops(s.pendingNodes())) }
 
-// Gone reports whether a call failed because its actor, or the actor's node, is gone. An actor's own error is never taken for that, even if
+// Gone reports whether a call failed because its actor, or the actor's node, is gone for good. An actor's own error is never taken for that, even if
 // it tells of another actor that is.
 func Gone(err error) bool {
 	if _, own := errors.AsType[*ActorError](err); own {
 		return false
 	}
-	return errors.Is(err, ErrActorDead) || errors.Is(err, ErrNodeLost)
+	return errors.Is(err, ErrActorDead) && !errors.Is(err, ErrMadeAnew) || errors.Is(err, ErrNodeLost)
 }

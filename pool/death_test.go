@@ -234,3 +234,56 @@ func TestNothingWaitsForAnActorWhenNoneIsLeft(t *testing.T) {
 	}
 	require.Equal(t, 20, n)
 }
+
+func TestActorThatIsMadeAnewStaysInThePool(t *testing.T) {
+	for name, where := range map[string]core.Option{"process": core.LocalNodes(1), "here": core.InProcess(1)} {
+		t.Run(name, func(t *testing.T) {
+			sys := coretest.Start(t, where)
+			h, err := workers.Spawn(t.Context(), sys, 1, core.Void{}, core.Restarts(1))
+			require.NoError(t, err)
+			p, err := pool.New(h, pool.InFlight(3), pool.Queue(8))
+			require.NoError(t, err)
+			defer p.Close()
+			g, key := newGate(t, 1)
+			dies := pool.Submit(t.Context(), p, (*worker).EnterAndPanic, key)
+			waits := pool.Submit(t.Context(), p, (*worker).Echo, 1)
+			again := pool.Submit(t.Context(), p, (*worker).Echo, 2, pool.Idempotent)
+			g.await(1)
+			require.Eventually(t, func() bool { return p.Stats().InFlight == 3 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return sys.Stats().Pending == 3 }, 10*time.Second, time.Millisecond)
+			close(g.open)
+			require.ErrorContains(t, dies.Err(t.Context()), "on purpose")
+			if err := waits.Err(t.Context()); err != nil { // else it came when the actor had been made anew
+				require.ErrorIs(t, err, core.ErrMadeAnew)
+			}
+			require.NoError(t, again.Err(t.Context()))
+			require.Equal(t, 1, p.Len())
+			require.NoError(t, pool.Submit(t.Context(), p, (*worker).Echo, 3).Err(t.Context()))
+		})
+	}
+}
+
+func TestBatchRemoteReportsTheDeadIfItIsTold(t *testing.T) {
+	sys := coretest.Start(t, core.InProcess(2))
+	p, h := poolOn(t, sys, 3, pool.ReportDead())
+	require.NoError(t, h[1].Kill(t.Context()))
+	require.Equal(t, 2, p.Len())
+	refs, err := batch.Call(t.Context(), p.BatchRemote(batch.BestEffort), (*worker).Self, core.Void{})
+	require.NoError(t, err)
+	ids, err := refs.Get(t.Context())
+	require.ErrorIs(t, err, core.ErrActorDead)
+	require.Equal(t, []core.ActorID{h[0].ID(), h[2].ID(), 0}, ids, "the dead come last")
+	require.NotNil(t, p.PopIdle())
+	require.Equal(t, 2, p.BatchRemote().Len(), "who was taken out is not dead")
+}
+
+func TestReplacedActorIsNotReported(t *testing.T) {
+	sys := coretest.Start(t, core.InProcess(1))
+	p, h := poolOn(t, sys, 2, pool.ReportDead(), pool.Replace(func(ctx context.Context, gone []*core.Handle[*worker]) ([]*core.Handle[*worker], error) {
+		return workers.Spawn(ctx, sys, len(gone), core.Void{})
+	}))
+	require.NoError(t, h[0].Kill(t.Context()))
+	require.Equal(t, 1, p.Len())
+	require.Eventually(t, func() bool { return p.Len() == 2 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, 2, p.BatchRemote().Len())
+}

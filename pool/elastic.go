@@ -186,7 +186,11 @@ func (k *keeper) surplusLocked(s *scheduler) []*member {
 func (k *keeper) settle(s *scheduler, members []*member, err error, tried bool) {
 	s.mu.Lock()
 	for _, m := range members {
-		err = errors.Join(err, s.addLocked(m))
+		e := s.addLocked(m)
+		if e == nil && len(s.mu.dead) > 0 {
+			s.mu.dead = s.mu.dead[1:] // it takes the place of one of them
+		}
+		err = errors.Join(err, e)
 	}
 	if tried {
 		s.mu.keepErr = err

@@ -37,6 +37,10 @@ func (s *scheduler) evictLocked(m *member, reason error) []*item {
 	lost := errors.Is(reason, core.ErrNodeLost)
 	gone := s.removeLocked(func(x *member) bool { return x == m || lost && x.id.Node() == m.id.Node() })
 	s.mu.last = reason
+	if s.reportDead {
+		s.mu.dead = append(s.mu.dead, gone...)
+		s.mu.dead = s.mu.dead[max(0, len(s.mu.dead)-maxDead):]
+	}
 	if s.keeper != nil && !s.mu.closed {
 		s.keeper.lostLocked(s, gone)
 	}

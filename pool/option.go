@@ -27,6 +27,7 @@ type options struct {
 	report   *reporter
 
 	quarantine time.Duration
+	reportDead bool
 }
 
 type optionFunc func(*options)
@@ -49,6 +50,14 @@ func Queue(n int) Option {
 		}
 	})
 }
+
+// maxDead bounds what ReportDead remembers.
+const maxDead = 1024
+
+// ReportDead makes BatchRemote include the actors that the pool has lost and that were not replaced, up to 1024 of them, the latest, so that a call to all
+// says who is missing: their slots fail with core.ErrActorDead or core.ErrNodeLost. Use it with batch.BestEffort or
+// batch.Quorum: under batch.FailFast a lost node ends the submission. Without it they are left out.
+func ReportDead() Option { return optionFunc(func(o *options) { o.reportDead = true }) }
 
 // CallOption configures one call, or all calls of a Map.
 type CallOption interface{ applyCall(*callOptions) }

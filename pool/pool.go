@@ -71,9 +71,10 @@ func (p *Pool[A]) fill(handles []*core.Handle[A], o options) error {
 
 // BatchRemote returns the actors that are in the pool and alive at this moment, in the order in which they came, to be called all at once. What
 // happens to the pool later does not change it. The calls do not count as work of the pool: they go to the actors'
-// mailboxes like anybody else's. If no actor is left, calls on it fail with core.ErrNoActors.
+// mailboxes like anybody else's. If no actor is left, calls on it fail with core.ErrNoActors. With ReportDead, those that were lost come
+// behind the others.
 func (p *Pool[A]) BatchRemote(opts ...batch.Option) *batch.Remote[A] {
-	members := p.sched.refresh()
+	members := append(p.sched.refresh(), p.sched.dead()...)
 	handles := make([]*core.Handle[A], len(members))
 	for i, m := range members {
 		handles[i] = handleOf[A](m)

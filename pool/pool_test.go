@@ -6,6 +6,7 @@ package pool_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"testing"
@@ -87,6 +88,12 @@ func (w *worker) Enter(ctx context.Context, key string) (core.ActorID, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+}
+
+// EnterAndPanic is Enter, and then panics.
+func (w *worker) EnterAndPanic(ctx context.Context, key string) (core.ActorID, error) {
+	_, err := w.Enter(ctx, key)
+	panic(fmt.Sprintf("on purpose: %v", err))
 }
 
 // Nap takes as long as it is told to.
@@ -181,7 +188,7 @@ func (*worker) Unencodable(context.Context, any) (int, error) { return 0, nil }
 var workers = core.Register("worker", newWorker,
 	core.Method((*worker).Nop), core.Method((*worker).Echo), core.Method((*worker).Len), core.Method((*worker).Grow),
 	core.Method((*worker).Block), core.Method((*worker).Fail), core.Method((*worker).Exclusive),
-	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Which), core.Method((*worker).Nap), core.Method((*worker).Naps), core.Method((*worker).NapUnlessFirst), core.Method((*worker).Enter), core.Method((*worker).Play),
+	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Which), core.Method((*worker).Nap), core.Method((*worker).Naps), core.Method((*worker).NapUnlessFirst), core.Method((*worker).Enter), core.Method((*worker).EnterAndPanic), core.Method((*worker).Play),
 	core.Method((*worker).Mirror), core.Method((*worker).Late), core.Method((*worker).BlockAfterFirst), core.Method((*worker).Unencodable))
 
 func spawn(tb testing.TB, sys *core.System, n int) []*core.Handle[*worker] {

@@ -6,6 +6,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type scheduler struct {
 	tally  tally        // of items that were enqueued
 
 	inFlight, bound int
+	reportDead      bool
 
 	mu struct {
 		sync.Mutex
@@ -38,8 +40,9 @@ type scheduler struct {
 		sources map[*source]struct{}
 		ring    list[*source] // sources with waiting items, in turn
 		lanes   map[uint32]*lane
-		silent  bool  // members are in quarantine
-		last    error // what became of the member that went last
+		dead    []*member // lost and not replaced, the latest last; nil without ReportDead
+		silent  bool      // members are in quarantine
+		last    error     // what became of the member that went last
 
 		gone      []*member // to be replaced
 		replacing bool      // members are missing, and about to come
@@ -51,7 +54,7 @@ type scheduler struct {
 }
 
 func newScheduler(o options) *scheduler {
-	s := &scheduler{inFlight: o.inFlight, bound: o.queue, calls: newSource(o.queue)}
+	s := &scheduler{inFlight: o.inFlight, bound: o.queue, reportDead: o.reportDead, calls: newSource(o.queue)}
 	s.life.done = make(chan struct{})
 	s.done.wake = make(chan struct{}, 1)
 	s.mu.roster = newRoster(o.inFlight)
@@ -278,6 +281,13 @@ func (s *scheduler) refresh() []*member {
 		failAll(stranded, reason)
 	}
 	return alive
+}
+
+// dead returns the members that are to be reported as lost.
+func (s *scheduler) dead() []*member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.mu.dead)
 }
 
 // shut gives everything up and ends the goroutines.
