@@ -4,6 +4,7 @@
 package pool
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -88,11 +89,12 @@ func (s *scheduler) complete(answers []answered) {
 		a := &answers[i]
 		m := s.releaseLocked(a.item)
 		s.countLocked(m, a)
-		if core.Gone(a.err) {
+		gone := core.Gone(a.err)
+		if gone {
 			stranded = append(stranded, s.evictLocked(m, a.err)...)
-			if s.retryLocked(a.item) {
-				a.item = nil
-			}
+		}
+		if (gone || errors.Is(a.err, core.ErrMadeAnew)) && s.retryLocked(a.item) {
+			a.item = nil
 		}
 	}
 	s.dispatchLocked()
@@ -110,7 +112,7 @@ func (s *scheduler) complete(answers []answered) {
 	failAll(stranded, err)
 }
 
-// retryLocked puts an item whose actor is gone back to the front of its source if it may run again.
+// retryLocked puts an item whose actor has died back to the front of its source if it may run again.
 func (s *scheduler) retryLocked(it *item) bool {
 	if it.attempts++; !it.idempotent || it.attempts >= maxAttempts || it.cause != nil || s.isEmptyLocked() {
 		return false

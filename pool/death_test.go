@@ -236,31 +236,26 @@ func TestNothingWaitsForAnActorWhenNoneIsLeft(t *testing.T) {
 }
 
 func TestActorThatIsMadeAnewStaysInThePool(t *testing.T) {
-	for name, where := range map[string]core.Option{"process": core.LocalNodes(1), "here": core.InProcess(1)} {
-		t.Run(name, func(t *testing.T) {
-			sys := coretest.Start(t, where)
-			h, err := workers.Spawn(t.Context(), sys, 1, core.Void{}, core.Restarts(1))
-			require.NoError(t, err)
-			p, err := pool.New(h, pool.InFlight(3), pool.Queue(8))
-			require.NoError(t, err)
-			defer p.Close()
-			g, key := newGate(t, 1)
-			dies := pool.Submit(t.Context(), p, (*worker).EnterAndPanic, key)
-			waits := pool.Submit(t.Context(), p, (*worker).Echo, 1)
-			again := pool.Submit(t.Context(), p, (*worker).Echo, 2, pool.Idempotent)
-			g.await(1)
-			require.Eventually(t, func() bool { return p.Stats().InFlight == 3 }, 10*time.Second, time.Millisecond)
-			require.Eventually(t, func() bool { return sys.Stats().Pending == 3 }, 10*time.Second, time.Millisecond)
-			close(g.open)
-			require.ErrorContains(t, dies.Err(t.Context()), "on purpose")
-			if err := waits.Err(t.Context()); err != nil { // else it came when the actor had been made anew
-				require.ErrorIs(t, err, core.ErrMadeAnew)
-			}
-			require.NoError(t, again.Err(t.Context()))
-			require.Equal(t, 1, p.Len())
-			require.NoError(t, pool.Submit(t.Context(), p, (*worker).Echo, 3).Err(t.Context()))
-		})
+	sys := coretest.Start(t, core.InProcess(1))
+	h, err := workers.Spawn(t.Context(), sys, 1, core.Void{}, core.Restarts(1))
+	require.NoError(t, err)
+	p, err := pool.New(h, pool.InFlight(3), pool.Queue(8))
+	require.NoError(t, err)
+	defer p.Close()
+	g, key := newGate(t, 1)
+	dies := pool.Submit(t.Context(), p, (*worker).EnterAndPanic, key)
+	waits := pool.Submit(t.Context(), p, (*worker).Echo, 1)
+	again := pool.Submit(t.Context(), p, (*worker).Echo, 2, pool.Idempotent)
+	g.await(1)
+	awaitCalls(t, sys, 3)
+	close(g.open)
+	require.ErrorContains(t, dies.Err(t.Context()), "on purpose")
+	if err := waits.Err(t.Context()); err != nil { // else it came when the actor had been made anew
+		require.ErrorIs(t, err, core.ErrMadeAnew)
 	}
+	require.NoError(t, again.Err(t.Context()))
+	require.Equal(t, 1, p.Len())
+	require.NoError(t, pool.Submit(t.Context(), p, (*worker).Echo, 3).Err(t.Context()))
 }
 
 func TestBatchRemoteReportsTheDeadIfItIsTold(t *testing.T) {
