@@ -118,14 +118,11 @@ func TestExplainWithoutAModelNamesTheLimits(t *testing.T) {
 	require.ErrorIs(t, err, ErrArgument)
 }
 
-func TestMeasuringTakesLessThanATenthOfASecond(t *testing.T) {
+func TestMeasuringGivesAModelInBounds(t *testing.T) {
 	h := newCluster(t, 2, inMemory).hub(1)
-	best := time.Hour // of a few, for others may use the machine
-	for range 5 {
-		began := time.Now()
+	for range 3 {
 		m, err := h.measure(t.Context())
 		require.NoError(t, err)
-		best = min(best, time.Since(began))
 		require.NoError(t, m.Validate())
 		assert.Positive(t, m.Process.Overhead)
 		assert.Positive(t, m.Host.Overhead)
@@ -134,5 +131,13 @@ func TestMeasuringTakesLessThanATenthOfASecond(t *testing.T) {
 		assert.Positive(t, m.Copy)
 		assert.Positive(t, m.Cores)
 	}
-	assert.Less(t, best, 100*time.Millisecond)
+}
+
+func BenchmarkMeasure(b *testing.B) {
+	h := newCluster(b, 2, inMemory).hub(1)
+	for b.Loop() {
+		if _, err := h.measure(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
