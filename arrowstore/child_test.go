@@ -210,8 +210,37 @@ func childStep(s *Store, held map[ID]*Object, words []string) (string, error) {
 		}
 		o.Release()
 		return idText(o.ID()), nil
+	case "create", "abort": // create seed size: as make, written in place; abort seed size: gives up half-way
+		return childCreate(s, words)
 	}
 	return childObjectStep(s, held, words)
+}
+
+// childCreate writes an object in place, and seals it or gives it up when half of it is written.
+func childCreate(s *Store, words []string) (string, error) {
+	seed, size := seedAndSize(words[1:])
+	want := seeded(seed, size)
+	sizes := make([]int, len(want))
+	for i, b := range want {
+		sizes[i] = len(b)
+	}
+	w, err := s.CreateBuffers(sizes...)
+	if err != nil {
+		return "", err
+	}
+	defer w.Abort()
+	for i, b := range want {
+		if words[0] == "abort" && i >= len(want)/2 {
+			return "ok", nil
+		}
+		copy(w.Buffer(i), b)
+	}
+	o, err := w.Seal()
+	if err != nil {
+		return "", err
+	}
+	o.Release()
+	return idText(o.ID()), nil
 }
 
 // childObjectStep executes the commands that name an object.
@@ -276,6 +305,12 @@ func childObjectStep(s *Store, held map[ID]*Object, words []string) (string, err
 		return strconv.Itoa(n), nil
 	case "read": // read id: returns the first buffer of a held object
 		return string(held[id].Buffer(0)), nil
+	case "retain": // retain id: makes one more unretain necessary before release
+		held[id].Retain()
+		return "ok", nil
+	case "unretain":
+		held[id].Release()
+		return "ok", nil
 	case "release":
 		held[id].Release()
 		delete(held, id)

@@ -21,7 +21,7 @@ type modelObject struct {
 	deleted bool
 	seed    uint64
 	size    int
-	held    map[int]bool // by which processes
+	held    map[int]int // how often, by which processes
 }
 
 // model drives processes at random and knows what each of their answers must be.
@@ -46,14 +46,22 @@ func (m *model) step() {
 		return
 	}
 	id, o := m.some()
-	switch m.rng.IntN(12) {
+	switch m.rng.IntN(14) {
 	case 0, 1, 2, 3:
-		m.hold(p, id, o)
-	case 4, 5, 6:
-		if o.held[p] {
-			m.procs[p].ask("release %s", id)
-			delete(o.held, p)
+		if o.held[p] < 2 {
+			m.hold(p, id, o)
 		}
+	case 4, 5, 6:
+		if o.held[p] > 0 {
+			m.release(p, id, o)
+		}
+	case 12:
+		if o.held[p] > 0 {
+			m.procs[p].ask("retain %s", id)
+			o.held[p]++
+		}
+	case 13:
+		m.procs[p].ask("abort %d %d", m.rng.Uint64(), m.rng.IntN(1<<18))
 	case 7, 8:
 		if o.owner >= 0 && !o.deleted {
 			m.procs[o.owner].ask("delete %s", id)
@@ -71,8 +79,9 @@ func (m *model) step() {
 }
 
 func (m *model) put(p int) {
-	o := &modelObject{owner: p, seed: m.rng.Uint64(), size: m.rng.IntN(1 << (1 + m.rng.IntN(18))), held: map[int]bool{}}
-	id := m.procs[p].ask("make %d %d", o.seed, o.size)
+	o := &modelObject{owner: p, seed: m.rng.Uint64(), size: m.rng.IntN(1 << (1 + m.rng.IntN(18))), held: map[int]int{}}
+	how := []string{"make", "create"}[m.rng.IntN(2)] // copied in, or written in place
+	id := m.procs[p].ask("%s %d %d", how, o.seed, o.size)
 	require.NotContains(m.t, m.objects, id)
 	m.objects[id] = o
 	m.ids = append(m.ids, id)
@@ -83,12 +92,22 @@ func (m *model) hold(p int, id string, o *modelObject) {
 	switch {
 	case answer == "ok":
 		require.False(m.t, o.deleted, "a deleted object was found")
-		o.held[p] = true
+		o.held[p] = 1
 	case o.owner >= 0 && !o.deleted:
 		require.Fail(m.t, "an object is lost", answer)
 	default:
 		require.Contains(m.t, answer, ErrNotFound.Error())
 	}
+}
+
+// release takes one hold of a process off.
+func (m *model) release(p int, id string, o *modelObject) {
+	if o.held[p]--; o.held[p] > 0 {
+		m.procs[p].ask("unretain %s", id)
+		return
+	}
+	m.procs[p].ask("release %s", id)
+	delete(o.held, p)
 }
 
 // kill ends a process without warning and starts another in its place.
@@ -108,7 +127,9 @@ func (m *model) finish() {
 	for id, o := range m.objects {
 		for p := range o.held {
 			m.procs[p].ask("check %s %d %d", id, o.seed, o.size)
-			m.procs[p].ask("release %s", id)
+			for o.held[p] > 0 {
+				m.release(p, id, o)
+			}
 		}
 	}
 	for p, c := range m.procs {
@@ -123,7 +144,7 @@ func (m *model) finish() {
 	}
 }
 
-// TestProcessesAgainstModel lets processes put, pin, release, delete, spill and die at random.
+// TestProcessesAgainstModel lets processes put, create, abort, pin, retain, release, delete, spill and die at random.
 func TestProcessesAgainstModel(t *testing.T) {
 	steps := 1500
 	if testing.Short() {

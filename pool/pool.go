@@ -53,7 +53,7 @@ func (p *Pool[A]) fill(handles []*core.Handle[A], o options) error {
 		p.sched.keeper = k
 		p.sched.wg.Go(func() { k.run(p.sched) })
 	}
-	p.sched.wg.Go(func() { p.sched.watchSilence(p.proto.System(), o.quarantine) })
+	p.sched.wg.Go(func() { p.sched.watchSilence(p.proto.System().Nodes, o.quarantine) })
 	if r := o.report; r != nil {
 		p.sched.wg.Go(func() { r.run(p.sched) })
 	}

@@ -29,13 +29,13 @@ func checkQuarantine(after time.Duration) error {
 }
 
 // watchSilence keeps members on silent nodes from getting calls until the scheduler ends.
-func (s *scheduler) watchSilence(sys *core.System, after time.Duration) {
+func (s *scheduler) watchSilence(nodes func() []core.NodeInfo, after time.Duration) {
 	t := time.NewTicker(max(after/4, time.Millisecond))
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			s.setSilent(sys.Nodes(), after)
+			s.setSilent(nodes(), after)
 		case <-s.life.done:
 			return
 		}
