@@ -103,7 +103,7 @@
 //
 // Each member keeps a record of its last 256 operations in a file of 36 KiB, which outlives its process (package
 // collective/flight): in the run directory of the system, where it goes with the system, or in the directory that TUTTI_FLIGHT names.
-// The command tutti-flight puts the records of all members together and prints the first operation in which they differ. TUTTI_FLIGHT=off
+// The command tutti flight puts the records of all members together and prints the first operation in which they differ. TUTTI_FLIGHT=off
 // keeps none.
 //
 // Test kit: package core/coretest runs actors on nodes of the test's process or in processes of their own.

@@ -27,9 +27,7 @@ func TestMembersThatDifferArePrinted(t *testing.T) {
 		require.NoError(t, r.Close(true))
 	}
 	var out strings.Builder
-	differ, err := run([]string{"-v", dir}, &out)
-	require.NoError(t, err)
-	require.True(t, differ)
+	require.ErrorIs(t, dispatch([]string{"flight", "-v", dir}, &out), errDiffer)
 	for _, want := range []string{
 		`group "dp" epoch 4, 3 members: the members differ first in operation 2 (of 2)`,
 		"ranks 0-1: AllReduce(sum, int x 1) [00000008]: running", "rank 2: has not called it",
@@ -39,15 +37,11 @@ func TestMembersThatDifferArePrinted(t *testing.T) {
 	}
 }
 
-func TestWrongCallsAreRefused(t *testing.T) {
+func TestWrongCallsOfFlightAreRefused(t *testing.T) {
 	for _, args := range [][]string{nil, {"-x"}} {
-		_, err := run(args, &strings.Builder{})
-		require.ErrorIs(t, err, errUsage)
+		require.ErrorIs(t, flightRecords(args, &strings.Builder{}), errUsage)
 	}
-	_, err := run([]string{"-h"}, &strings.Builder{})
-	require.ErrorIs(t, err, flag.ErrHelp)
-	_, err = run([]string{t.TempDir()}, &strings.Builder{})
-	require.ErrorContains(t, err, "there are no records")
-	_, err = run([]string{"/no/such/directory"}, &strings.Builder{})
-	require.Error(t, err)
+	require.ErrorIs(t, flightRecords([]string{"-h"}, &strings.Builder{}), flag.ErrHelp)
+	require.ErrorContains(t, flightRecords([]string{t.TempDir()}, &strings.Builder{}), "there are no records")
+	require.Error(t, flightRecords([]string{"/no/such/directory"}, &strings.Builder{}))
 }
