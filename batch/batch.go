@@ -43,6 +43,9 @@ var (
 // number of actors. Together with Refs.First(ctx, m) it asks for any m answers; with Refs.Succeeded(ctx, m), for m that are no errors.
 func Quorum(m int) Option { return callOption{core.Quorum(m)} }
 
+// FanOut bounds how many messages the driver, and every relay, sends to other hosts for the call; see core.FanOut. k must be 2 at least.
+func FanOut(k int) Option { return callOption{core.FanOut(k)} }
+
 type timeoutOption time.Duration
 
 func (t timeoutOption) apply(o *options) { o.timeout = time.Duration(t) }

@@ -94,9 +94,11 @@ func (h *hub) measureMembers(ctx context.Context) (l schedule.Link, err error) {
 	s := newSession(h, c)
 	members := make([]*member, measuredMembers)
 	ctxs := make([]context.Context, measuredMembers)
+	timed, cancel := context.WithTimeout(ctx, measuredPatience)
+	defer cancel()
 	for rank, actor := range c.Members {
 		sc := &scope.Scope{Actor: actor, Node: &scope.Node{Mesh: h.mesh}}
-		members[rank], ctxs[rank] = s.add(rank, sc), scope.With(ctx, sc)
+		members[rank], ctxs[rank] = s.add(rank, sc), scope.With(timed, sc)
 	}
 	h.mu.Lock()
 	h.mu.sessions[s.id] = s
@@ -110,11 +112,6 @@ func (h *hub) measureMembers(ctx context.Context) (l schedule.Link, err error) {
 			m.retire(&ending{code: codeClosed})
 		}
 	}()
-	var cancel context.CancelFunc
-	for rank := range ctxs {
-		ctxs[rank], cancel = context.WithTimeout(ctxs[rank], measuredPatience)
-		defer cancel()
-	}
 	// together returns the time that all members take to do something.
 	together := func(do func(ctx context.Context, g *Group) error) float64 {
 		best := time.Hour

@@ -6,6 +6,7 @@ package core
 import (
 	"fmt"
 
+	"github.com/tutti-go/tutti/internal/plan"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
@@ -18,6 +19,7 @@ type callConfig struct {
 	quorum     int // actors that must be submitted to; 0 unless the policy is quorum
 	cast       bool
 	idempotent bool
+	fanOut     int // 0: the system's
 }
 
 // Policy says what a failed submission does to the rest of its batch. It is a CallOption.
@@ -58,12 +60,27 @@ func (idempotentOption) applyCall(c *callConfig) { c.idempotent = true }
 // Restarts - the call then runs on the new incarnation instead of failing with ErrActorDead. At most one of the runs is answered.
 func Idempotent() CallOption { return idempotentOption{} }
 
+// FanOutOption is what FanOut returns: an option of a system, or of one call.
+type FanOutOption int
+
+func (k FanOutOption) applyCall(c *callConfig) { c.fanOut = int(k) }
+
+func (k FanOutOption) apply(c *config) { c.fanOut, c.fanOutSet = int(k), true }
+
+// FanOut bounds how many messages the driver, and every relay, sends to other hosts for one batch, and so how often an argument leaves
+// one host. Beyond it the hosts form a tree. It must be 2 at least. By default it is 16, and 4 for an argument that travels as an object: more
+// makes the tree flatter and an argument leave its host more slowly. Given to a call it holds for that call, in place of the system's.
+func FanOut(k int) FanOutOption { return FanOutOption(k) }
+
 func newCallConfig(t *Targets, opts []CallOption) (c callConfig, err error) {
 	for _, o := range opts {
 		if o == nil {
 			return c, fmt.Errorf("call: %w: nil option", ErrInvalid)
 		}
 		o.applyCall(&c)
+		if k, ok := o.(FanOutOption); ok && k < plan.MinFanOut {
+			return c, fmt.Errorf("call: %w: FanOut(%d), must be %d at least", ErrInvalid, int(k), plan.MinFanOut)
+		}
 		if q, ok := o.(quorumOption); ok && (q < 1 || int(q) > len(t.ids)) {
 			return c, fmt.Errorf("call: %w: Quorum(%d), must be between 1 and the number of actors, %d", ErrInvalid, int(q), len(t.ids))
 		}

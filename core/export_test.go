@@ -141,7 +141,7 @@ func FarAway[A any](h *Handle[A], nodes, actors int) []*Handle[A] {
 }
 
 // Plan plans the way to all targets, anew after Forget.
-func (t *Targets) Plan() int { return len(t.plan(false).Relays) }
+func (t *Targets) Plan() int { return len(t.plan(false, 0).Relays) }
 
 // Forget makes the next Plan make a plan.
 func (t *Targets) Forget() {

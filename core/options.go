@@ -62,13 +62,6 @@ func SimulatedHosts(k int) Option {
 	return optionFunc(func(c *config) { c.simulated, c.hostsGiven = k, true })
 }
 
-// FanOut bounds how many messages the driver, and every relay, sends to other hosts for one batch, and so how often an argument leaves
-// one host. Beyond it the hosts form a tree. It must be 2 at least. By default it is 16, and 4 for an argument that travels as an object: more
-// makes the tree flatter and an argument leave its host more slowly.
-func FanOut(k int) Option {
-	return optionFunc(func(c *config) { c.fanOut, c.fanOutSet = k, true })
-}
-
 // Logger makes the system log to l. The default is slog.Default. Node processes log to standard error.
 func Logger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) { c.logger = l })

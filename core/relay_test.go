@@ -61,6 +61,28 @@ func TestABatchReachesAllHostsThroughRelays(t *testing.T) {
 	}
 }
 
+func TestFanOutOfOneCall(t *testing.T) {
+	sys := coretest.Start(t, core.InProcess(12), core.SimulatedHosts(12), core.FanOut(2))
+	unleaked(t, sys)
+	handles := spawn(t, sys, 12)
+	actors, err := core.NewTargets(handles)
+	require.NoError(t, err)
+	for _, k := range []int{0, 5, 3, 3, 0} { // 0 for the system's; plans are cached
+		var opts []core.CallOption
+		want := 2
+		if k > 0 {
+			opts, want = []core.CallOption{core.FanOut(k)}, k
+		}
+		s, err := core.Submit(t.Context(), actors, (*probe).Sum, ones(large), opts...)
+		require.NoError(t, err)
+		succeeded(t, s)
+		assert.Equal(t, want+1, s.Stats().Messages, "one node is on the driver's host")
+	}
+	_, err = core.Submit(t.Context(), actors, (*probe).Sum, ones(1), core.FanOut(1))
+	require.ErrorIs(t, err, core.ErrInvalid)
+	require.ErrorContains(t, err, "FanOut(1)")
+}
+
 func TestErrorsAndLargeAnswersComeBackThroughRelays(t *testing.T) {
 	sys := coretest.Start(t, farWorld(12, 6)...)
 	unleaked(t, sys)

@@ -104,7 +104,8 @@ func TestCallsThatWaitAtADyingActor(t *testing.T) {
 		}
 		require.ErrorIs(t, plain.Err(0), core.ErrActorDead)
 		require.ErrorContains(t, plain.Err(0), "it panicked in probe.Panic: on purpose")
-		require.True(t, core.Gone(plain.Err(0)))
+		require.ErrorIs(t, plain.Err(0), core.ErrMadeAnew)
+		require.False(t, core.Gone(plain.Err(0)), "it is back")
 		require.NoError(t, marked.Err(0))
 		require.Equal(t, []int{2}, get(t, core.Call(t.Context(), a, (*probe).Log, core.Void{})))
 	})

@@ -65,18 +65,19 @@ func (r *routes) now() uint64 {
 type plans struct {
 	sync.Mutex
 	epoch  uint64
+	fanOut int        // of inline and object
 	inline *plan.Plan // for an argument that is part of the message
 	object *plan.Plan // for one that is an object
 	direct *plan.Plan // without relays
 }
 
-// plan returns the way of a call to all shares.
-func (t *Targets) plan(object bool) *plan.Plan {
+// plan returns the way of a call to all shares. A fanOut of 0 stands for the system's.
+func (t *Targets) plan(object bool, fanOut int) *plan.Plan {
 	epoch := t.sys.routes.now()
 	t.plans.Lock()
 	defer t.plans.Unlock()
-	if t.plans.epoch != epoch {
-		t.plans.epoch, t.plans.inline, t.plans.object = epoch, nil, nil
+	if t.plans.epoch != epoch || t.plans.fanOut != fanOut {
+		t.plans.epoch, t.plans.fanOut, t.plans.inline, t.plans.object = epoch, fanOut, nil, nil
 	}
 	p := &t.plans.inline
 	if object {
@@ -87,14 +88,17 @@ func (t *Targets) plan(object bool) *plan.Plan {
 		for i := range all {
 			all[i] = i
 		}
-		*p = t.planFor(all, object)
+		*p = t.planFor(all, object, fanOut)
 	}
 	return *p
 }
 
 // planFor returns the way to some shares, by their indices.
-func (t *Targets) planFor(shares []int, object bool) *plan.Plan {
-	in := plan.Input{Nodes: make([]uint32, len(shares)), Own: t.sys.routes.rankOf(t.sys.host), FanOut: t.sys.routes.fanOut}
+func (t *Targets) planFor(shares []int, object bool, fanOut int) *plan.Plan {
+	if fanOut == 0 {
+		fanOut = t.sys.routes.fanOut
+	}
+	in := plan.Input{Nodes: make([]uint32, len(shares)), Own: t.sys.routes.rankOf(t.sys.host), FanOut: fanOut}
 	if object {
 		in.Size = 1
 	}
@@ -155,7 +159,7 @@ func (s *Slots) route() *plan.Plan {
 	if s.arg.each != nil || s.targets.local { // an argument for each would make the messages of relays as large as all of them together
 		p = s.targets.direct()
 	} else {
-		p = s.targets.plan(s.arg.payload.Kind == wire.PayloadObject)
+		p = s.targets.plan(s.arg.payload.Kind == wire.PayloadObject, s.cfg.fanOut)
 	}
 	if len(p.Relays) > 0 {
 		s.mu.Lock()
@@ -224,7 +228,7 @@ func (s *Slots) reroute(ctx context.Context, shares []int) {
 	if len(shares) == 0 {
 		return
 	}
-	p := s.targets.planFor(shares, s.arg.payload.Kind == wire.PayloadObject)
+	p := s.targets.planFor(shares, s.arg.payload.Kind == wire.PayloadObject, s.cfg.fanOut)
 	s.mu.Lock()
 	s.mu.plans = append(s.mu.plans, p)
 	s.mu.Unlock()

@@ -87,7 +87,7 @@ func (a *agreement) add(c comparison) {
 }
 
 // String prints how often predicted and measured order agree.
-func (a agreement) String() string {
+func (a *agreement) String() string {
 	losses := slices.Sorted(slices.Values(a.losses))
 	within := 0
 	for _, l := range losses {

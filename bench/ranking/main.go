@@ -84,7 +84,7 @@ func run(ctx context.Context, c config, out io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "\n%v\n", total)
+	fmt.Fprintf(out, "\n%v\n", &total)
 	return nil
 }
 

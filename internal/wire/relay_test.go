@@ -119,8 +119,11 @@ func TestSmallBodiesComeBackAsTheyWere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, credit, gotCredit)
 	for _, chunk := range []wire.Chunk{
-		{Kind: wire.ChunkLayout, Sizes: []int64{0, 5, math.MaxInt64 - 5}}, {Kind: wire.ChunkLayout},
-		{Kind: wire.ChunkData, Offset: 77, Data: []byte("x")}, {Kind: wire.ChunkLocal, Data: []byte("id")}, {Kind: wire.ChunkFault, Data: []byte("f")},
+		{Kind: wire.ChunkLayout, Sizes: []int64{0, 5, math.MaxInt64 - 5}},
+		{Kind: wire.ChunkLayout},
+		{Kind: wire.ChunkData, Offset: 77, Data: []byte("x")},
+		{Kind: wire.ChunkLocal, Data: []byte("id")},
+		{Kind: wire.ChunkFault, Data: []byte("f")},
 	} {
 		got, err := wire.ParseChunk(chunk.Append(nil))
 		require.NoError(t, err)

@@ -86,6 +86,7 @@ func (c *Chunk) AppendHead(dst []byte) []byte {
 		}
 	case ChunkData:
 		dst = binary.AppendUvarint(dst, c.Offset)
+	default: // the others have nothing in front of Data
 	}
 	return dst
 }
