@@ -150,7 +150,7 @@ bench-store: ## Measure the object store against the machine's limits, into benc
 
 .PHONY: bench-pool
 bench-pool: ## Measure the pool against a hand-written loop, into bench/results/pool.txt
-	@$(call measure,pool,./pool,-bench .)
+	@$(call measure,pool,./pool,-bench . -benchtime 3s)
 
 .PHONY: bench-kernel
 bench-kernel: ## Measure reductions against plain loops and the memory, into bench/results/kernel.txt; takes about a minute
