@@ -102,20 +102,29 @@ func (*worker) Nap(_ context.Context, d time.Duration) (core.Void, error) {
 	return core.Void{}, nil
 }
 
-// Naps takes naps one after the other.
-func (w *worker) Naps(ctx context.Context, all []time.Duration) (core.Void, error) {
-	for _, d := range all {
-		_, _ = w.Nap(ctx, d)
-	}
-	return core.Void{}, nil
-}
-
 // NapUnlessFirst is Nap, and 20 times as long on the first actor of its node 1.
 func (w *worker) NapUnlessFirst(ctx context.Context, d time.Duration) (core.Void, error) {
 	if w.self.Node() == 1 && w.self.Serial() == 0 {
 		d *= 20
 	}
 	return w.Nap(ctx, d)
+}
+
+// Doze is NapUnlessFirst if first is set, else Nap, and returns how long it has really taken.
+func (w *worker) Doze(ctx context.Context, d doze) (time.Duration, error) {
+	began := time.Now()
+	nap := w.Nap
+	if d.First {
+		nap = w.NapUnlessFirst
+	}
+	_, err := nap(ctx, d.For)
+	return time.Since(began), err
+}
+
+// doze is an item of BenchmarkMapOfSlowItems.
+type doze struct {
+	For   time.Duration
+	First bool
 }
 
 // Self returns the actor's identity.
@@ -188,7 +197,7 @@ func (*worker) Unencodable(context.Context, any) (int, error) { return 0, nil }
 var workers = core.Register("worker", newWorker,
 	core.Method((*worker).Nop), core.Method((*worker).Echo), core.Method((*worker).Len), core.Method((*worker).Grow),
 	core.Method((*worker).Block), core.Method((*worker).Fail), core.Method((*worker).Exclusive),
-	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Which), core.Method((*worker).Nap), core.Method((*worker).Naps), core.Method((*worker).NapUnlessFirst), core.Method((*worker).Enter), core.Method((*worker).EnterAndPanic), core.Method((*worker).Play),
+	core.Method((*worker).Downstream), core.Method((*worker).Hold), core.Method((*worker).Self), core.Method((*worker).Which), core.Method((*worker).Nap), core.Method((*worker).Doze), core.Method((*worker).NapUnlessFirst), core.Method((*worker).Enter), core.Method((*worker).EnterAndPanic), core.Method((*worker).Play),
 	core.Method((*worker).Mirror), core.Method((*worker).Late), core.Method((*worker).BlockAfterFirst), core.Method((*worker).Unencodable))
 
 func spawn(tb testing.TB, sys *core.System, n int) []*core.Handle[*worker] {
