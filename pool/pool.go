@@ -55,6 +55,7 @@ func (p *Pool[A]) fill(handles []*core.Handle[A], o options) error {
 	}
 	p.sched.wg.Go(func() { p.sched.watchSilence(p.proto.System().Nodes, o.quarantine) })
 	if r := o.report; r != nil {
+		p.sched.report = r
 		p.sched.wg.Go(func() { r.run(p.sched) })
 	}
 	for _, h := range handles {

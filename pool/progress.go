@@ -22,7 +22,7 @@ type Progress struct {
 
 // OnProgress makes the pool report its progress to fn every so often, for a progress bar or a log: as long as something has changed since the last
 // report, and a last time when the pool is closed, after everything has ended. Reports do not overlap; fn runs on a goroutine of
-// the pool, which Close waits for, so it must not call Close. It may take its time: the pool does not wait for
+// the pool, which Close waits for, and the last time within Close, so it must not call Close. It may take its time: the pool does not wait for
 // it. every must be at least a millisecond, and fn not nil.
 func OnProgress(every time.Duration, fn func(Progress)) Option {
 	return optionFunc(func(o *options) { o.report = &reporter{every: every, fn: fn} })
@@ -41,7 +41,7 @@ func (r *reporter) check() error {
 	return nil
 }
 
-// run reports until the scheduler ends.
+// run reports until the scheduler ends. The last report is made by shut.
 func (r *reporter) run(s *scheduler) {
 	t := time.NewTicker(r.every)
 	defer t.Stop()
@@ -54,7 +54,6 @@ func (r *reporter) run(s *scheduler) {
 				r.fn(p)
 			}
 		case <-s.life.done:
-			r.fn(s.progress())
 			return
 		}
 	}

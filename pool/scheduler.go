@@ -27,6 +27,7 @@ type scheduler struct {
 	calls  *source      // of Submit and Tasks
 	keeper *keeper      // nil if nobody replaces or adds members
 	tally  tally        // of items that were enqueued
+	report *reporter    // nil if nobody wants to know
 
 	inFlight, bound int
 	reportDead      bool
@@ -305,6 +306,9 @@ func (s *scheduler) shut() {
 		}
 		close(s.life.done)
 		s.wg.Wait()
+		if s.report != nil {
+			s.report.fn(s.progress()) // the collector has taken in what it had
+		}
 	})
 }
 
