@@ -130,7 +130,7 @@ func (a *actor) takeLocked() (item, bool) {
 	return it, true
 }
 
-// interrupt gives up one slot of a call: its context is cancelled if it runs; if it waits, it will not run.
+// interrupt gives up one slot of a call that runs: its context is cancelled.
 func (a *actor) interrupt(c *inbound, slot uint32, cause error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -140,6 +140,12 @@ func (a *actor) interrupt(c *inbound, slot uint32, cause error) {
 			return
 		}
 	}
+}
+
+// forgo gives up one slot of a call that waits: it will not run.
+func (a *actor) forgo(c *inbound, slot uint32, cause error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for i := a.mu.head; i < len(a.mu.queue); i++ {
 		if it := &a.mu.queue[i]; it.call == c && it.slot == slot {
 			it.cause = cause

@@ -277,13 +277,15 @@ func (c *inbound) eachSlot(fn func(slot uint32)) {
 	}
 }
 
-// interrupt gives up the slots of a set.
+// interrupt gives up the slots of a set, those that wait first: none of them runs because another that ran has ended.
 func (c *inbound) interrupt(slots wire.SlotSet, cause error) {
-	for first, count := range slots.Ranges {
-		for _, r := range c.runs {
-			for slot := max(first, r.Slot); slot < min(first+count, r.Slot+r.Count); slot++ {
-				if a := c.node.actor(r.Actor + slot - r.Slot); a != nil {
-					a.interrupt(c, slot, cause)
+	for _, giveUp := range []func(*actor, *inbound, uint32, error){(*actor).forgo, (*actor).interrupt} {
+		for first, count := range slots.Ranges {
+			for _, r := range c.runs {
+				for slot := max(first, r.Slot); slot < min(first+count, r.Slot+r.Count); slot++ {
+					if a := c.node.actor(r.Actor + slot - r.Slot); a != nil {
+						giveUp(a, c, slot, cause)
+					}
 				}
 			}
 		}

@@ -158,10 +158,13 @@ func (s *System) Scope() *scope.Node {
 // it listens on all addresses of the machine and nothing is advertised, it has the port only: ":7000".
 func (s *System) Address() string { return s.addr }
 
-// Nodes returns the nodes that can host actors, in order of their numbers.
+// Nodes returns the nodes that can host actors, in order of their numbers. Who has seen a call fail with ErrNodeLost sees its node not alive.
 func (s *System) Nodes() []NodeInfo {
 	infos := s.memberInfos()
 	for i := range infos {
+		if infos[i].Alive && s.mesh.IsLost(infos[i].ID) != nil { // the news may be on its way to members
+			infos[i].Alive, infos[i].Actors = false, 0
+		}
 		if infos[i].Alive {
 			infos[i].Silent = s.nodes.control(infos[i].ID).silent()
 		}
@@ -379,12 +382,6 @@ func (s *System) onLost(e *mesh.LostError) {
 		return // nodes that end during shutdown are not lost
 	}
 	s.log.Warn("node is lost", "node", e.Node, "err", e.Cause)
-	// No call can be added: the mesh refuses to send. Who sees that the node is not alive finds its calls failed.
-	reason := fmt.Errorf("%w: %w", ErrNodeLost, e)
-	for _, c := range s.openCalls() {
-		c.lose(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
-	}
-	s.rerouteAround(e.Node)
 	s.members.Lock()
 	_, member := s.members.byID[e.Node]
 	var others []uint32
@@ -397,6 +394,12 @@ func (s *System) onLost(e *mesh.LostError) {
 		}
 	}
 	s.members.Unlock()
+	// No call can be added: the mesh refuses to send. Who sees a call fail with ErrNodeLost finds the node not alive.
+	reason := fmt.Errorf("%w: %w", ErrNodeLost, e)
+	for _, c := range s.openCalls() {
+		c.lose(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
+	}
+	s.rerouteAround(e.Node)
 	s.unname(func(id ActorID) bool { return id.Node() == e.Node })
 	s.background(func() {
 		// It may be stopped, or cut off from us only. Its number is not used again, and others wait for what it holds.
