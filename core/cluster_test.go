@@ -118,7 +118,7 @@ func TestNothingSpeaksInTheClearBeyondThisMachineUnasked(t *testing.T) {
 			continue
 		}
 		require.ErrorIs(t, err, core.ErrInvalid)
-		for _, say := range []string{addr, "core.TLS", "TUTTI_TLS_CA", "core.Insecure()", "TUTTI_INSECURE=yes"} {
+		for _, say := range []string{addr, "the option TLS", "TUTTI_TLS_CA", "use Insecure", "TUTTI_INSECURE=yes"} {
 			require.ErrorContains(t, err, say)
 		}
 	}

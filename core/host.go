@@ -4,16 +4,11 @@
 package core
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/tutti-go/tutti/internal/reach"
 )
 
 // A host is a set of nodes that share the directory of their object stores: they read each other's objects in place. Nodes of different
@@ -21,7 +16,7 @@ import (
 
 // EnvHost names the environment variable that overrides which host a process is on, for tests that stand several hosts up on one machine.
 // Processes with different names have stores in different directories.
-const EnvHost = "TUTTI_HOST"
+const EnvHost = reach.EnvHost
 
 const maxHostName = 64
 
@@ -60,21 +55,5 @@ func (c *config) hostOf(node uint32) string {
 // hostIdentity is what nodes that share the store directory agree on and no others: the name that was given, or one made from the
 // machine and the directory itself.
 func hostIdentity(name, dir string) (string, error) {
-	if name != "" {
-		return name, nil
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(storePath(dir, ""), &st); err != nil {
-		return "", fmt.Errorf("store directory: %w", err)
-	}
-	hostname, err := os.Hostname()
-	if err != nil {
-		return "", err
-	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil { // not Linux, or no /proc: the name has to do
-		boot = []byte(hostname)
-	}
-	sum := sha256.Sum256(fmt.Appendf(bytes.TrimSpace(boot), " %d %d", st.Dev, st.Ino))
-	return hostname + "-" + hex.EncodeToString(sum[:4]), nil
+	return reach.Host(name, storePath(dir, ""))
 }

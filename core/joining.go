@@ -21,6 +21,7 @@ import (
 	"github.com/tutti-go/tutti/internal/handshake"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/reach"
 	"github.com/tutti-go/tutti/internal/rundir"
 	"github.com/tutti-go/tutti/internal/wire"
 	"github.com/tutti-go/tutti/internal/wire/controlpb"
@@ -95,8 +96,8 @@ func serveNode(ctx context.Context, env nodeEnv, log *slog.Logger) error {
 		s := &joining{env: env, log: log.With("node", env.id), table: newTable(), patience: joinPatience}
 		return s.run(ctx, env.net)
 	}
-	if env.net.secret == "" {
-		return fmt.Errorf("%w: join %s without the cluster secret: set %s or %s", ErrInvalid, env.driver, cluster.EnvSecret, envSecretIn)
+	if env.net.Secret == "" {
+		return fmt.Errorf("%w: join %s without the cluster secret: set %s or %s", ErrInvalid, env.driver, cluster.EnvSecret, reach.EnvSecretIn)
 	}
 	if err := env.net.checkReach("join", env.driver); err != nil {
 		return err
@@ -140,7 +141,7 @@ func (s *joining) run(ctx context.Context, n network) (err error) {
 	if err != nil {
 		return err
 	}
-	s.end = endpoint{node: s.env.id, secret: []byte(n.secret), transport: tr}
+	s.end = endpoint{node: s.env.id, secret: []byte(n.Secret), transport: tr}
 	conn, err := s.reach(ctx)
 	if err != nil {
 		return err
@@ -240,10 +241,10 @@ func (s *joining) listen(n network, control link.Conn) error {
 	switch {
 	case s.env.driver != "" && err != nil:
 		return err
-	case n.listen == "" && s.env.driver == "":
+	case n.Listen == "" && s.env.driver == "":
 		return nil
-	case n.listen == "": // where this node reaches the driver, others reach it
-		n.listen = net.JoinHostPort(host, "0")
+	case n.Listen == "": // where this node reaches the driver, others reach it
+		n.Listen = net.JoinHostPort(host, "0")
 	case s.env.driver == "":
 		host = ownAddress()
 	}

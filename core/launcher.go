@@ -4,13 +4,13 @@
 package core
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
 
 	"github.com/tutti-go/tutti/internal/cluster"
+	"github.com/tutti-go/tutti/internal/reach"
 )
 
 // The environment of programs that are started many times by somebody else.
@@ -69,7 +69,7 @@ func slurm(getenv func(string) string) (*placement, error) {
 		return nil, err
 	}
 	list := getenv("SLURM_STEP_NODELIST")
-	first, err := firstHost(list)
+	first, err := reach.FirstHost(list)
 	if err != nil {
 		return nil, fmt.Errorf("%w: SLURM_STEP_NODELIST=%q: %w", ErrInvalid, list, err)
 	}
@@ -107,28 +107,6 @@ func number(name, v string, low, high int) (int, error) {
 	return n, nil
 }
 
-// firstHost returns the first name of a list such as "gpu[003-007,9],login1".
-func firstHost(list string) (string, error) {
-	if end := strings.IndexAny(list, ",["); end >= 0 && list[end] == '[' {
-		numbers, rest, ok := strings.Cut(list[end+1:], "]")
-		low, _, _ := strings.Cut(numbers, ",")
-		low, _, _ = strings.Cut(low, "-")
-		if _, err := strconv.ParseUint(low, 10, 64); !ok || err != nil {
-			return "", errors.New("no list of hosts")
-		}
-		suffix, _, _ := strings.Cut(rest, ",")
-		if strings.ContainsAny(suffix, "[]") {
-			return "", fmt.Errorf("hosts with several ranges are not understood; set %s and %s", envListen, cluster.EnvDriver)
-		}
-		return list[:end] + low + suffix, nil
-	}
-	first, _, _ := strings.Cut(list, ",")
-	if first == "" {
-		return "", errors.New("no host in it")
-	}
-	return first, nil
-}
-
 // options is what a placement adds to the program's options: it decides where nodes run.
 func (p *placement) options() Option {
 	addr := net.JoinHostPort(p.driver, strconv.Itoa(p.port))
@@ -139,12 +117,12 @@ func (p *placement) options() Option {
 		}
 		c.nodes, c.processes, c.chosen, c.simulated, c.hostsGiven = 0, true, 0, 0, false
 		c.wait, c.waitGiven = p.size-1, true
-		if c.net.listen == "" {
+		if c.net.Listen == "" {
 			host := "" // all addresses: the name of the machine may stand for one that others cannot reach
-			if isLoopback(p.driver) {
+			if reach.IsLoopback(p.driver) {
 				host = p.driver
 			}
-			c.net.listen = net.JoinHostPort(host, strconv.Itoa(p.port))
+			c.net.Listen = net.JoinHostPort(host, strconv.Itoa(p.port))
 		}
 	})
 }

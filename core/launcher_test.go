@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/internal/reach"
 )
 
 func TestLaunchersAreRecognised(t *testing.T) {
@@ -57,33 +59,8 @@ func TestLaunchersAreRecognised(t *testing.T) {
 	}
 }
 
-func TestFirstHostOfAList(t *testing.T) {
-	for list, want := range map[string]string{
-		"a": "a", "a,b": "a", "n[1-3]": "n1", "n[007,9]": "n007", "n[12-13].example.org,b": "n12.example.org", "127.0.0.1,x[1-2]": "127.0.0.1",
-		"login1,gpu[1-2]": "login1",
-	} {
-		got, err := firstHost(list)
-		require.NoError(t, err, list)
-		require.Equal(t, want, got)
-	}
-	for _, list := range []string{"", ",a", "n[", "n[]", "n[x-y]", "r[1-2]c[1-2]"} {
-		_, err := firstHost(list)
-		require.Error(t, err, list)
-	}
-}
-
-func FuzzFirstHost(f *testing.F) {
-	f.Add("gpu[003-007,9],login1")
-	f.Fuzz(func(t *testing.T, list string) {
-		if host, err := firstHost(list); err == nil {
-			require.NotEmpty(t, host)
-			require.LessOrEqual(t, len(host), len(list))
-		}
-	})
-}
-
 func TestPlacementsDecideWhereNodesRun(t *testing.T) {
-	t.Setenv(envSecretIn, "")
+	t.Setenv(reach.EnvSecretIn, "")
 	t.Setenv("TUTTI_SECRET", "a secret of some length")
 	node := &placement{"Slurm", 3, 4, "gpu1", 20001}
 	cfg, err := newConfig([]Option{LocalNodes(8), node.options()})
@@ -93,7 +70,7 @@ func TestPlacementsDecideWhereNodesRun(t *testing.T) {
 	local := &placement{"Slurm", 0, 4, "localhost", 20001}
 	cfg, err = newConfig([]Option{LocalNodes(8), local.options()})
 	require.NoError(t, err)
-	require.Equal(t, "localhost:20001", cfg.net.listen)
+	require.Equal(t, "localhost:20001", cfg.net.Listen)
 	require.Equal(t, 3, cfg.wait)
 	require.Zero(t, cfg.nodes)
 	require.True(t, cfg.processes)
@@ -103,5 +80,5 @@ func TestPlacementsDecideWhereNodesRun(t *testing.T) {
 	require.ErrorContains(t, err, "listen on :20001, which is beyond this machine, without TLS")
 	cfg, err = newConfig([]Option{Insecure(), wide.options()})
 	require.NoError(t, err)
-	require.Equal(t, ":20001", cfg.net.listen)
+	require.Equal(t, ":20001", cfg.net.Listen)
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tutti-go/tutti/internal/cluster"
+	"github.com/tutti-go/tutti/internal/reach"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
@@ -50,7 +51,7 @@ func Main(run func(context.Context, *System) error, opts ...Option) {
 // serveAs serves as the node that the program's options make of it. As in a node that the environment has made one, what its actors start is
 // not to know the secret.
 func serveAs(ctx context.Context, cfg config) error {
-	if err := errors.Join(os.Unsetenv(cluster.EnvSecret), os.Unsetenv(envSecretIn)); err != nil {
+	if err := errors.Join(os.Unsetenv(cluster.EnvSecret), os.Unsetenv(reach.EnvSecretIn)); err != nil {
 		return err
 	}
 	return serveNode(ctx, envOf(cfg), cfg.logger)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tutti-go/tutti/internal/cluster"
 	"github.com/tutti-go/tutti/internal/plan"
+	"github.com/tutti-go/tutti/internal/reach"
 )
 
 // Option configures a system; see Start and Main.
@@ -105,7 +106,7 @@ func newConfig(opts []Option) (config, error) {
 	switch {
 	case c.chosen > 1:
 		return c, fmt.Errorf("%w: InProcess and LocalNodes given together or twice", ErrInvalid)
-	case c.nodes < 1 && (c.chosen > 0 || c.net.listen == "") || c.nodes > maxNodes:
+	case c.nodes < 1 && (c.chosen > 0 || c.net.Listen == "") || c.nodes > maxNodes:
 		return c, fmt.Errorf("%w: %d nodes, must be between 1 and %d", ErrInvalid, c.nodes, maxNodes)
 	case c.hostsGiven && (c.simulated < 1 || c.simulated > c.nodes):
 		return c, fmt.Errorf("%w: SimulatedHosts(%d), must be between 1 and the number of nodes, %d", ErrInvalid, c.simulated, c.nodes)
@@ -147,7 +148,7 @@ func (c *config) settleNetwork() error {
 	if err := c.net.check(); err != nil {
 		return err
 	}
-	if c.net.listen == "" {
+	if c.net.Listen == "" {
 		if c.waitGiven && c.wait > 0 {
 			return fmt.Errorf("%w: WaitNodes(%d) without Listen: nobody can join", ErrInvalid, c.wait)
 		}
@@ -156,9 +157,9 @@ func (c *config) settleNetwork() error {
 	switch {
 	case c.chosen > 0 && !c.processes:
 		return fmt.Errorf("%w: Listen and InProcess exclude each other", ErrInvalid)
-	case c.net.secret == "":
+	case c.net.Secret == "":
 		return fmt.Errorf("%w: listen on %s without a secret that nodes can know: set %s or %s, or use core.Secret",
-			ErrInvalid, c.net.listen, cluster.EnvSecret, envSecretIn)
+			ErrInvalid, c.net.Listen, cluster.EnvSecret, reach.EnvSecretIn)
 	case c.waitGiven && (c.wait < 0 || c.wait > maxNodes):
 		return fmt.Errorf("%w: WaitNodes(%d), must be between 0 and %d", ErrInvalid, c.wait, maxNodes)
 	}
@@ -168,7 +169,7 @@ func (c *config) settleNetwork() error {
 	if !c.waitGiven && c.nodes == 0 {
 		c.wait = 1
 	}
-	return c.net.checkReach("listen on", c.net.listen)
+	return c.net.checkReach("listen on", c.net.Listen)
 }
 
 // maxNodes bounds the nodes of a system on one machine.

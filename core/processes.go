@@ -84,15 +84,15 @@ func procsOf(n int) int { return (runtime.GOMAXPROCS(0) + n - 1) / n }
 // environ returns what nodes that this process starts find in their environment beside their numbers.
 func (p *processes) environ() func(uint32) []string {
 	n := p.cfg.net
-	if n.listen != "" { // other machines must reach them, too
-		host, _, _ := net.SplitHostPort(n.listen)
-		n.listen = net.JoinHostPort(host, "0")
-		if h, _, err := net.SplitHostPort(n.advertise); err == nil {
-			n.advertise = h
+	if n.Listen != "" { // other machines must reach them, too
+		host, _, _ := net.SplitHostPort(n.Listen)
+		n.Listen = net.JoinHostPort(host, "0")
+		if h, _, err := net.SplitHostPort(n.Advertise); err == nil {
+			n.Advertise = h
 		}
 	}
 	return func(node uint32) []string {
-		env := append(n.environ(),
+		env := append(n.Environ(),
 			envStoreLimit+"="+strconv.FormatInt(p.cfg.storeLimit, 10), EnvHost+"="+p.cfg.hostOf(node))
 		if os.Getenv(envProcs) == "" {
 			env = append(env, envProcs+"="+strconv.Itoa(procsOf(p.cfg.nodes)))
@@ -111,7 +111,7 @@ func (p *processes) admit(j *controlpb.Join) (*controlpb.Welcome, error) {
 		return nil, err
 	}
 	w := &controlpb.Welcome{
-		Node: j.GetNode(), Dir: p.sys.dir.Path, Host: p.sys.host, StoreLimit: p.cfg.storeLimit, Wide: p.cfg.net.listen != "",
+		Node: j.GetNode(), Dir: p.sys.dir.Path, Host: p.sys.host, StoreLimit: p.cfg.storeLimit, Wide: p.cfg.net.Listen != "",
 	}
 	if j.GetNode() != wire.NoNode {
 		if j.GetNode() == driverNode || j.GetNode() > p.local {
@@ -151,7 +151,7 @@ func (p *processes) arrived(session *cluster.Session) {
 	p.mu.Lock()
 	p.mu.sessions[session.Node] = session
 	p.mu.Unlock()
-	if p.cfg.net.listen != "" {
+	if p.cfg.net.Listen != "" {
 		m := &controlpb.Member{Node: session.Node, Host: session.Host, Address: session.Address}
 		p.sys.peers.add(m)
 		p.announce(m)

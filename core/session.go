@@ -7,11 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"strconv"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/tutti-go/tutti/internal/rundir"
 )
@@ -26,19 +22,7 @@ func socketPath(dir string, node uint32) string {
 // EnvRunDir names the environment variable that overrides where systems keep their sockets and shared memory on this machine. The
 // default is a directory of the user's own in /dev/shm, or among the temporary files where there is none. The path
 // should be short, because that of a socket is limited to about 100 bytes.
-const EnvRunDir = "TUTTI_RUNDIR"
-
-// baseDir is where the sessions of this user live.
-func baseDir() string {
-	if dir := os.Getenv(EnvRunDir); dir != "" {
-		return dir
-	}
-	name := "tutti-" + strconv.Itoa(os.Getuid())
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() && unix.Access("/dev/shm", unix.W_OK) == nil {
-		return filepath.Join("/dev/shm", name)
-	}
-	return filepath.Join(os.TempDir(), name)
-}
+const EnvRunDir = rundir.EnvBase
 
 // joinedDir is the directory of a system on a machine that its driver is not on; all its nodes there share it. Below it the hosts that
 // exist in name only have stores of their own, but not directories: name is empty for the machine's own host.
@@ -47,12 +31,12 @@ func joinedDir(system uint64, name string) string {
 	if name != "" {
 		dir += "-" + name
 	}
-	return filepath.Join(baseDir(), dir)
+	return filepath.Join(rundir.Base(), dir)
 }
 
 // newRunDir makes the directory of a new system, and removes those of dead ones.
 func newRunDir(log *slog.Logger) (*rundir.Dir, error) {
-	d, err := rundir.New(baseDir(), log)
+	d, err := rundir.New(rundir.Base(), log)
 	if errors.Is(err, rundir.ErrUnsafe) {
 		err = fmt.Errorf("%w: %w", ErrInvalid, err)
 	}

@@ -85,18 +85,18 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 	if s.host, err = hostIdentity(cfg.hostOf(driverNode), s.dir.Path); err != nil {
 		return err
 	}
-	end := endpoint{node: driverNode, secret: []byte(cfg.net.secret), transport: new(link.Memory), control: newConduit()}
-	if cfg.net.secret == "" {
+	end := endpoint{node: driverNode, secret: []byte(cfg.net.Secret), transport: new(link.Memory), control: newConduit()}
+	if cfg.net.Secret == "" {
 		end.secret = []byte(rand.Text())
 	}
-	s.peers = newPeers(s.dir.Path, s.host, cfg.net.listen != "")
+	s.peers = newPeers(s.dir.Path, s.host, cfg.net.Listen != "")
 	end.peers = s.peers
 	if cfg.processes {
 		if end.transport, err = cfg.net.transport(); err != nil {
 			return err
 		}
 	}
-	if cfg.net.listen != "" {
+	if cfg.net.Listen != "" {
 		l, addr, err := cfg.net.open(end.transport, "")
 		if err != nil {
 			return err

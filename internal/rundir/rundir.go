@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,21 @@ import (
 var ErrUnsafe = errors.New("unsafe directory")
 
 const lockName = "lock"
+
+// EnvBase names the environment variable that overrides Base.
+const EnvBase = "TUTTI_RUNDIR"
+
+// Base is below which this user's directories are: one of its own in /dev/shm, or among the temporary files where there is none.
+func Base() string {
+	if dir := os.Getenv(EnvBase); dir != "" {
+		return dir
+	}
+	name := "tutti-" + strconv.Itoa(os.Getuid())
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() && unix.Access("/dev/shm", unix.W_OK) == nil {
+		return filepath.Join("/dev/shm", name)
+	}
+	return filepath.Join(os.TempDir(), name)
+}
 
 // Dir is a directory in use. Several processes may hold it; the last one to close it removes it.
 type Dir struct {
