@@ -154,16 +154,9 @@ type Prepared struct {
 	call invocation
 }
 
-// invocation is an operation with its arguments.
-type invocation struct {
-	descriptor
-
-	do func(context.Context, *execution) error
-}
-
 // Run carries the operation out once. All members must call it as if they called the operation itself; some may do that.
 func (p *Prepared) Run(ctx context.Context) error {
-	return p.g.operate(ctx, p.call.descriptor, p.call.do)
+	return p.g.allReduce(ctx, p.call)
 }
 
 // Start does the same in the background, as Async does.
@@ -173,12 +166,15 @@ func (p *Prepared) Start(ctx context.Context) *Work { return p.g.Async(ctx, p.Ru
 // connections that the operation takes. buf is the operation's from each Run or Start to its end, and the caller's in between.
 // Errors: ErrNotMember, ErrArgument, *Error, and those of a node that cannot be reached.
 func PrepareAllReduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction) (*Prepared, error) {
-	c, err := allReduce(g, buf, op)
+	c, err := allReduceOf(buf, op)
 	if err != nil {
 		return nil, err
 	}
 	if err := g.admit(ctx, c.descriptor); err != nil {
 		return nil, err
+	}
+	if g.s.medium != nil { // there is nothing to open
+		return &Prepared{g, c}, nil
 	}
 	return &Prepared{g, c}, g.open(ctx, g.plan(g.choose(schedule.AllReduce, len(bytesOf(buf))), 0))
 }

@@ -15,7 +15,12 @@ type selection struct {
 	Given  bool            // the model, by the caller
 	Table  []uint32        // codes of a schedule.Table; none: the limits below hold
 	Forced []force
+
+	Messages bool // also where the members share memory
 }
+
+// byMessages says that the caller wants messages: to name an algorithm is to want the messages of which it consists.
+func (s *selection) byMessages() bool { return s.Messages || len(s.Forced) > 0 }
 
 type force struct {
 	Op   schedule.Op

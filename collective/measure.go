@@ -83,7 +83,7 @@ func perByte(do func()) float64 {
 // the processors that they share.
 func (h *hub) measureMembers(ctx context.Context) (l schedule.Link, err error) {
 	self := h.mesh.Self()
-	b, err := boundsOf("trial", nil)
+	b, err := boundsOf("trial", []Option{Messages()})
 	if err != nil {
 		return l, err
 	}

@@ -65,7 +65,8 @@ type member struct {
 	line  line          // of operations, which run one at a time
 	wake  chan struct{} // holds a token after something came from the awaited rank
 	plans plans
-	work  workspace // of the operation that runs
+	work  workspace  // of the operation that runs
+	now   invocation // of the operation that runs, if it goes through the medium of the epoch
 	log   *flight.Recorder
 
 	points [4]*schedule.Program // of Send, Recv and SendRecv

@@ -19,7 +19,8 @@ func Broadcast[T Element](ctx context.Context, g *Group, buf []T, root int) erro
 		return err
 	}
 	d := descriptor{op: opBroadcast, kind: kindOf[T](), root: uint32(root), count: uint64(len(buf))}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(buf), out: bytesOf(buf)}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		p := g.plan(g.choose(schedule.Broadcast, len(bytesOf(buf))), root)
 		x.buf = evenly(buf, p.Blocks)
 		return x.run(ctx, p)
@@ -28,7 +29,7 @@ func Broadcast[T Element](ctx context.Context, g *Group, buf []T, root int) erro
 
 // Barrier returns when all members have called it. Errors: *Error, ErrNotMember.
 func Barrier(ctx context.Context, g *Group) error {
-	return g.operate(ctx, descriptor{op: opBarrier}, func(ctx context.Context, x *execution) error {
+	return g.operate(ctx, invocation{descriptor: descriptor{op: opBarrier}}, func(ctx context.Context, x *execution) error {
 		return x.run(ctx, g.plan(g.choose(schedule.Barrier, 0), 0))
 	})
 }
@@ -43,7 +44,8 @@ func AllGather[T Element](ctx context.Context, g *Group, in, out []T) error {
 		return err
 	}
 	d := descriptor{op: opAllGather, kind: kindOf[T](), count: uint64(len(in))}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out)}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		return x.allGather(ctx, g, g.choose(schedule.AllGather, len(bytesOf(out))), bytesOf(in), evenly(out, n))
 	})
 }
@@ -70,7 +72,11 @@ func Gather[T Element](ctx context.Context, g *Group, in, out []T, root int) err
 		}
 	}
 	d := descriptor{op: opGather, kind: kindOf[T](), root: uint32(root), count: uint64(len(in))}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(in)}
+	if g.Rank() == root {
+		c.out = bytesOf(out)
+	}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		length := len(bytesOf(in))
 		p := g.plan(g.choose(schedule.Gather, n*length), root)
 		return x.gather(ctx, g, p, bytesOf(in), bytesOf(out), root, func(int) int { return length })
@@ -113,7 +119,11 @@ func Scatter[T Element](ctx context.Context, g *Group, in, out []T, root int) er
 		}
 	}
 	d := descriptor{op: opScatter, kind: kindOf[T](), root: uint32(root), count: uint64(len(out))}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, size: sizeOf[T](), out: bytesOf(out)}
+	if g.Rank() == root {
+		c.in = bytesOf(in)
+	}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		length := len(bytesOf(out))
 		p := g.plan(g.choose(schedule.Scatter, n*length), root)
 		return x.scatter(ctx, g, p, bytesOf(in), bytesOf(out), root, func(int) int { return length })
@@ -155,7 +165,8 @@ func AllToAll[T Element](ctx context.Context, g *Group, in, out []T) error {
 		return err
 	}
 	d := descriptor{op: opAllToAll, kind: kindOf[T](), count: uint64(len(in) / n)}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out)}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		length := len(bytesOf(in)) / n
 		each := func(int) int { return length }
 		c := g.choose(schedule.AllToAll, len(bytesOf(in)))

@@ -28,8 +28,10 @@ func checkLength(op operation, name string, got, want int, why string) error {
 	return nil
 }
 
-// operate runs one operation: it waits for its turn, bounds its time, and turns every failure into the end of the epoch.
-func (g *Group) operate(ctx context.Context, d descriptor, do func(context.Context, *execution) error) error {
+// operate runs one operation: it waits for its turn, bounds its time, and turns every failure into the end of the epoch. do is for
+// members that have messages only.
+func (g *Group) operate(ctx context.Context, c invocation, do func(context.Context, *execution) error) error {
+	d := c.descriptor
 	if err := g.admit(ctx, d); err != nil {
 		return err
 	}
@@ -40,7 +42,13 @@ func (g *Group) operate(ctx context.Context, d descriptor, do func(context.Conte
 	seq, err := m.take(ctx, d, stall)
 	if err == nil {
 		defer m.release(m.lineFor(ctx))
-		err = do(ctx, &execution{peers: m, head: d.append(nil)})
+		if s.medium != nil && !d.op.isPoint() {
+			m.now = c
+			err = s.medium.run(ctx, m)
+			m.now = invocation{} // it holds on to nobody's memory
+		} else {
+			err = do(ctx, &execution{peers: m, head: d.append(nil)})
+		}
 	}
 	if err == nil {
 		err = m.finish()

@@ -48,7 +48,7 @@ func point[T Element](ctx context.Context, g *Group, op operation, in []T, to in
 	if op == opRecv {
 		d.count = want.count
 	}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	return g.operate(ctx, invocation{descriptor: d}, func(ctx context.Context, x *execution) error {
 		x.peers, x.head = &pair{m: g.m, sent: send.hash(), want: want}, send.append(nil)
 		x.buf = duplex{bytesOf(in), bytesOf(out)}
 		s := schedule.Of(g.Size(), g.Rank(), len(duplex{}), 1, schedule.Step{

@@ -15,34 +15,40 @@ import (
 // must call it with the same length, element type and op. buf is the member's own until the call returns, and holds
 // nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T.
 func AllReduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction) error {
-	c, err := allReduce(g, buf, op)
+	c, err := allReduceOf(buf, op)
 	if err != nil {
 		return err
 	}
-	return g.operate(ctx, c.descriptor, c.do)
+	return g.allReduce(ctx, c)
 }
 
-func allReduce[T Element](g *Group, buf []T, op Reduction) (invocation, error) {
+func allReduceOf[T Element](buf []T, op Reduction) (invocation, error) {
 	math, err := arithmeticOf[T](opAllReduce, op)
 	if err != nil {
 		return invocation{}, err
 	}
 	d := descriptor{op: opAllReduce, how: math.how, kind: kindOf[T](), count: uint64(len(buf))}
-	return invocation{d, func(ctx context.Context, x *execution) error {
+	return invocation{descriptor: d, math: math, size: sizeOf[T](), in: bytesOf(buf), out: bytesOf(buf)}, nil
+}
+
+func (g *Group) allReduce(ctx context.Context, c invocation) error {
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
+		math, buf := c.math, &even{bytes: c.out, size: c.size, count: int(c.count), blocks: 1}
 		defer g.guard(math)()
-		math.begin(bytesOf(buf))
-		c := g.choose(schedule.AllReduce, len(bytesOf(buf)))
+		math.begin(buf.bytes)
+		choice := g.choose(schedule.AllReduce, len(buf.bytes))
 		if math.ordered {
-			c = g.named(schedule.AllReduce, "gather")
+			choice = g.named(schedule.AllReduce, "gather")
 		}
-		p := g.plan(c, 0)
-		if c.Algorithm.Local {
-			return x.gatherAndReduce(ctx, g, p, evenly(buf, 1), math)
+		p := g.plan(choice, 0)
+		if choice.Algorithm.Local {
+			return x.gatherAndReduce(ctx, g, p, buf, math)
 		}
-		x.buf = evenly(buf, p.Blocks)
+		buf.blocks = p.Blocks
+		x.buf = buf
 		x.reduceWith(math, g.Size())
 		return x.run(ctx, p)
-	}}, nil
+	})
 }
 
 // reduceWith makes the execution one that reduces.
@@ -104,7 +110,8 @@ func Reduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction, roo
 		return err
 	}
 	d := descriptor{op: opReduce, how: math.how, kind: kindOf[T](), root: uint32(root), count: uint64(len(buf))}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, math: math, size: sizeOf[T](), in: bytesOf(buf), out: bytesOf(buf)}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		defer g.guard(math)()
 		math.begin(bytesOf(buf))
 		if math.ordered {
@@ -148,7 +155,8 @@ func ReduceScatter[T Element](ctx context.Context, g *Group, in, out []T, op Red
 		return err
 	}
 	d := descriptor{op: opReduceScatter, how: math.how, kind: kindOf[T](), count: uint64(len(out))}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, math: math, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out)}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		defer g.guard(math)()
 		partial := evenly(slices.Clone(in), n)
 		math.begin(partial.bytes)

@@ -85,6 +85,7 @@ type session struct {
 	ctx    context.Context //nolint:containedctx // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
 
+	medium   medium // nil: there are messages only
 	chooser  *chooser
 	programs programs // compiled schedules that members of this node share
 
@@ -113,6 +114,7 @@ func newSession(h *hub, c charter) *session {
 	s.chooser, _ = c.Bounds.Select.chooser(len(c.Members)) // the charter was validated
 	s.ctx, s.cancel = context.WithCancelCause(h.root)
 	s.mu.local = map[int]*member{}
+	s.medium = h.mediumFor(s)
 	return s
 }
 
@@ -178,6 +180,9 @@ func (s *session) finish(end *ending) bool {
 		m.retire(end)
 	}
 	s.cancel(end)
+	if s.medium != nil {
+		s.medium.end(end)
+	}
 	s.hub.forget(s)
 	return true
 }

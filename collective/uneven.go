@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"unsafe"
 
 	"github.com/tutti-go/tutti/collective/schedule"
 )
@@ -29,7 +28,8 @@ func AllGatherV[T Element](ctx context.Context, g *Group, in, out []T, counts []
 		return err
 	}
 	d := unevenly[T](opAllGatherV, counts, 0)
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out), inCounts: counts, outCounts: counts}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		return x.allGather(ctx, g, g.first(schedule.AllGather), bytesOf(in), split(bytesOf(out), 0, g.Size(), g.Size(), lengthsOf[T](counts)))
 	})
 }
@@ -54,7 +54,11 @@ func GatherV[T Element](ctx context.Context, g *Group, in, out []T, counts []int
 		}
 	}
 	d := unevenly[T](opGatherV, counts, root)
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(in), inCounts: counts, outCounts: counts}
+	if g.Rank() == root {
+		c.out = bytesOf(out)
+	}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		p := g.plan(g.first(schedule.Gather), root)
 		return x.gather(ctx, g, p, bytesOf(in), bytesOf(out), root, lengthsOf[T](counts))
 	})
@@ -80,7 +84,11 @@ func ScatterV[T Element](ctx context.Context, g *Group, in, out []T, counts []in
 		}
 	}
 	d := unevenly[T](opScatterV, counts, root)
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
+	c := invocation{descriptor: d, size: sizeOf[T](), out: bytesOf(out), inCounts: counts, outCounts: counts}
+	if g.Rank() == root {
+		c.in = bytesOf(in)
+	}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		p := g.plan(g.first(schedule.Scatter), root)
 		return x.scatter(ctx, g, p, bytesOf(in), bytesOf(out), root, lengthsOf[T](counts))
 	})
@@ -110,10 +118,12 @@ func AllToAllV[T Element](ctx context.Context, g *Group, in []T, inCounts []int,
 			ErrArgument, opAllToAllV, inCounts[g.Rank()], outCounts[g.Rank()])
 	}
 	d := descriptor{op: opAllToAllV, kind: kindOf[T]()}
-	return g.operate(ctx, d, func(ctx context.Context, x *execution) error {
-		var zero T
+	c := invocation{
+		descriptor: d, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out), inCounts: inCounts, outCounts: outCounts,
+	}
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		n := g.Size()
-		x.rank, x.counted = g.Rank(), int(unsafe.Sizeof(zero))
+		x.rank, x.counted = g.Rank(), sizeOf[T]()
 		return x.allToAll(ctx, g, g.first(schedule.AllToAll), split(bytesOf(in), 0, n, n, lengthsOf[T](inCounts)), split(bytesOf(out), 0, n, n, lengthsOf[T](outCounts)))
 	})
 }
@@ -124,8 +134,7 @@ func unevenly[T Element](op operation, counts []int, root int) descriptor {
 
 // lengthsOf returns the bytes of a rank's block.
 func lengthsOf[T Element](counts []int) func(rank int) int {
-	var zero T
-	return func(rank int) int { return counts[rank] * int(unsafe.Sizeof(zero)) }
+	return func(rank int) int { return counts[rank] * sizeOf[T]() }
 }
 
 // checkCounts returns the sum of the counts of all ranks.
