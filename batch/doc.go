@@ -53,8 +53,8 @@
 //
 // First(m) counts values and errors alike: slots that could not be submitted are the first of all. Succeeded(m) counts values.
 //
-// NoReply makes the batch a cast, which has no answers at all: a slot says that it was submitted. Nothing tells what became of a
-// cast but the counters of core.System.NodeStats and the logs of the nodes.
+// NoReply makes the batch a cast, which has no answers at all: a slot says that it was submitted. Every actor that lives gets it at most once, and once
+// unless it has no room or the deadline passes, also when a relay dies that had it. Nothing tells what became of a cast but the counters of core.System.NodeStats and the logs of the nodes.
 //
 // # Cost
 //

@@ -18,6 +18,7 @@ type callConfig struct {
 	policy     Policy
 	quorum     int // actors that must be submitted to; 0 unless the policy is quorum
 	cast       bool
+	acked      bool // of a cast: the nodes tell when they have it
 	idempotent bool
 	fanOut     int // 0: the system's
 }
@@ -48,7 +49,8 @@ type castOption struct{}
 func (castOption) applyCall(c *callConfig) { c.cast = true }
 
 // NoReply makes the call a cast: no answer travels. The slots succeed with the zero value as soon as the call was
-// submitted; that it was submitted is all they say. What fails at the actor afterwards is logged at its node and counted; see System.NodeStats. The end
+// submitted; that it was submitted is all they say. It is delivered at most once, and not at all only if the actor, its node or the driver ends, its deadline
+// passes, or the actor's mailbox or node has no room: a relay that dies on the way loses nothing. What fails at the actor afterwards is logged at its node and counted; see System.NodeStats. The end
 // of the context cancels a cast only until it is submitted; its deadline travels.
 func NoReply() CallOption { return castOption{} }
 
@@ -93,6 +95,9 @@ func (c *callConfig) flags() wire.CallFlags {
 	var f wire.CallFlags
 	if c.cast {
 		f |= wire.CallCast
+	}
+	if c.acked {
+		f |= wire.CallAcked
 	}
 	if c.idempotent {
 		f |= wire.CallIdempotent

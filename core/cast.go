@@ -5,12 +5,12 @@ package core
 
 import "github.com/tutti-go/tutti/internal/wire"
 
-// castOff completes the slots of a cast that was submitted. If its argument lies in the store, it stays there until the nodes have it, which is all
-// that they answer.
+// castOff completes the slots of a cast that was submitted. If its argument lies in the store, or if some of its messages go through relays, it stays
+// known until the nodes have it, which is all that they answer: the object must not go before, and what dies with a relay is sent again.
 func (s *Slots) castOff() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	unacked := s.arg.release != nil
+	unacked := s.cfg.acked
 	for i := range s.mu.results {
 		if s.mu.results[i].state != pending {
 			continue // it was not submitted, or its node has the argument already
@@ -33,6 +33,23 @@ func (s *Slots) acknowledgeLocked(slot uint32) {
 	}
 }
 
+// castTaken tells the caller of a cast, if it wants to know, that the node has it and needs nothing more from it.
+func (c *inbound) castTaken() {
+	if !c.cast || !c.acked || c.stored {
+		return
+	}
+	c.acknowledge(false)
+}
+
+// acknowledge answers all slots of a cast. last says that they have all ended.
+func (c *inbound) acknowledge(last bool) {
+	c.mu.Lock()
+	c.eachSlot(func(slot uint32) { c.mu.answers.add(slot, wire.StatusEmpty, nil) })
+	c.mu.last = last
+	c.mu.Unlock()
+	c.node.outbox(c.from).put(&c.outgoing)
+}
+
 // castDone counts the end of one call of a cast, and reports whether it was the last. If the argument lies in the store, the caller is told then that it
 // may go.
 func (c *inbound) castDone(slot uint32, err error) (last bool) {
@@ -47,14 +64,10 @@ func (c *inbound) castDone(slot uint32, err error) (last bool) {
 	if c.left.Add(-1) > 0 {
 		return false
 	}
-	if !c.stored {
+	if !c.acked || !c.stored {
 		n.dismiss(c.key)
 		return true
 	}
-	c.mu.Lock()
-	c.eachSlot(func(slot uint32) { c.mu.answers.add(slot, wire.StatusEmpty, nil) })
-	c.mu.last = true
-	c.mu.Unlock()
-	n.outbox(c.from).put(&c.outgoing)
+	c.acknowledge(true)
 	return true
 }

@@ -77,12 +77,14 @@
 // is small. Otherwise the driver sends at most FanOut messages to gateways of other hosts, each for all that is behind it: the other nodes of its host, and
 // further gateways. Answers come back the same way, put together. An argument that is too large for a message leaves a host at most FanOut times
 // and crosses to every host once, in chunks that are passed on while the rest arrives; its copies serve later calls, until the object is released or
-// there is no room. SubmitEach sends every node its own message, for there is nothing to share. A large result stays on the host of its actor until
+// there is no room. The arguments of SubmitEach go the same way, up to 4 MiB of them in a message for several nodes, and are taken apart by the relays; large ones
+// are fetched by their actors' nodes from the driver. A large result stays on the host of its actor until
 // somebody needs it elsewhere: Get brings it to the driver, and a call that has it as its argument to the host of the actor.
 //
 // When a relay dies, or cannot reach a node, the driver sends the calls that have no answer once more, around it. Nodes drop what they have
 // got already, so a call runs at most once, and send the answers again that the relay may have died with: up to 16 MiB of them are kept by each
-// node. Only if an answer is not kept any longer does its slot fail with ErrNodeLost, though its own node lives.
+// node. Only if an answer is not kept any longer does its slot fail with ErrNodeLost, though its own node lives. A cast that goes through relays is kept by
+// the driver until the nodes have said that they have it, so it runs at every actor whose node lives, at most once, also when relays die.
 //
 // # Memory
 //

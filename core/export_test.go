@@ -120,6 +120,9 @@ func (w *Window) Release(bytes int64) { w.w.release(bytes) }
 // Backoff is how long an actor waits after its n-th death.
 func Backoff(n int) time.Duration { return backoff(n) }
 
+// OpenCalls counts the submissions that the driver still knows.
+func OpenCalls(s *System) int { return len(s.openCalls()) }
+
 // CutOff ends the links between two nodes in this process, which stay connected to all others.
 func CutOff(s *System, a, b uint32) {
 	nodeOf(s, a).mesh.Lost(b, errCutOff)

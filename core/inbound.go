@@ -53,6 +53,7 @@ type inbound struct {
 	method *method
 	runs   []wire.Run
 	cast   bool // no answers are wanted
+	acked  bool // of a cast: its caller wants to know that it is here
 	stored bool // an argument lies in the store
 
 	idempotent bool // it may run again on another incarnation
@@ -89,7 +90,7 @@ func (n *node) accept(m *message) {
 	body := m.body
 	c := &inbound{
 		node: n, from: m.from, runs: body.Runs,
-		cast: body.Flags&wire.CallCast != 0, idempotent: body.Flags&wire.CallIdempotent != 0,
+		cast: body.Flags&wire.CallCast != 0, acked: body.Flags&wire.CallAcked != 0, idempotent: body.Flags&wire.CallIdempotent != 0,
 	}
 	c.key, c.origin = inboundKey{m.head.Caller, m.head.Seq}, m.head.From
 	total := 0
@@ -124,6 +125,7 @@ func (n *node) accept(m *message) {
 	} else {
 		c.deliverAll()
 	}
+	c.castTaken()
 }
 
 // deliverAll puts the call into all mailboxes.

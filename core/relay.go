@@ -20,6 +20,8 @@ import (
 const (
 	// relayRoom bounds the bytes of calls that wait at a relay for one peer. What exceeds it the caller has to send itself.
 	relayRoom = 16 << 20
+	// eachRelayed bounds the bytes of arguments of one actor each in one message to a relay, which hands nothing on before it has all.
+	eachRelayed = 4 << 20
 	// answerWindow is how many bytes of answers may be under way to a relay, which has not passed them on yet, before the sender waits. One
 	// frame may exceed it. A relay holds no more than that for each of those who send to it.
 	answerWindow = 512 << 10
@@ -62,49 +64,36 @@ func (b *slotBits) remove(slot uint32) { (*b)[slot/64] &^= 1 << (slot % 64) }
 
 // onRelay carries out a part of a plan. It runs on the link's reader and does not block.
 func (n *node) onRelay(from uint32, f wire.Frame) {
-	body, branch, downs, err := parseRelay(f.Body)
+	e, err := parseErrand(f.Body)
+	if err == nil {
+		err = n.divide(e)
+	}
 	if err != nil {
 		n.log.Error("bad relay frame, closing the link", "peer", from, "err", err)
 		n.mesh.Lost(from, err)
 		return
 	}
-	key := inboundKey{f.Caller, f.Seq}
-	if body.Flags&wire.CallCast == 0 {
-		n.expect(key, f.From, from, branch, downs)
-	}
-	onward := body.Payload
-	if body.Payload.Kind == wire.PayloadRemote {
-		w, err := parseWhereabouts(body.Payload.Data)
-		if err != nil {
-			n.mesh.Lost(from, err)
-			return
-		}
-		if obj := n.transfers.here(w.id); obj != nil {
-			obj.Release()
-		} else {
-			n.transfers.fetch(w) // before anybody asks for it
-		}
-		w.source = n.mesh.Self()
-		onward = w.payload()
-	}
+	n.expect(inboundKey{f.Caller, f.Seq}, f.From, from, e.branch, e.downs)
 	expires := time.Time{}
 	if f.Deadline > 0 {
 		expires = time.Now().Add(f.Deadline)
 	}
 	head := wire.Header{Caller: f.Caller, Seq: f.Seq, From: f.From}
-	below := wire.Relay{Method: body.Method, Flags: body.Flags, Payload: onward}
-	relayHead := below.AppendHead(nil)
-	for i, c := range branch.Children {
+	part := e.body.Payload.Kind == wire.PayloadEach
+	local := len(e.branch.Local)
+	for i, c := range e.branch.Children {
+		onward := e.loads[local+i]
+		below := wire.Relay{Method: e.body.Method, Flags: e.body.Flags, Payload: onward}
 		head.Kind = wire.KindRelay
-		n.forward(downs[i], onwardFrame{head, expires, [][]byte{relayHead, c.Branch}})
+		n.forward(e.downs[local+i], onwardFrame{head, expires, part, [][]byte{below.AppendHead(nil, len(onward.Data)), onward.Data, c.Branch}})
 	}
-	for i, s := range branch.Local {
-		call := wire.Call{Order: s.Order, Method: body.Method, Flags: body.Flags, Runs: s.Runs, Payload: onward}
+	for i, s := range e.branch.Local {
+		call := wire.Call{Order: s.Order, Method: e.body.Method, Flags: e.body.Flags, Runs: s.Runs, Payload: e.loads[i]}
 		head.Kind = wire.KindCall
-		n.forward(downs[len(branch.Children)+i], onwardFrame{head, expires, [][]byte{call.AppendHead(nil), onward.Data}})
+		n.forward(e.downs[i], onwardFrame{head, expires, part, [][]byte{call.AppendHead(nil), call.Payload.Data}})
 	}
-	if len(branch.Own.Runs) > 0 {
-		call := wire.Call{Order: branch.Own.Order, Method: body.Method, Flags: body.Flags, Runs: branch.Own.Runs, Payload: body.Payload}
+	if own := e.branch.Own; len(own.Runs) > 0 {
+		call := wire.Call{Order: own.Order, Method: e.body.Method, Flags: e.body.Flags, Runs: own.Runs, Payload: e.own}
 		head.Kind, head.Deadline = wire.KindCall, f.Deadline
 		if l := n.lane(f.Caller, f.From); l != nil {
 			l.arrive(newMessage(n.mesh.Self(), head, call))
@@ -112,25 +101,89 @@ func (n *node) onRelay(from uint32, f wire.Frame) {
 	}
 }
 
-// parseRelay reads a relay frame and lists whom it is handed to: first the children, then the nodes of the same host.
-func parseRelay(b []byte) (body wire.Relay, branch wire.Branch, downs []down, err error) {
-	if body, err = wire.ParseRelay(b); err == nil {
-		branch, err = wire.ParseBranch(body.Branch)
+// errand is what a relay frame tells its receiver to do.
+type errand struct {
+	body   wire.Relay
+	branch wire.Branch
+	downs  []down         // whom it is handed to: first the nodes of the same host, then the children
+	own    wire.Payload   // for the receiver's own share
+	loads  []wire.Payload // for each of downs
+}
+
+func parseErrand(b []byte) (*errand, error) {
+	e := &errand{}
+	var err error
+	if e.body, err = wire.ParseRelay(b); err == nil {
+		e.branch, err = wire.ParseBranch(e.body.Branch)
 	}
 	if err != nil {
-		return body, branch, nil, err
+		return nil, err
 	}
-	for _, c := range branch.Children {
+	for _, s := range e.branch.Local {
+		e.downs = append(e.downs, down{s.Node, []wire.Share{s}})
+	}
+	for _, c := range e.branch.Children {
 		d := down{peer: c.Node}
 		if err := wire.EachShare(c.Branch, func(s wire.Share) { d.shares = append(d.shares, s) }); err != nil {
-			return body, branch, nil, err
+			return nil, err
 		}
-		downs = append(downs, d)
+		e.downs = append(e.downs, d)
 	}
-	for _, s := range branch.Local {
-		downs = append(downs, down{s.Node, []wire.Share{s}})
+	return e, nil
+}
+
+// divide finds the argument for every receiver: the same for all, or what each of them is to have. An object that all are to have, this node
+// fetches before anybody asks for it.
+func (n *node) divide(e *errand) error {
+	onward := e.body.Payload
+	e.own = onward
+	switch onward.Kind {
+	case wire.PayloadEach:
+		return e.divideEach()
+	case wire.PayloadRemote:
+		w, err := parseWhereabouts(onward.Data)
+		if err != nil {
+			return err
+		}
+		if obj := n.transfers.here(w.id); obj != nil {
+			obj.Release()
+		} else {
+			n.transfers.fetch(w)
+		}
+		w.source = n.mesh.Self()
+		onward = w.payload()
+	default:
 	}
-	return body, branch, downs, nil
+	e.loads = slices.Repeat([]wire.Payload{onward}, len(e.downs))
+	return nil
+}
+
+// divideEach cuts the arguments of one actor each into what is for every receiver.
+func (e *errand) divideEach() error {
+	first, rest, err := wire.CutEach(e.body.Payload.Data, targetsOf([]wire.Share{e.branch.Own}))
+	if err != nil {
+		return err
+	}
+	e.own.Data = slices.Clone(first) // it may wait long, and is not to keep the whole frame
+	for _, d := range e.downs {
+		if first, rest, err = wire.CutEach(rest, targetsOf(d.shares)); err != nil {
+			return err
+		}
+		e.loads = append(e.loads, wire.Payload{Kind: wire.PayloadEach, Data: first})
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%w: relay: %d bytes of arguments left over", wire.ErrFrame, len(rest))
+	}
+	return nil
+}
+
+func targetsOf(shares []wire.Share) (n int) {
+	for _, s := range shares {
+		for _, r := range s.Runs {
+			n += int(r.Count)
+		}
+	}
+	return n
 }
 
 // expect makes the answers to a call find their way through here. A copy of a call that is known changes where they go from here.
@@ -261,6 +314,7 @@ func (n *node) onAnswered(relay uint32, taken uint64) { n.outbox(relay).answered
 type onwardFrame struct {
 	head    wire.Header
 	expires time.Time
+	part    bool // of a larger frame, which it would keep
 	body    [][]byte
 }
 
@@ -304,6 +358,11 @@ func (n *node) forward(d down, f onwardFrame) {
 	w.mu.Lock()
 	full := w.mu.bytes > 0 && w.mu.bytes+f.size() > relayRoom
 	if !full {
+		if f.part && w.mu.bytes > 0 { // it waits
+			for i, b := range f.body {
+				f.body[i] = slices.Clone(b)
+			}
+		}
 		w.mu.queue = append(w.mu.queue, forwarding{f, d})
 		w.mu.bytes += f.size()
 	}
@@ -437,7 +496,7 @@ func (n *node) passCancel(f wire.Frame) {
 	r.mu.Unlock()
 	for _, d := range downs {
 		h := wire.Header{Kind: wire.KindCancel, Caller: f.Caller, Seq: f.Seq, From: f.From}
-		n.forward(down{peer: d.peer}, onwardFrame{h, time.Time{}, [][]byte{f.Body}})
+		n.forward(down{peer: d.peer}, onwardFrame{h, time.Time{}, false, [][]byte{f.Body}})
 	}
 }
 

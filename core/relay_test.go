@@ -230,7 +230,13 @@ func TestARelayThatIsKilledAmidBatchesLosesNothingOfOthers(t *testing.T) {
 				if i == 15+5*round {
 					coretest.KillNode(t, sys, 2) // relays for nodes 3 to 5
 				}
-				s, err := core.Submit(t.Context(), targets, (*probe).Append, i, core.BestEffort)
+				var s *core.Slots
+				var err error
+				if i%2 == 0 {
+					s, err = core.Submit(t.Context(), targets, (*probe).Append, i, core.BestEffort)
+				} else {
+					s, err = core.SubmitEach(t.Context(), targets, (*probe).Append, slices.Repeat([]int{i}, len(actors)), core.BestEffort)
+				}
 				require.NoError(t, err)
 				batches = append(batches, s)
 			}
@@ -255,7 +261,79 @@ func TestARelayThatIsStoppedAmidBatchesLosesNothingOfOthers(t *testing.T) {
 	checkSurvivors(t, batches, actors, 2)
 }
 
-// Single calls, batches, relays and calls that are sent again because links break: every actor sees the calls in the order in
+// With an argument for each actor, too, the driver sends no more messages than the fan-out, as long as each has little to carry.
+func TestArgumentsOfOneActorEachRunDownTheTree(t *testing.T) {
+	sys := coretest.Start(t, core.InProcess(33), core.SimulatedHosts(11), core.FanOut(2))
+	unleaked(t, sys)
+	actors := spawn(t, sys, 99)
+	for name, c := range map[string]struct {
+		length           func(i int) int
+		messages, relays int
+		bytes            int64
+	}{
+		"nothing":                {func(int) int { return 0 }, 3 + 2, 2, 4 << 10},
+		"small":                  {func(i int) int { return i }, 3 + 2, 2, 99*(50+40) + 4<<10},
+		"some in the store":      {func(i int) int { return i % 3 * large }, 3 + 2, 2, 33 * (3*large + 4<<10)},
+		"more than a relay gets": {func(int) int { return 99 << 10 }, 3 + 6, 6, 99*(99<<10+40) + 4<<10}, // 45 actors would be behind each of two
+	} {
+		t.Run(name, func(t *testing.T) {
+			ins := make([][]byte, len(actors))
+			for i := range ins {
+				ins[i] = make([]byte, c.length(i))
+			}
+			s, err := core.SubmitEach(t.Context(), mustTargets(t, actors...), (*probe).Length, ins)
+			require.NoError(t, err)
+			succeeded(t, s)
+			for i := range ins {
+				n, err := core.ValueAt[int](t.Context(), s, i)
+				require.NoError(t, err)
+				require.Equal(t, len(ins[i]), n)
+			}
+			assert.Equal(t, c.messages, s.Stats().Messages, "three nodes are on the driver's host")
+			assert.Equal(t, c.relays, s.Stats().Relays)
+			assert.LessOrEqual(t, s.Stats().Bytes, c.bytes)
+		})
+	}
+}
+
+// What a relay has taken and not passed on goes to the others another way, casts as well.
+func TestARelayThatDiesWithCastsLosesNothingOfOthers(t *testing.T) {
+	for name, cast := range map[string]func(targets *core.Targets, i int) (*core.Slots, error){
+		"one argument": func(targets *core.Targets, i int) (*core.Slots, error) {
+			return core.Submit(t.Context(), targets, (*probe).Append, i, core.NoReply(), core.BestEffort)
+		},
+		"one each": func(targets *core.Targets, i int) (*core.Slots, error) {
+			return core.SubmitEach(t.Context(), targets, (*probe).Append, slices.Repeat([]int{i}, targets.Len()), core.NoReply(), core.BestEffort)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sys := coretest.Start(t, core.LocalNodes(8), core.SimulatedHosts(8), core.FanOut(2))
+			actors := spawn(t, sys, 16)
+			targets := mustTargets(t, actors...)
+			var want []int
+			for i := range 30 {
+				switch i {
+				case 10:
+					coretest.StopNode(t, sys, 2) // relays for nodes 3 to 5, and passes nothing on from now
+				case 20:
+					coretest.KillNode(t, sys, 2)
+				}
+				s, err := cast(targets, i)
+				require.NoError(t, err)
+				require.NoError(t, s.Wait(t.Context(), s.Len()))
+				want = append(want, i)
+			}
+			for _, a := range actors {
+				if a.Node() != 2 {
+					require.Equal(t, want, get(t, core.Call(t.Context(), a, (*probe).Log, core.Void{})), "each cast ran once, in order")
+				}
+			}
+			eventually(t, "nothing is kept", func() bool { return core.OpenCalls(sys) == 0 })
+		})
+	}
+}
+
+// Single calls, batches, casts, relays and calls that are sent again because links break: every actor sees the calls in the order in
 // which they were made, each once.
 func TestOrderHoldsAcrossSingleCallsBatchesRelaysAndResends(t *testing.T) {
 	for seed := range uint64(5) {
@@ -277,7 +355,17 @@ func TestOrderHoldsAcrossSingleCallsBatchesRelaysAndResends(t *testing.T) {
 					k := slices.Index(actors, a)
 					want[k] = append(want[k], i)
 				}
-				s, err := core.Submit(t.Context(), mustTargets(t, targets...), (*probe).Append, i, core.FailFast)
+				var opts []core.CallOption
+				if rng.IntN(3) == 0 {
+					opts = []core.CallOption{core.NoReply()}
+				}
+				var s *core.Slots
+				var err error
+				if rng.IntN(3) == 0 {
+					s, err = core.SubmitEach(t.Context(), mustTargets(t, targets...), (*probe).Append, slices.Repeat([]int{i}, len(targets)), opts...)
+				} else {
+					s, err = core.Submit(t.Context(), mustTargets(t, targets...), (*probe).Append, i, opts...)
+				}
 				require.NoError(t, err)
 				all = append(all, s)
 				if rng.IntN(40) == 0 {
@@ -293,6 +381,7 @@ func TestOrderHoldsAcrossSingleCallsBatchesRelaysAndResends(t *testing.T) {
 			for k, a := range actors {
 				require.Equal(t, want[k], get(t, core.Call(t.Context(), a, (*probe).Log, core.Void{})))
 			}
+			eventually(t, "nothing is kept", func() bool { return core.OpenCalls(sys) == 0 })
 		})
 	}
 }

@@ -156,17 +156,50 @@ func findRelay(relays []plan.Relay, i int) *plan.Relay {
 // route returns the way of the submission, which is noted before anything is sent, so that the death of a relay finds it.
 func (s *Slots) route() *plan.Plan {
 	var p *plan.Plan
-	if s.arg.each != nil || s.targets.local { // an argument for each would make the messages of relays as large as all of them together
+	if s.targets.local {
 		p = s.targets.direct()
 	} else {
-		p = s.targets.plan(s.arg.payload.Kind == wire.PayloadObject, s.cfg.fanOut)
+		p = s.bounded(s.targets.plan(s.arg.payload.Kind == wire.PayloadObject, s.cfg.fanOut))
 	}
+	s.cfg.acked = s.cfg.cast && (s.arg.release != nil || len(p.Relays) > 0)
 	if len(p.Relays) > 0 {
 		s.mu.Lock()
 		s.mu.plans = append(s.mu.plans, p)
 		s.mu.Unlock()
 	}
 	return p
+}
+
+// bounded returns a plan in which no relay is sent more than eachRelayed bytes of arguments of one actor each: what is more, the caller
+// sends to several of those behind it instead.
+func (s *Slots) bounded(p *plan.Plan) *plan.Plan {
+	if s.arg.each == nil || s.eachBehind(p.Relays) <= eachRelayed {
+		return p
+	}
+	out := &plan.Plan{Direct: slices.Clone(p.Direct)} // p is for others, too
+	s.cut(out, p.Relays)
+	return out
+}
+
+// cut adds relays to a plan, in pieces where they would be sent too much.
+func (s *Slots) cut(p *plan.Plan, relays []plan.Relay) {
+	for i, r := range relays {
+		if len(r.Children) > 0 && s.eachBehind(relays[i:i+1]) > eachRelayed {
+			s.cut(p, r.Children)
+			r.Children = nil
+		}
+		if len(r.Children)+len(r.Local) == 0 || s.eachBehind([]plan.Relay{r}) > eachRelayed {
+			p.Direct = append(append(p.Direct, r.Node), r.Local...)
+			continue
+		}
+		p.Relays = append(p.Relays, r)
+	}
+}
+
+// eachBehind returns how many bytes of arguments of one actor each go to relays and to all behind them.
+func (s *Slots) eachBehind(relays []plan.Relay) (sum int) {
+	behind(relays, func(share int) { sum += s.arg.sizeFor(&s.targets.shares[share]) })
+	return sum
 }
 
 // direct is the plan without relays.
@@ -206,11 +239,22 @@ func (s *Slots) sendRelay(ctx context.Context, send sender, r *plan.Relay) (byte
 	if body.Payload.Kind == wire.PayloadObject {
 		body.Payload = s.arg.remotePayload()
 	}
-	head, branch := body.AppendHead(nil), s.branch(r)
-	if err := send(ctx, s.targets.shares[r.Node].node, &h, head, branch); err != nil {
+	payload := [][]byte{body.Payload.Data}
+	if s.arg.each != nil {
+		body.Payload.Kind = wire.PayloadEach
+		var shares []*share
+		behind([]plan.Relay{*r}, func(i int) { shares = append(shares, &s.targets.shares[i]) })
+		payload = s.arg.eachFor(s.sys, shares...)
+	}
+	size := 0
+	for _, p := range payload {
+		size += len(p)
+	}
+	parts := append(slices.Insert(payload, 0, body.AppendHead(nil, size)), s.branch(r))
+	if err := send(ctx, s.targets.shares[r.Node].node, &h, parts...); err != nil {
 		return 0, err
 	}
-	return int64(wire.HeaderSize + len(head) + len(branch)), nil
+	return int64(wire.HeaderSize + h.Length), nil
 }
 
 // reroute sends a call again, with the same numbers, to those of some shares that have not answered. Nodes that have got it take no
@@ -228,7 +272,7 @@ func (s *Slots) reroute(ctx context.Context, shares []int) {
 	if len(shares) == 0 {
 		return
 	}
-	p := s.targets.planFor(shares, s.arg.payload.Kind == wire.PayloadObject, s.cfg.fanOut)
+	p := s.bounded(s.targets.planFor(shares, s.arg.payload.Kind == wire.PayloadObject, s.cfg.fanOut))
 	s.mu.Lock()
 	s.mu.plans = append(s.mu.plans, p)
 	s.mu.Unlock()

@@ -139,26 +139,34 @@ func (a *argument) payloadFor(sys *System, s *share) (wire.PayloadKind, [][]byte
 		p := a.payloadAt(sys, s.host)
 		return p.Kind, [][]byte{p.Data}
 	}
+	return wire.PayloadEach, a.eachFor(sys, s)
+}
+
+// eachFor returns the payloads of the slots of some shares, one after the other, in parts.
+func (a *argument) eachFor(sys *System, shares ...*share) (parts [][]byte) {
 	size := 0
-	for _, slot := range s.slots {
-		size += wire.EachRoom
-		if n := len(a.each[slot].payload.Data); n <= copiedPart {
-			size += n
+	for _, s := range shares {
+		for _, slot := range s.slots {
+			size += wire.EachRoom
+			if n := len(a.each[slot].payload.Data); n <= copiedPart {
+				size += n
+			}
 		}
 	}
-	var parts [][]byte
 	data := make([]byte, 0, size)
-	for _, slot := range s.slots {
-		p := a.each[slot].payloadAt(sys, s.host)
-		if len(p.Data) <= copiedPart {
-			data = wire.AppendEach(data, p)
-			continue
+	for _, s := range shares {
+		for _, slot := range s.slots {
+			p := a.each[slot].payloadAt(sys, s.host)
+			if len(p.Data) <= copiedPart {
+				data = wire.AppendEach(data, p)
+				continue
+			}
+			data = wire.AppendEachHead(data, p)
+			parts = append(parts, data, p.Data)
+			data = data[len(data):]
 		}
-		data = wire.AppendEachHead(data, p)
-		parts = append(parts, data, p.Data)
-		data = data[len(data):]
 	}
-	return wire.PayloadEach, append(parts, data)
+	return append(parts, data)
 }
 
 // payloadAt returns what goes to a node of a host, if each is not set.
@@ -281,11 +289,12 @@ func SubmitEach[A, In, Out any](ctx context.Context, t *Targets, f func(A, conte
 		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
 	args := make([]argument, 0, len(ins))
-	all := argument{release: func() {
+	release := func() {
 		for i := range args {
 			args[i].done()
 		}
-	}}
+	}
+	all := argument{}
 	for i := range ins {
 		v, err := encode(t.sys.codec, ins[i])
 		var arg argument
@@ -293,8 +302,11 @@ func SubmitEach[A, In, Out any](ctx context.Context, t *Targets, f func(A, conte
 			arg, err = t.sys.argumentOf(v, 1+t.largest*InlineMax/eachMax)
 		}
 		if err != nil {
-			all.done()
+			release()
 			return nil, fmt.Errorf("argument %d of %v: %w", i, m, err)
+		}
+		if arg.release != nil {
+			all.release = release
 		}
 		args = append(args, arg)
 		all.put += arg.put

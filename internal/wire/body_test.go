@@ -48,7 +48,7 @@ func randomCall(rng *rand.Rand) wire.Call {
 	c := wire.Call{
 		Order:   1 + rng.Uint64()>>(1+rng.IntN(60)),
 		Method:  rng.Uint32() >> rng.IntN(32),
-		Flags:   wire.CallFlags(rng.IntN(4)),
+		Flags:   wire.CallFlags(rng.IntN(8)),
 		Runs:    []wire.Run{},
 		Payload: wire.Payload{Kind: wire.PayloadKind(rng.IntN(4)), Data: randomBytes(rng, 40)},
 	}
@@ -110,7 +110,7 @@ func TestCallRefusals(t *testing.T) {
 		{"method with a byte too many", []byte{0x81, 0x00, 0, 0}, "method"},
 		{"method of eleven bytes", bytes.Repeat([]byte{0x80}, 11), "method"},
 		{"no flags", uvarints(1), "flags"},
-		{"unknown flags", uvarints(1, 4, 0), "flags"},
+		{"unknown flags", uvarints(1, 8, 0), "flags"},
 		{"no number of runs", uvarints(1, 0), "number of runs"},
 		{"more runs than bytes", uvarints(1, 0, 2, 0, 0, 1), "number of runs"},
 		{"as many runs as a number can say", uvarints(1, 0, math.MaxUint64), "number of runs"},

@@ -45,6 +45,7 @@ type CallFlags uint8
 const (
 	CallCast       CallFlags = 1 << iota // no answers are wanted
 	CallIdempotent                       // may run again if its actor is made anew
+	CallAcked                            // a cast of which the caller wants to know when the node has taken it in
 	callFlagsEnd
 )
 
@@ -156,11 +157,28 @@ func ParseEach(b []byte, n int) ([]Payload, error) {
 	}
 	ps := make([]Payload, n)
 	for i := range ps {
-		ps[i].Kind = PayloadKind(cur.byte("kind of a payload"))
-		if ps[i].Kind == PayloadEach || ps[i].Kind >= payloadEnd {
-			cur.fail("kind of a payload")
-		}
-		ps[i].Data = cur.bytes("payload")
+		ps[i] = cur.each()
 	}
 	return ps, cur.end()
+}
+
+func (c *cursor) each() Payload {
+	p := Payload{Kind: PayloadKind(c.byte("kind of a payload"))}
+	if p.Kind == PayloadEach || p.Kind >= payloadEnd {
+		c.fail("kind of a payload")
+	}
+	p.Data = c.bytes("payload")
+	return p
+}
+
+// CutEach cuts the data of a payload of kind PayloadEach behind the payloads of its first n slots. Both parts alias b.
+func CutEach(b []byte, n int) (first, rest []byte, err error) {
+	cur := cursor{b: b, what: "payloads"}
+	for range n {
+		if cur.each(); cur.err != nil {
+			return nil, nil, cur.err
+		}
+	}
+	cut := len(b) - len(cur.b)
+	return b[:cut:cut], b[cut:], nil
 }

@@ -93,6 +93,20 @@ var golden = []struct {
 			}).Append(nil),
 		}).Append(nil),
 	},
+	{
+		"relay_each",
+		wire.Header{Kind: wire.KindRelay, Caller: 0x1122334455667788, Seq: 1003},
+		(&wire.Relay{
+			Method: 3, Flags: wire.CallCast | wire.CallAcked,
+			Payload: wire.Payload{Kind: wire.PayloadEach, Data: wire.AppendEach(wire.AppendEach(nil,
+				wire.Payload{Kind: wire.PayloadInline, Data: []byte("first")}),
+				wire.Payload{Kind: wire.PayloadRemote, Data: (&wire.Remote{ID: []byte("identity"), Source: 5}).Append(nil)})},
+			Branch: (&wire.Branch{
+				Own:   wire.Share{Node: 6, Order: 12, Runs: []wire.Run{{Slot: 0, Actor: 1, Count: 1}}},
+				Local: []wire.Share{{Node: 7, Order: 11, Runs: []wire.Run{{Slot: 1, Actor: 1, Count: 1}}}},
+			}).Append(nil),
+		}).Append(nil),
+	},
 	{"unreached", wire.Header{Kind: wire.KindUnreached, Caller: 0x1122334455667788, Seq: 1002}, wire.AppendUnreached(wire.AppendUnreached(nil, 8), 900)},
 	{"missing", wire.Header{Kind: wire.KindMissing, Caller: 0x1122334455667788}, (&wire.Orders{First: 12, Last: 14, Asked: 2}).Append(nil)},
 	{"skip", wire.Header{Kind: wire.KindSkip, Caller: 0x1122334455667788}, (&wire.Orders{First: 12, Last: 12}).Append(nil)},

@@ -11,23 +11,26 @@ import (
 // MaxDepth is how many relays may lie behind each other.
 const MaxDepth = 64
 
-// Relay is the body of a relay frame: one method, one argument, and the part of the plan that its receiver is to carry out.
+// Relay is the body of a relay frame: one method, the argument, and the part of the plan that its receiver is to carry out.
 type Relay struct {
 	Method  uint32
 	Flags   CallFlags
-	Payload Payload // of all targets; not of kind PayloadEach
+	Payload Payload // of all targets; of kind PayloadEach, those of their slots in the order in which the branch names them, see [EachShare]
 	Branch  []byte  // see [ParseBranch]
 }
 
-// AppendHead appends the body without the branch, which follows as a part of its own.
-func (r *Relay) AppendHead(dst []byte) []byte {
+// AppendHead appends the body without the payload's data, of which there are so many bytes, and without the branch. Both follow as parts of
+// their own.
+func (r *Relay) AppendHead(dst []byte, size int) []byte {
 	dst = binary.AppendUvarint(dst, uint64(r.Method))
 	dst = append(dst, byte(r.Flags), byte(r.Payload.Kind))
-	return appendBytes(dst, r.Payload.Data)
+	return binary.AppendUvarint(dst, uint64(size))
 }
 
 // Append appends the body to dst and returns it.
-func (r *Relay) Append(dst []byte) []byte { return append(r.AppendHead(dst), r.Branch...) }
+func (r *Relay) Append(dst []byte) []byte {
+	return append(append(r.AppendHead(dst, len(r.Payload.Data)), r.Payload.Data...), r.Branch...)
+}
 
 // ParseRelay reads the body of a relay frame but for its branch. The result aliases b.
 func ParseRelay(b []byte) (Relay, error) {
@@ -37,7 +40,7 @@ func ParseRelay(b []byte) (Relay, error) {
 		cur.fail("flags")
 	}
 	r.Payload.Kind = PayloadKind(cur.byte("payload kind"))
-	if r.Payload.Kind >= payloadEnd || r.Payload.Kind == PayloadEach {
+	if r.Payload.Kind >= payloadEnd {
 		cur.fail("payload kind")
 	}
 	r.Payload.Data = cur.bytes("payload")
@@ -125,7 +128,8 @@ func (c *cursor) share(total *uint64) Share {
 	return s
 }
 
-// EachShare calls yield for every share with runs in a branch and in those below it. They are not more than MaxDepth below each other.
+// EachShare calls yield for every share with runs in a branch and in those below it: the relay's own, those of its host, and then those of each
+// child. They are not more than MaxDepth below each other.
 func EachShare(b []byte, yield func(Share)) error { return eachShare(b, yield, 1) }
 
 func eachShare(b []byte, yield func(Share), depth int) error {

@@ -51,7 +51,7 @@ func TestRelayComesBackAsItWas(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 1))
 	for range 1000 {
 		branch := randomBranch(rng, 3)
-		r := wire.Relay{Method: rng.Uint32(), Flags: wire.CallFlags(rng.IntN(4)), Payload: wire.Payload{Kind: wire.PayloadRemote, Data: randomBytes(rng, 30)}, Branch: branch.Append(nil)}
+		r := wire.Relay{Method: rng.Uint32(), Flags: wire.CallFlags(rng.IntN(8)), Payload: wire.Payload{Kind: wire.PayloadKind(rng.IntN(4)), Data: randomBytes(rng, 30)}, Branch: branch.Append(nil)}
 		got, err := wire.ParseRelay(r.Append(nil))
 		require.NoError(t, err)
 		require.Equal(t, r, got)
@@ -67,10 +67,9 @@ func TestRelayComesBackAsItWas(t *testing.T) {
 func TestRelayRefusals(t *testing.T) {
 	for name, body := range map[string][]byte{
 		"nothing":                 nil,
-		"payloads of each":        {1, 0, byte(wire.PayloadEach), 0},
 		"unknown payload":         {1, 0, 9, 0},
 		"payload cut off":         {1, 0, 0, 5, 1},
-		"unknown flags":           {1, 4, 0, 0},
+		"unknown flags":           {1, 8, 0, 0},
 		"method beyond 32 bits":   uvarints(1<<32, 0, 0),
 		"method in too many ways": {0x80, 0, 0, 0},
 	} {
