@@ -21,6 +21,9 @@
 // builders that are given the store's Allocator write where the data will stay, so that putting it copies nothing. Flatten
 // and Unflatten do the same for other transports. Package arrowipc exchanges records with other languages.
 //
+// Several processes can write one object: Writer.Open gives an id with which the others Join. GetHeld passes on an object that
+// its owner has deleted already, while somebody holds it.
+//
 // Space: objects share segments, files of 256 MiB of addresses that get memory as they need it; a large object has its
 // own. A Limit bounds the memory; with Spill, what is not in use moves to disk when the limit is reached.
 //

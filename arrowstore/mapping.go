@@ -12,12 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapping is a segment of another store, mapped read-only. Every Object that has a buffer in it is a user of its gate.
+// mapping is a segment of another store: read-only, or writable for Drafts. Every Object and Draft that has a buffer in it is a user of
+// its gate.
 type mapping struct {
 	st   *Store
-	num  uint32
+	key  segmentKey
 	mem  []byte
 	gate gate
+}
+
+// segmentKey names one of the two mappings of a peer's segment.
+type segmentKey struct {
+	num      uint32
+	writable bool
 }
 
 func (m *mapping) leave() {
@@ -35,18 +42,20 @@ func (m *mapping) shut() error {
 }
 
 func (m *mapping) unmap() error {
-	m.st.views.remove(m.mem)
+	if !m.key.writable {
+		m.st.views.remove(m.mem)
+	}
 	return unmap(m.mem)
 }
 
 // segment returns a segment of the peer with its gate entered.
-func (p *peer) segment(num uint32) (*mapping, error) {
-	if m := (*p.segments.Load())[num]; m != nil && m.gate.enter() {
+func (p *peer) segment(key segmentKey) (*mapping, error) {
+	if m := (*p.segments.Load())[key]; m != nil && m.gate.enter() {
 		return m, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m := (*p.segments.Load())[num]; m != nil && m.gate.enter() {
+	if m := (*p.segments.Load())[key]; m != nil && m.gate.enter() {
 		return m, nil
 	}
 	segments := maps.Clone(*p.segments.Load())
@@ -56,26 +65,28 @@ func (p *peer) segment(num uint32) (*mapping, error) {
 			return nil, err
 		}
 	}
-	b, err := mapSegment(p.st.dir, p.number, num)
+	b, err := mapSegment(p.st.dir, p.number, key)
 	if err != nil {
 		return nil, err
 	}
-	m := &mapping{st: p.st, num: num, mem: b}
+	m := &mapping{st: p.st, key: key, mem: b}
 	m.gate.enter()
-	segments[num] = m
+	segments[key] = m
 	p.segments.Store(&segments)
-	p.st.views.add(b)
+	if !key.writable {
+		p.st.views.add(b)
+	}
 	return m, nil
 }
 
 // dropRetired unmaps the segments that their owner has returned to the system. Their memory is gone already; what would
 // pile up are addresses.
-func (p *peer) dropRetired(segments map[uint32]*mapping) error {
+func (p *peer) dropRetired(segments map[segmentKey]*mapping) error {
 	var errs []error
-	for num, m := range segments {
-		exists, err := p.st.dir.exists(segmentName(p.number, num))
+	for key, m := range segments {
+		exists, err := p.st.dir.exists(segmentName(p.number, key.num))
 		if err == nil && !exists {
-			delete(segments, num)
+			delete(segments, key)
 			err = m.shut()
 		}
 		errs = append(errs, err)
@@ -86,11 +97,11 @@ func (p *peer) dropRetired(segments map[uint32]*mapping) error {
 // segment returns the memory of a peer's segment, which the object uses from then on.
 func (o *Object) segment(num uint32) ([]byte, error) {
 	for _, m := range o.mapped {
-		if m.num == num {
+		if m.key.num == num {
 			return m.mem, nil
 		}
 	}
-	m, err := o.peer.segment(num)
+	m, err := o.peer.segment(segmentKey{num: num})
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +116,16 @@ func (o *Object) leaveSegments() {
 	o.mapped = nil
 }
 
-func mapSegment(d *dir, store uint64, num uint32) ([]byte, error) {
-	b, err := d.mapExisting(segmentName(store, num), unix.O_RDONLY, unix.PROT_READ, func(size int64) bool {
+func mapSegment(d *dir, store uint64, key segmentKey) ([]byte, error) {
+	flags, prot := unix.O_RDONLY, unix.PROT_READ
+	if key.writable {
+		flags, prot = unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE
+	}
+	b, err := d.mapExisting(segmentName(store, key.num), flags, prot, func(size int64) bool {
 		return size > 0 && size%chunkSize == 0
 	})
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("segment %d of store %016x is gone: %w", num, store, ErrNotFound)
+		return nil, fmt.Errorf("segment %d of store %016x is gone: %w", key.num, store, ErrNotFound)
 	}
 	return b, err
 }

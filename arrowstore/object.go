@@ -55,6 +55,11 @@ func (s *Store) get(id ID) (*Object, error) {
 	if id.store == s.number {
 		return s.getOwn(id)
 	}
+	return s.getAs(id, sealed)
+}
+
+// getAs pins an object of another store that is in a state.
+func (s *Store) getAs(id ID, in state) (*Object, error) {
 	if id.IsZero() {
 		return nil, errGone(id)
 	}
@@ -62,7 +67,7 @@ func (s *Store) get(id ID) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := p.get(id)
+	o, err := p.get(id, in)
 	if err != nil {
 		p.leave()
 		return nil, err
@@ -72,7 +77,7 @@ func (s *Store) get(id ID) (*Object, error) {
 
 func (s *Store) getOwn(id ID) (*Object, error) {
 	r := s.records.find(id.slot)
-	if r == nil || !s.pinOwn(r, id.gen) {
+	if r == nil || !s.pinOwn(r, id.gen, sealed) {
 		return nil, errGone(id)
 	}
 	r.used.Store(s.clock.Load() + 1) // newer than what was made last
@@ -86,16 +91,16 @@ func (s *Store) getOwn(id ID) (*Object, error) {
 // handle pins an object of this store as it is, where it is.
 func (s *Store) handle(id ID) (*Object, error) {
 	r := s.records.find(id.slot)
-	if r == nil || !s.pinOwn(r, id.gen) {
+	if r == nil || !s.pinOwn(r, id.gen, sealed) {
 		return nil, errGone(id)
 	}
 	return newObject(&Object{st: s, rec: r, id: id}).opened()
 }
 
 // pinOwn pins a record, waiting while the object is moved.
-func (s *Store) pinOwn(r *record, gen uint32) bool {
+func (s *Store) pinOwn(r *record, gen uint32, in state) bool {
 	for {
-		ok, moving := r.pin(gen)
+		ok, moving := r.pin(gen, in)
 		if !moving {
 			return ok
 		}
@@ -152,8 +157,8 @@ func (o *Object) openOwn() error {
 	})
 }
 
-func (p *peer) get(id ID) (*Object, error) {
-	e, err := p.pin(id)
+func (p *peer) get(id ID, in state) (*Object, error) {
+	e, err := p.pin(id, in)
 	if err != nil {
 		return nil, err
 	}

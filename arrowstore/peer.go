@@ -21,7 +21,7 @@ type peer struct {
 
 	mu       sync.Mutex // to add and drop segments
 	retired  uint32     // value of tableHeader.retired when segments were last looked through
-	segments atomic.Pointer[map[uint32]*mapping]
+	segments atomic.Pointer[map[segmentKey]*mapping]
 }
 
 // peers are the other stores that this one has read from.
@@ -79,7 +79,7 @@ func attach(s *Store, number uint64) (*peer, error) {
 		return nil, fmt.Errorf("store %016x is gone: %w", number, ErrNotFound)
 	}
 	p := &peer{st: s, number: number}
-	p.segments.Store(&map[uint32]*mapping{})
+	p.segments.Store(&map[segmentKey]*mapping{})
 	if p.table, err = openTable(s.dir, number); err != nil {
 		return nil, err
 	}
@@ -89,14 +89,14 @@ func attach(s *Store, number uint64) (*peer, error) {
 
 // pin pins an object of the peer: first in the ledger, then, when the owner can see that, by looking at the object. An
 // owner that deletes does it the other way round, so one of the two always sees the other.
-func (p *peer) pin(id ID) (*entry, error) {
+func (p *peer) pin(id ID, in state) (*entry, error) {
 	sl, ok := p.table.find(id.slot)
 	if !ok {
 		return nil, errGone(id)
 	}
 	const patience = 1 << 12 // moves last microseconds, unless the owner died in one
 	for tries := 1; ; tries++ {
-		e, err := p.tryPin(sl, id)
+		e, err := p.tryPin(sl, id, in)
 		if e != nil || err != nil {
 			return e, err
 		}
@@ -110,10 +110,10 @@ func (p *peer) pin(id ID) (*entry, error) {
 }
 
 // tryPin returns nil without an error while the object is moving.
-func (p *peer) tryPin(sl *slot, id ID) (*entry, error) {
+func (p *peer) tryPin(sl *slot, id ID, in state) (*entry, error) {
 	for marks := mark(p.st.number); ; {
 		w := sl.word.Load()
-		if !readable(w, id.gen) || p.table.header().closed.Load() != 0 {
+		if !in.allows(w, id.gen) || p.table.header().closed.Load() != 0 {
 			return nil, errGone(id)
 		}
 		if w&flagMoving != 0 {
@@ -128,11 +128,11 @@ func (p *peer) tryPin(sl *slot, id ID) (*entry, error) {
 		return nil, err
 	}
 	w := sl.word.Load()
-	if readable(w, id.gen) && w&flagMoving == 0 {
+	if in.allows(w, id.gen) && w&flagMoving == 0 {
 		return e, nil
 	}
 	p.unpin(id, e)
-	if !readable(w, id.gen) {
+	if !in.allows(w, id.gen) {
 		return nil, errGone(id)
 	}
 	return nil, nil

@@ -16,13 +16,14 @@ const (
 	recordSealed  = 1 << 31
 	recordDeleted = 1 << 30
 	recordMoving  = 1 << 29 // to disk or back: wait for the store's lock
-	recordPins    = 1<<29 - 1
+	recordOpen    = 1 << 28 // being written, by several
+	recordPins    = 1<<28 - 1
 )
 
 // record is what the owner knows of one of its objects. It is on the heap, so that what others do to the shared slot
 // cannot make the owner free or hand out the wrong memory.
 type record struct {
-	// ref is generation<<32 | recordSealed | recordDeleted | recordMoving | pins of this process.
+	// ref is generation<<32 | recordSealed | recordDeleted | recordMoving | recordOpen | pins of this process.
 	ref     atomic.Uint64
 	used    atomic.Uint32 // value of Store.clock when this process last got it
 	span    span
@@ -49,11 +50,11 @@ func (r *record) readable(gen uint32) bool {
 	return uint32(v>>32) == gen && v&(recordSealed|recordDeleted) == recordSealed
 }
 
-// pin adds a pin if generation gen is readable. It reports moving when the caller has to try again.
-func (r *record) pin(gen uint32) (ok, moving bool) {
+// pin adds a pin if generation gen is in a state. It reports moving when the caller has to try again.
+func (r *record) pin(gen uint32, in state) (ok, moving bool) {
 	for {
 		v := r.ref.Load()
-		if uint32(v>>32) != gen || v&(recordSealed|recordDeleted) != recordSealed || v&recordPins == recordPins {
+		if uint32(v>>32) != gen || !in.allowsRecord(v) || v&recordPins == recordPins {
 			return false, false
 		}
 		if v&recordMoving != 0 {

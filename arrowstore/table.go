@@ -57,6 +57,7 @@ const (
 	flagDeleted = 1 << 1 // the owner dropped its reference; no new pins
 	flagShared  = 1 << 2 // another process pinned it at some time: ledgers must be searched before memory is reused
 	flagMoving  = 1 << 3 // the owner is changing where it is: try again
+	flagOpen    = 1 << 4 // being written, by the owner and those who join it
 
 	firstMark = 8 // the bits from here on say which stores pinned it: see mark
 	markBits  = 24
@@ -67,7 +68,7 @@ const (
 func mark(pinner uint64) uint64 { return flagShared | 1<<(firstMark+pinner%markBits) }
 
 // slot is the shared description of one object. Only word is ever written by others than the owner, and they only add
-// their marks. The rest is written before word says sealed and stays until the generation ends.
+// their marks. The rest is written before word says sealed or open, and stays until the generation ends.
 type slot struct {
 	word    atomic.Uint64
 	segment atomic.Uint32
@@ -193,6 +194,4 @@ func (t *table) close() error {
 }
 
 // readable reports whether a slot's word says that generation gen can be pinned.
-func readable(word uint64, gen uint32) bool {
-	return uint32(word>>32) == gen && word&(flagSealed|flagDeleted) == flagSealed
-}
+func readable(word uint64, gen uint32) bool { return sealed.allows(word, gen) }

@@ -16,25 +16,40 @@ type Numeric interface {
 
 // View is a read-only slice of numbers over an object's memory. It pins the object.
 type View[T Numeric] struct {
-	obj   *Object
-	slice []T
+	obj            *Object
+	buffer, offset int // where the slice begins; in bytes
+	slice          []T
 }
 
 // ViewOf returns the object's one buffer as a slice of T, in the byte order of the host, without copying. It retains the
 // object. It returns ErrType when the object has not exactly one buffer or its length is no multiple of the size of T.
 func ViewOf[T Numeric](o *Object) (*View[T], error) {
-	var zero T
-	size := int(unsafe.Sizeof(zero))
 	if o.Len() != 1 {
 		return nil, fmt.Errorf("view of an object of %d buffers: %w", o.Len(), ErrType)
 	}
-	b := o.Buffer(0)
-	if len(b)%size != 0 {
-		return nil, fmt.Errorf("view of %d bytes as elements of %d: %w", len(b), size, ErrType)
+	var zero T
+	size, n := int(unsafe.Sizeof(zero)), len(o.Buffer(0))
+	if n%size != 0 {
+		return nil, fmt.Errorf("view of %d bytes as elements of %d: %w", n, size, ErrType)
 	}
-	v := &View[T]{obj: o, slice: []T{}}
-	if len(b) > 0 {
-		v.slice = unsafe.Slice((*T)(unsafe.Pointer(&b[0])), len(b)/size)
+	return ViewAt[T](o, 0, 0, n/size)
+}
+
+// ViewAt returns count numbers of one buffer of the object as a slice of T, from an offset in bytes on. It retains the object. It
+// returns ErrType when they do not all lie in the buffer, or the offset is no multiple of the size of T.
+func ViewAt[T Numeric](o *Object, buffer, offset, count int) (*View[T], error) {
+	var zero T
+	size := int(unsafe.Sizeof(zero))
+	if buffer < 0 || buffer >= o.Len() {
+		return nil, fmt.Errorf("view of buffer %d of an object of %d buffers: %w", buffer, o.Len(), ErrType)
+	}
+	b := o.Buffer(buffer)
+	if offset < 0 || offset > len(b) || offset%size != 0 || count < 0 || count > (len(b)-offset)/size {
+		return nil, fmt.Errorf("view of %d elements of %d bytes from byte %d of %d: %w", count, size, offset, len(b), ErrType)
+	}
+	v := &View[T]{obj: o, buffer: buffer, offset: offset, slice: []T{}}
+	if count > 0 {
+		v.slice = unsafe.Slice((*T)(unsafe.Pointer(&b[offset])), count)
 	}
 	o.Retain()
 	return v, nil
@@ -45,6 +60,9 @@ func (v *View[T]) Slice() []T { return v.slice }
 
 // Object returns the object that the view pins.
 func (v *View[T]) Object() *Object { return v.obj }
+
+// Place returns in which buffer of the object the numbers are, and from which byte on.
+func (v *View[T]) Place() (buffer, offset int) { return v.buffer, v.offset }
 
 // Retain makes one more Release necessary.
 func (v *View[T]) Retain() { v.obj.Retain() }

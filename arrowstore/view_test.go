@@ -86,3 +86,24 @@ func faultOf(f func()) (addr uintptr) {
 	f()
 	return 0
 }
+
+func TestViewOfAPart(t *testing.T) {
+	s := openStore(t, storeDir(t))
+	o, err := s.Put([]byte("meta"), []byte{1, 0, 2, 0, 3, 0, 4})
+	require.NoError(t, err)
+	v, err := ViewAt[uint16](o, 1, 2, 2)
+	require.NoError(t, err)
+	o.Release()
+	require.Equal(t, []uint16{2, 3}, v.Slice())
+	buffer, offset := v.Place()
+	require.Equal(t, []int{1, 2}, []int{buffer, offset})
+	for _, bad := range [][3]int{{2, 0, 1}, {-1, 0, 1}, {1, 1, 1}, {1, 8, 0}, {1, -2, 1}, {1, 0, 4}, {1, 4, -1}, {1, 4, 1 << 62}} {
+		_, err := ViewAt[uint16](v.Object(), bad[0], bad[1], bad[2])
+		require.ErrorIs(t, err, ErrType, "%v", bad)
+	}
+	empty, err := ViewAt[uint16](v.Object(), 1, 6, 0)
+	require.NoError(t, err)
+	require.Empty(t, empty.Slice())
+	empty.Release()
+	v.Release()
+}

@@ -159,16 +159,19 @@ func (s *Store) seal(d draft, buffers int, size int64, sealed [][]byte) (*Object
 	if buffers != 1 {
 		r.size = int64(buffers) * entrySize
 	}
-	if d.rec.where != nowhere {
-		sl.segment.Store(d.block.seg.num)
-		sl.offset.Store(uint64(d.block.start()))
-	}
+	d.place(sl)
 	sl.buffers.Store(r.buffers)
 	sl.size.Store(uint64(r.size))
 	r.used.Store(s.clock.Add(1))
 	gen := r.gen()
-	sl.word.Store(uint64(gen)<<32 | flagSealed)
-	r.ref.Store(uint64(gen)<<32 | recordSealed | 1)
+	if r.ref.Load()&recordOpen != 0 {
+		r.ref.Add(recordSealed - recordOpen + 1)
+		sl.word.Or(flagSealed) // and not flagOpen before: who has joined looks at it
+		sl.word.And(^uint64(flagOpen))
+	} else {
+		sl.word.Store(uint64(gen)<<32 | flagSealed)
+		r.ref.Store(uint64(gen)<<32 | recordSealed | 1)
+	}
 	o := newObject(&Object{st: s, rec: r, id: ID{store: s.number, slot: d.slot, gen: gen}})
 	if sealed != nil {
 		o.bufs = sealed
@@ -193,6 +196,7 @@ type Writer struct {
 	d    draft
 	size int64
 	done atomic.Bool
+	open bool // to others, who may hold it
 	one  [1][]byte
 	bufs [][]byte
 }
@@ -298,6 +302,10 @@ func (w *Writer) Abort() {
 	if w.done.Swap(true) {
 		return
 	}
-	w.st.drop(w.d)
+	if w.open {
+		w.st.dropOpen(w.d)
+	} else {
+		w.st.drop(w.d)
+	}
 	w.st.leave()
 }
