@@ -243,6 +243,25 @@ func childCreate(s *Store, words []string) (string, error) {
 	return idText(o.ID()), nil
 }
 
+// childJointStep executes the commands that write an object together with others.
+func childJointStep(s *Store, held map[ID]*Object, id ID, words []string) (string, error) {
+	if words[0] == "join" { // join id text: writes the text over the first bytes of an open object, which it goes on holding
+		j, err := s.Join(id)
+		if err != nil {
+			return "", err
+		}
+		copy(j.Bytes(), words[2])
+		joined[id] = j
+		return "ok", nil
+	}
+	o, err := joined[id].Object() // joined id: turns the hold of join into one on the sealed object
+	if err != nil {
+		return "", err
+	}
+	held[id] = o
+	return "ok", nil
+}
+
 // joined are the holds of the command join in a child.
 var joined = map[ID]*Joint{}
 
@@ -306,21 +325,8 @@ func childObjectStep(s *Store, held map[ID]*Object, words []string) (string, err
 			}
 		}
 		return strconv.Itoa(n), nil
-	case "join": // join id text: writes the text over the first bytes of an open object, which it goes on holding
-		j, err := s.Join(id)
-		if err != nil {
-			return "", err
-		}
-		copy(j.Bytes(), words[2])
-		joined[id] = j
-		return "ok", nil
-	case "joined": // joined id: turns the hold of join into one on the sealed object
-		o, err := joined[id].Object()
-		if err != nil {
-			return "", err
-		}
-		held[id] = o
-		return "ok", nil
+	case "join", "joined":
+		return childJointStep(s, held, id, words)
 	case "read": // read id: returns the first buffer of a held object
 		return string(held[id].Buffer(0)), nil
 	case "retain": // retain id: makes one more unretain necessary before release
