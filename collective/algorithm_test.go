@@ -71,6 +71,8 @@ type predicted struct {
 	ranks int
 }
 
+func (p predicted) connect(c *connecting) { p.apply(&c.bounds) }
+
 func (p predicted) apply(b *bounds) {
 	if err := b.Select.predict(p.model, p.ranks); err != nil {
 		panic(err)

@@ -32,7 +32,8 @@ type force struct {
 // lengths, and reductions that do not commute, go their own way. May be given once for each operation.
 func Algorithm(op schedule.Op, name string) Option { return force{op, name} }
 
-func (f force) apply(b *bounds) { b.Select.Forced = append(b.Select.Forced, f) }
+func (f force) apply(b *bounds)       { b.Select.Forced = append(b.Select.Forced, f) }
+func (f force) connect(c *connecting) { f.apply(&c.bounds) }
 
 // Costs makes NewGroup choose algorithms by a cost model that the caller gives, such as one of a cluster with several hosts,
 // rather than by one that it measures on the creator's machine.
@@ -44,6 +45,8 @@ func (m costs) apply(b *bounds) {
 	model := schedule.Model(m)
 	b.Select.Model, b.Select.Given = &model, true
 }
+
+func (m costs) connect(c *connecting) { m.apply(&c.bounds) }
 
 // Limits of a group that was made without a measured model.
 const (

@@ -19,7 +19,12 @@ import (
 	"github.com/tutti-go/tutti/internal/scope"
 )
 
-func TestMain(m *testing.M) { coretest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(envTestProgram) != "" {
+		os.Exit(testProgram())
+	}
+	coretest.Main(m)
+}
 
 // cluster is a few nodes in this process, without actors: what a test needs of package core. Node 0 is the driver, which hears
 // of lost nodes first and tells the others.

@@ -7,35 +7,29 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
-	"github.com/tutti-go/tutti/internal/link"
+	"github.com/tutti-go/tutti/internal/certs"
 	"github.com/tutti-go/tutti/internal/mesh"
+	"github.com/tutti-go/tutti/internal/reach"
 	"github.com/tutti-go/tutti/internal/scope"
 )
 
 // WorldName is the name of the groups that Connect makes.
 const WorldName = "world"
 
-// How processes find each other in a directory: rank 0 draws a secret and writes it to the file "job", after it has removed what an earlier
-// job left. Each rank listens at a socket named by its number. Rank 0 connects to all of them, which proves that they live and have
-// read that secret, and then writes "ready". The others wait for that and make sure that it is rank 0 of this job that wrote it.
 const (
-	jobFile    = "job"
-	readyFile  = "ready"
+	tcpScheme  = "tcp://"
 	pollEvery  = 5 * time.Millisecond
 	pollPause  = 200 * time.Millisecond // between attempts that failed
-	secretSize = 16                     // bytes of the secret
+	secretSize = 16                     // bytes of a secret that is drawn
 )
 
 // world is what a group of Connect has besides the group: the process's end of all connections.
@@ -43,22 +37,75 @@ type world struct {
 	sc   *scope.Scope
 	mesh *mesh.Mesh
 	node *scope.Node
-	dir  string
 	rank int
+	tidy func() error // takes away what the process has put somewhere, when its connections are closed
+}
+
+// ConnectOption changes what Connect does; every Option is one.
+type ConnectOption interface{ connect(*connecting) }
+
+// connecting is what the options of Connect say.
+type connecting struct {
+	bounds bounds
+	net    reach.Network
+}
+
+type connectFunc func(*connecting)
+
+func (f connectFunc) connect(c *connecting) { f(c) }
+
+// Secret is what all ranks must know to meet over TCP, at least 16 bytes; it is proved and never sent. The environment variable
+// TUTTI_SECRET does the same, and TUTTI_SECRET_FILE names a file that holds it.
+func Secret(secret string) ConnectOption {
+	return connectFunc(func(c *connecting) { c.net.Secret = secret })
+}
+
+// TLS encrypts the connections between machines with TLS 1.3, in which both sides prove that they belong together: the files hold, in
+// PEM, the certificate of the authority, this process's certificate, and its key. Certificates must be valid for the name "tutti", or what
+// TUTTI_TLS_NAME says, whatever the address. The environment variables TUTTI_TLS_CA, TUTTI_TLS_CERT and TUTTI_TLS_KEY do the same.
+func TLS(ca, cert, key string) ConnectOption {
+	return connectFunc(func(c *connecting) {
+		c.net.TLS = certs.Files{CA: ca, Cert: cert, Key: key, Name: c.net.TLS.Name}
+	})
+}
+
+// Insecure allows connections beyond this machine without TLS. Both sides still prove that they know the secret, but whoever is on the way
+// can read and change everything that follows. The environment variable TUTTI_INSECURE=yes does the same.
+func Insecure() ConnectOption { return connectFunc(func(c *connecting) { c.net.Insecure = true }) }
+
+// Listen sets where this rank listens for others, "host:port"; port 0 is any free one. Default: rank 0 at the port of the rendezvous, at
+// all addresses, or at loopback if the rendezvous is there; the others at the address from which they reach rank 0, at any port. The
+// environment variable TUTTI_LISTEN does the same.
+func Listen(addr string) ConnectOption {
+	return connectFunc(func(c *connecting) { c.net.Listen = addr })
+}
+
+// Advertise sets where other machines reach this rank, "host" or "host:port", if it is not where it listens. Rank 0 is reached at the
+// rendezvous. The environment variable TUTTI_ADVERTISE does the same.
+func Advertise(addr string) ConnectOption {
+	return connectFunc(func(c *connecting) { c.net.Advertise = addr })
 }
 
 // Connect makes a group of processes that have no actors: programs that a launcher such as srun or mpirun has started. Each calls it
-// with its rank, from 0, the number of ranks, and the same rendezvous: the path of a directory that only this user can enter, on the
-// machine that all run on, or of one that does not exist, whose parent does. A rendezvous is for one job at a time, and can be used
-// again after it; its path may have 90 bytes. Connect returns when all have come. The operations are those of any group, and so are
-// Shrink and Split.
+// with its rank, from 0, the number of ranks, and the same rendezvous, which is one of
+//
+//   - the path of a directory that only this user can enter, on the machine that all run on, or of one that does not exist, whose
+//     parent does. Its path may have 90 bytes.
+//   - "tcp://host:port", where host is a name or an address at which all reach the machine of rank 0. Rank 0 listens there, the others
+//     dial it once and get the addresses of all. It takes a secret that all ranks know, see [Secret]; and, if host is not loopback, [TLS] or
+//     [Insecure]. Ranks of one machine still exchange data over shared memory, in a directory of this user's below TUTTI_RUNDIR.
+//
+// A rendezvous is for one job at a time, and can be used again after it. Connect returns when all have come. The operations are those of
+// any group, and so are Shrink and Split. Timeout, Stall, Silence, Algorithm and Costs count as rank 0 gives them. Without Costs it measures its machine, as
+// NewGroup does.
 //
 // Close, of the group or of what Shrink made of it, waits until all members have called it, as long as ctx allows, and closes the
 // connections; after an error it only closes them. It must be called in any case.
 //
-// Errors: ErrArgument; the context's, at rank 0 with the ranks that have not come; those of the file system.
-func Connect(ctx context.Context, rank, size int, rendezvous string, opts ...Option) (*Group, error) {
-	b, err := boundsOf(WorldName, opts)
+// A ctx without a deadline gets that of Timeout, 10 min unless given. Errors: ErrArgument; context.DeadlineExceeded with the ranks that
+// have not come; those of the file system and of the network.
+func Connect(ctx context.Context, rank, size int, rendezvous string, opts ...ConnectOption) (*Group, error) {
+	s, err := connectingWith(opts)
 	switch {
 	case err != nil:
 		return nil, err
@@ -69,76 +116,55 @@ func Connect(ctx context.Context, rank, size int, rendezvous string, opts ...Opt
 	case rendezvous == "" || len(rendezvous) > maxRendezvous:
 		return nil, fmt.Errorf("%w: Connect: rendezvous %q has %d bytes, want 1 to %d", ErrArgument, rendezvous, len(rendezvous), maxRendezvous)
 	}
-	if err := privateDir(rendezvous); err != nil {
-		return nil, fmt.Errorf("collective: connect rank %d: %w", rank, err)
-	}
-	c := charter{Name: WorldName, Group: 1, Epoch: 1, Bounds: b, Members: make([]uint64, size)}
+	c := charter{Name: WorldName, Group: worldGroup, Epoch: 1, Bounds: s.bounds, Members: make([]uint64, size)}
 	for r := range c.Members {
 		c.Members[r] = worldActor(r)
 	}
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	meet := meetOthers
-	if rank == 0 {
-		meet = gatherOthers
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.bounds.Timeout)
+		defer cancel()
 	}
-	g, err := meet(ctx, rank, rendezvous, c)
+	var g *Group
+	if addr, ok := strings.CutPrefix(rendezvous, tcpScheme); ok {
+		g, err = meetOverTCP(ctx, rank, addr, s.net, c)
+	} else {
+		g, err = meetInDirectory(ctx, rank, rendezvous, c)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("collective: connect rank %d of %d at %s: %w", rank, size, rendezvous, err)
 	}
 	return g, nil
 }
 
-const maxRendezvous = 90
+func connectingWith(opts []ConnectOption) (connecting, error) {
+	var c connecting
+	c.bounds, _ = boundsOf(WorldName, nil) // there is no option that is wrong
+	if err := c.net.ReadEnv(os.Getenv); err != nil {
+		return c, fmt.Errorf("%w: Connect: %w", ErrArgument, err)
+	}
+	for _, o := range opts {
+		if o == nil {
+			return c, fmt.Errorf("%w: Connect: nil option", ErrArgument)
+		}
+		o.connect(&c)
+	}
+	if err := c.net.Check(); err != nil {
+		return c, fmt.Errorf("%w: Connect: %w", ErrArgument, err)
+	}
+	return c, nil
+}
+
+const (
+	maxRendezvous = 90
+	worldGroup    = 1 // the number of the group, as if rank 0 had given it
+)
 
 // worldActor is the identity that stands for a process in a charter.
 func worldActor(rank int) uint64 { return uint64(rank)<<32 | 1 }
-
-// privateDir makes sure that path is a directory of this user that nobody else can enter.
-func privateDir(path string) error {
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Getuid() || st.Mode&0o077 != 0 {
-		return fmt.Errorf("%w: rendezvous %s must be a directory of user %d with mode 0700", ErrArgument, path, os.Getuid())
-	}
-	return nil
-}
-
-// gatherOthers is Connect at rank 0.
-func gatherOthers(ctx context.Context, _ int, dir string, c charter) (*Group, error) {
-	for _, name := range []string{readyFile, jobFile} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-	}
-	var b [secretSize]byte
-	_, _ = rand.Read(b[:]) // never fails
-	secret := hex.EncodeToString(b[:])
-	w, err := listenAt(ctx, 0, dir, secret)
-	if err != nil {
-		return nil, err
-	}
-	if err = writeFile(filepath.Join(dir, jobFile), secret); err == nil {
-		err = w.reachAll(ctx, len(c.Members))
-	}
-	if err == nil {
-		err = writeFile(filepath.Join(dir, readyFile), secret)
-	}
-	var g *Group
-	if err == nil {
-		g, err = w.join(ctx, c)
-	}
-	if err != nil {
-		return nil, errors.Join(err, w.close())
-	}
-	return g, nil
-}
 
 // reachAll connects to all ranks, however late they come.
 func (w *world) reachAll(ctx context.Context, size int) error {
@@ -153,7 +179,7 @@ func (w *world) reachAll(ctx context.Context, size int) error {
 					come[r] = true
 					return nil
 				}
-				if !pause(ctx, pollEvery) {
+				if !waitFor(ctx, pollEvery) {
 					return stopped(ctx)
 				}
 			}
@@ -172,100 +198,45 @@ func (w *world) reachAll(ctx context.Context, size int) error {
 	return nil
 }
 
-// meetOthers is Connect at the other ranks. What it finds may be of an earlier job, so it begins anew until it speaks to rank 0.
-func meetOthers(ctx context.Context, rank int, dir string, c charter) (*Group, error) {
-	for {
-		g, err := meetOnce(ctx, rank, dir, c)
-		if err == nil {
-			return g, nil
-		}
-		if !errors.Is(err, errStale) {
-			return nil, err
-		}
-		if !pause(ctx, pollPause) {
-			return nil, fmt.Errorf("%w: %w", stopped(ctx), err)
-		}
-	}
-}
-
-var errStale = errors.New("rank 0 has not come")
-
-func meetOnce(ctx context.Context, rank int, dir string, c charter) (*Group, error) {
-	secret, err := awaitFile(ctx, filepath.Join(dir, jobFile))
-	if err != nil {
-		return nil, err
-	}
-	w, err := listenAt(ctx, rank, dir, secret)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		var ready string
-		if ready, err = readFile(filepath.Join(dir, readyFile)); err == nil && ready == secret {
-			break
-		}
-		if now, _ := readFile(filepath.Join(dir, jobFile)); now != secret { // gone, or another
-			return nil, errors.Join(errStale, w.close())
-		}
-		if !pause(ctx, pollEvery) {
-			return nil, errors.Join(fmt.Errorf("not all have come: %w", stopped(ctx)), w.close())
-		}
-	}
-	if err := w.mesh.Connect(ctx, 0); err != nil { // a connection that rank 0 has opened, or none
-		return nil, errors.Join(errStale, err, w.close())
-	}
-	g, err := w.join(ctx, c)
-	if err != nil {
-		return nil, errors.Join(err, w.close())
-	}
-	return g, nil
-}
-
-// listenAt opens a process's end of the mesh.
-func listenAt(ctx context.Context, rank int, dir, secret string) (*world, error) {
-	address := func(n mesh.NodeID) string { return filepath.Join(dir, strconv.FormatUint(uint64(n), 10)) }
+// openWorld opens a process's end of the mesh. cfg says how others are reached.
+func openWorld(ctx context.Context, rank int, dir string, cfg mesh.Config, tidy func() error) *world {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
-	own := address(mesh.NodeID(rank))
-	if err := os.Remove(own); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	var transport link.Shared
-	l, err := transport.Listen(own)
-	if err != nil {
-		return nil, err
-	}
-	m := mesh.New(context.WithoutCancel(ctx), mesh.Config{
-		Self: mesh.NodeID(rank), Incarnation: binary.LittleEndian.Uint64(b[:]), Secret: []byte(secret),
-		Transport: transport, Listeners: []link.Listener{l},
-		Address: func(_ context.Context, n mesh.NodeID) (string, error) { return address(n), nil },
-	})
-	w := &world{mesh: m, node: &scope.Node{Mesh: m, Dir: dir}, dir: dir, rank: rank}
-	hubOf(ctx, w.node).world = w
+	cfg.Self, cfg.Incarnation = mesh.NodeID(rank), binary.LittleEndian.Uint64(b[:])
+	m := mesh.New(context.WithoutCancel(ctx), cfg)
+	w := &world{mesh: m, node: &scope.Node{Mesh: m, Dir: dir}, rank: rank, tidy: tidy}
+	h := w.hub(ctx)
+	h.world = w
+	h.mu.numbers[WorldName] = worldGroup // nobody but this goroutine knows the hub
 	m.Start()
-	return w, nil
+	return w
 }
+
+// agreed is what rank 0 tells the others of how the group works.
+type agreed struct{ Bounds bounds }
+
+// parseAgreed reads an agreed. What it says is validated with the charter.
+func parseAgreed(text []byte) (a agreed, err error) {
+	if err := json.Unmarshal(text, &a); err != nil {
+		return a, fmt.Errorf("what rank 0 says cannot be read: %w", err)
+	}
+	return a, nil
+}
+
+func (w *world) hub(ctx context.Context) *hub { return hubOf(ctx, w.node) }
 
 func (w *world) join(ctx context.Context, c charter) (*Group, error) {
 	w.sc = &scope.Scope{Actor: worldActor(w.rank), Node: w.node}
-	return hubOf(ctx, w.node).join(w.sc, c)
+	return w.hub(ctx).join(w.sc, c)
 }
 
-// close ends the connections. Rank 0 takes the traces of the job away.
+// close ends the connections.
 func (w *world) close() error {
 	err := w.mesh.Close()
 	if w.sc != nil {
 		w.sc.End()
 	}
-	if w.rank > 0 {
-		return err
-	}
-	for _, name := range []string{readyFile, jobFile} {
-		if e := os.Remove(filepath.Join(w.dir, name)); e != nil && !errors.Is(e, os.ErrNotExist) {
-			err = errors.Join(err, e)
-		}
-	}
-	return err
+	return errors.Join(err, w.tidy())
 }
 
 // disconnect closes a group of Connect together with the others.
@@ -281,8 +252,8 @@ func (g *Group) disconnect(ctx context.Context) error {
 	return errors.Join(err, g.s.hub.world.close())
 }
 
-// pause waits for d, and reports whether ctx lasts.
-func pause(ctx context.Context, d time.Duration) bool {
+// waitFor waits for d, and reports whether ctx lasts.
+func waitFor(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -291,34 +262,4 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// awaitFile waits for a file.
-func awaitFile(ctx context.Context, path string) (string, error) {
-	for {
-		text, err := readFile(path)
-		switch {
-		case err == nil:
-			return text, nil
-		case !errors.Is(err, os.ErrNotExist):
-			return "", err
-		}
-		if !pause(ctx, pollEvery) {
-			return "", fmt.Errorf("%w: %w", errStale, stopped(ctx))
-		}
-	}
-}
-
-func readFile(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	return strings.TrimSpace(string(b)), err
-}
-
-// writeFile writes a file that appears as a whole.
-func writeFile(path, text string) error {
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }

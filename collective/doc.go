@@ -96,8 +96,9 @@
 //
 // # Programs without actors
 //
-// [Connect] makes a group of processes that a launcher has started, which meet in a directory; [ConnectEnv] takes rank and size from the
-// environment of Slurm, Open MPI or a Kubernetes job.
+// [Connect] makes a group of processes that a launcher has started, which meet in a directory of their machine or, from many machines, at
+// an address where rank 0 listens; [ConnectEnv] takes rank, size and the meeting place from the environment of Slurm, Open MPI or a
+// Kubernetes job. Over TCP all must know a secret, and beyond loopback they speak TLS unless told otherwise.
 //
 // # Records
 //

@@ -23,11 +23,15 @@ const (
 )
 
 // Option changes a group at its creation.
-type Option interface{ apply(*bounds) }
+type Option interface {
+	ConnectOption
+	apply(*bounds)
+}
 
 type optionFunc func(*bounds)
 
-func (f optionFunc) apply(b *bounds) { f(b) }
+func (f optionFunc) apply(b *bounds)       { f(b) }
+func (f optionFunc) connect(c *connecting) { f(&c.bounds) }
 
 // Timeout bounds each operation on the group whose context has no deadline of its own, however well it goes on. It must be
 // positive. Default: DefaultTimeout, 10 minutes.

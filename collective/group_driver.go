@@ -56,17 +56,19 @@ func NewGroup[A any](ctx context.Context, name string, handles []*core.Handle[A]
 
 func newGroup[A any](ctx context.Context, c charter, handles []*core.Handle[A]) (*Group, error) {
 	c.Members = make([]uint64, len(handles))
+	hosts := map[string]struct{}{}
 	for i, h := range handles {
 		if h == nil || h.System().Scope() == nil {
 			return nil, fmt.Errorf("%w: group %q: handle %d is nil", ErrArgument, c.Name, i)
 		}
 		c.Members[i] = uint64(h.ID())
+		hosts[h.Host()] = struct{}{}
 	}
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
 	h := hubOf(ctx, handles[0].System().Scope())
-	if err := h.tabulate(ctx, &c); err != nil {
+	if err := h.tabulate(ctx, &c, max(1, len(hosts))); err != nil {
 		return nil, err
 	}
 	g, err := h.establish(ctx, c, func(ctx context.Context, c charter) error {

@@ -282,8 +282,9 @@ func (c *machine) measured(ctx context.Context, h *hub) (schedule.Model, error) 
 	return *c.model, nil
 }
 
-// tabulate makes the table of a group that this node makes, from what its machine takes unless the caller gave a model.
-func (h *hub) tabulate(ctx context.Context, c *charter) error {
+// tabulate makes the table of a group that this node makes, whose members are on some hosts, from what its machine takes unless the caller
+// gave a model.
+func (h *hub) tabulate(ctx context.Context, c *charter, hosts int) error {
 	s := &c.Bounds.Select
 	if s.Given {
 		return s.predict(s.Model, len(c.Members))
@@ -297,6 +298,6 @@ func (h *hub) tabulate(ctx context.Context, c *charter) error {
 		nodes[actor>>32] = struct{}{}
 	}
 	m.PerProcess = (len(c.Members) + len(nodes) - 1) / len(nodes)
-	m.PerHost = len(c.Members)
+	m.PerHost = (len(c.Members) + hosts - 1) / hosts
 	return s.predict(&m, len(c.Members))
 }
