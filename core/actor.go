@@ -82,7 +82,7 @@ func (a *actor) push(it item) error {
 
 // activateLocked makes the context of a call that is about to run.
 func (a *actor) activateLocked(it item, life *incarnation) *callContext {
-	ctx := &callContext{Context: it.call.ctx, life: life, call: it.call, slot: it.slot, place: len(a.mu.active)}
+	ctx := &callContext{life: life, call: it.call, slot: it.slot, place: len(a.mu.active)}
 	a.mu.active = append(a.mu.active, ctx)
 	return ctx
 }
@@ -195,7 +195,7 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 	if it.cause != nil {
 		return codec.Value{}, it.cause // given up while it waited
 	}
-	if err := context.Cause(c.ctx); err != nil {
+	if err := c.batch.ended(); err != nil {
 		return codec.Value{}, err // cancelled while it waited
 	}
 	if err := context.Cause(ctx.life.ctx); err != nil {
@@ -207,7 +207,7 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 			err = a.recovered(p, r)
 		}
 	}()
-	in, err := p.await(c.ctx, ctx.life.ctx)
+	in, err := p.await(c, ctx.life.ctx)
 	if err != nil {
 		return codec.Value{}, err
 	}

@@ -6,6 +6,7 @@ package core
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/tutti-go/tutti/internal/scope"
 )
@@ -13,8 +14,6 @@ import (
 // callContext is the context of one call. It ends with the batch that the call belongs to and with the actor, and
 // leads to the actor's scope. Most methods never ask for its end, so what that takes is made at the first request.
 type callContext struct {
-	context.Context //nolint:containedctx // of the batch; this is a context itself
-
 	life  *incarnation
 	call  *inbound
 	slot  uint32
@@ -45,7 +44,7 @@ func (c *callContext) interrupt(cause error) {
 
 func (c *callContext) deriveLocked() context.Context {
 	if c.mu.derived == nil {
-		c.mu.derived, c.mu.cancel = context.WithCancelCause(c.Context) //nolint:fatcontext // made once
+		c.mu.derived, c.mu.cancel = context.WithCancelCause(c.call.batch.get()) //nolint:fatcontext // made once
 		cancel := c.mu.cancel
 		c.mu.stop = context.AfterFunc(c.life.ctx, func() { cancel(context.Cause(c.life.ctx)) })
 		if c.mu.ended {
@@ -55,6 +54,9 @@ func (c *callContext) deriveLocked() context.Context {
 	}
 	return c.mu.derived
 }
+
+// Deadline implements context.Context.
+func (c *callContext) Deadline() (time.Time, bool) { return c.call.batch.deadline() }
 
 // Done implements context.Context.
 func (c *callContext) Done() <-chan struct{} { return c.derive().Done() }

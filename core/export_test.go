@@ -30,7 +30,7 @@ func WaitingAt(s *Slots) int {
 	n := 0
 	for _, h := range local.local {
 		h.node.mu.Lock()
-		if c := h.node.mu.inbound[inboundKey{s.sys.mesh.Incarnation(), s.seq}]; c != nil && c.ctx.Err() == nil {
+		if c := h.node.mu.inbound[inboundKey{s.sys.mesh.Incarnation(), s.seq}]; c != nil && c.batch.ended() == nil {
 			n++
 		}
 		h.node.mu.Unlock()

@@ -29,10 +29,11 @@ type late struct {
 }
 
 // await returns the argument when it is there.
-func (p *param) await(call, actor context.Context) (codec.Value, error) {
+func (p *param) await(c *inbound, actor context.Context) (codec.Value, error) {
 	if p.late == nil {
 		return p.value, nil
 	}
+	call := c.batch.get()
 	select {
 	case <-p.late.ready:
 		return p.late.value, p.late.err
@@ -62,9 +63,8 @@ type inbound struct {
 	each  []wire.Payload // of one slot each, in the order of the runs
 	pins  pins           // on the objects that arguments lie in, until the last answer
 
-	ctx    context.Context //nolint:containedctx // ends with the deadline, the caller's cancellation, or the node
-	cancel context.CancelCauseFunc
-	left   atomic.Int64 // slots without an answer
+	batch batchContext
+	left  atomic.Int64 // slots without an answer
 
 	failures atomic.Int64 // of a cast
 }
@@ -101,19 +101,10 @@ func (n *node) accept(m *message) {
 		return
 	}
 	c.left.Store(int64(total))
-	base, cancelBase := context.WithCancelCause(n.ctx)
-	c.ctx, c.cancel = base, cancelBase
-	if !m.expires.IsZero() {
-		ctx, cancel := context.WithDeadline(base, m.expires)
-		c.ctx = ctx
-		c.cancel = func(cause error) {
-			cancelBase(cause)
-			cancel()
-		}
-	}
+	c.batch.parent, c.batch.expires = n.ctx, m.expires
 	n.admit(c)
 	if m.cancelled {
-		c.cancel(context.Canceled)
+		c.batch.end(context.Canceled)
 	}
 	c.stored = inStore(body.Payload.Kind)
 	err := c.prepare(body)
@@ -176,7 +167,7 @@ func (c *inbound) paramOf(i int) (*param, error) {
 
 func (c *inbound) resolve(p wire.Payload) (param, error) {
 	if p.Kind != wire.PayloadRemote {
-		v, mode, obj, err := c.node.payload(c.ctx, p)
+		v, mode, obj, err := c.node.payload(c.node.ctx, p)
 		if obj != nil {
 			c.pins.add(obj)
 		}
@@ -201,7 +192,7 @@ func (c *inbound) resolve(p wire.Payload) (param, error) {
 // fetch brings an argument from another host.
 func (c *inbound) fetch(l *late, w whereabouts) {
 	defer close(l.ready)
-	obj, err := c.node.transfers.open(c.ctx, w)
+	obj, err := c.node.transfers.open(c.batch.get(), w)
 	if err == nil {
 		c.pins.add(obj)
 		l.value, err = objectValue(obj)
@@ -326,12 +317,17 @@ func (c *inbound) finish(slot uint32, v codec.Value, err error) {
 		c.mu.Unlock()
 	}
 	if last {
-		c.cancel(nil)
+		c.batch.end(nil)
 		c.pins.release()
 	}
-	if tell {
-		c.node.outbox(c.from).put(&c.outgoing)
+	if !tell {
+		return
 	}
+	o := c.node.outbox(c.from)
+	if last && c.from == c.origin && c.node.workers.quiet() && o.direct(&c.outgoing) {
+		return
+	}
+	o.put(&c.outgoing)
 }
 
 // outcome encodes an answer. A large value goes into the store.

@@ -137,7 +137,7 @@ func (n *node) onCancel(from uint32, f wire.Frame) {
 			l.cancel(f.Seq)
 		}
 	case all:
-		c.cancel(context.Canceled)
+		c.batch.end(context.Canceled)
 	default:
 		c.interrupt(slots, context.Canceled)
 	}
@@ -183,7 +183,7 @@ func (n *node) onLost(e *mesh.LostError) {
 		n.kept.drop(l.caller)
 	}
 	for _, c := range calls {
-		c.cancel(fmt.Errorf("caller: %w", e))
+		c.batch.end(fmt.Errorf("caller: %w", e))
 	}
 }
 

@@ -27,11 +27,16 @@ type outgoing struct {
 
 	mu struct {
 		sync.Mutex
-		answers answers // that were not sent yet
-		debts   []debt  // to whom they came from
-		dirty   bool    // the outbox knows of them
-		last    bool    // no more will come: this node has run the call
+		answers answers  // that were not sent yet
+		unsent  [][]byte // bodies of answers that found no room
+		debts   []debt   // to whom they came from
+		dirty   bool     // the outbox knows of them
+		last    bool     // no more will come: this node has run the call
 	}
+}
+
+func (a *outgoing) header() wire.Header {
+	return wire.Header{Kind: wire.KindReply, Caller: a.key.caller, Seq: a.key.seq, From: a.origin}
 }
 
 // take returns the answers that were not sent yet, as bodies of reply frames, what is to be paid when they were, and whether
@@ -41,7 +46,11 @@ func (a *outgoing) take() (bodies [][]byte, debts []debt, last bool) {
 	defer a.mu.Unlock()
 	a.mu.dirty = false
 	debts, a.mu.debts = a.mu.debts, nil
-	return a.mu.answers.take(), debts, a.mu.last
+	bodies = a.mu.answers.take()
+	if a.mu.unsent != nil {
+		bodies, a.mu.unsent = append(a.mu.unsent, bodies...), nil
+	}
+	return bodies, debts, a.mu.last
 }
 
 // outbox sends the answers that go to or through one peer. One goroutine per peer takes whatever answers have come together since it
@@ -66,6 +75,29 @@ func (o *outbox) put(a *outgoing) {
 	case o.wake <- struct{}{}:
 	default:
 	}
+}
+
+// direct sends the only answers to a call from the goroutine that has them, and reports false if it cannot, or if others that wait
+// can travel with them.
+func (o *outbox) direct(a *outgoing) bool {
+	o.mu.Lock()
+	others := len(o.mu.calls) > 0
+	o.mu.Unlock()
+	if others {
+		return false
+	}
+	bodies, _, _ := a.take() // it ran here, so that nothing is owed
+	if len(bodies) == 1 {
+		h := a.header()
+		if o.node.mesh.TrySend(o.peer, &h, bodies[0]) {
+			o.node.dismiss(a.key)
+			return true
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mu.unsent, a.mu.dirty = bodies, true
+	return false
 }
 
 func (o *outbox) loop() {
@@ -95,7 +127,7 @@ func (o *outbox) loop() {
 
 // send sends answers to the peer, or to the caller's node itself if the peer is a relay that cannot be reached.
 func (o *outbox) send(a *outgoing, body []byte) {
-	h := wire.Header{Kind: wire.KindReply, Caller: a.key.caller, Seq: a.key.seq, From: a.origin}
+	h := a.header()
 	relayed := o.peer != a.origin
 	if relayed {
 		if !a.passing {

@@ -42,6 +42,13 @@ func (w *workers) run(t turn) {
 	w.callLocked()
 }
 
+// quiet reports whether no turn waits.
+func (w *workers) quiet() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mu.head == len(w.mu.queue)
+}
+
 // callLocked makes sure that a worker is about to look.
 func (w *workers) callLocked() {
 	if w.mu.coming {

@@ -59,3 +59,19 @@ func (b *Burst) ring() {
 	}
 	b.held = b.held[:0]
 }
+
+// TrySend is Send where that does not wait, and reports whether the frame is on its way.
+func (m *Mesh) TrySend(to NodeID, h *wire.Header, body ...[]byte) bool {
+	m.mu.Lock()
+	conn, err := m.knownLocked(to)
+	m.mu.Unlock()
+	if err != nil {
+		return false
+	}
+	holder, ok := conn.(link.Holder)
+	if !ok || holder.Hold(h, body...) != nil {
+		return false
+	}
+	holder.Ring()
+	return true
+}

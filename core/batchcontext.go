@@ -1,0 +1,80 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package core
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// batchContext is the context of one call message at a node. It ends with the deadline, the caller's cancellation, or the node. Most
+// calls end before anybody asks, so what that takes is made at the first request.
+type batchContext struct {
+	parent  context.Context //nolint:containedctx // of the node
+	expires time.Time       // zero if there is no deadline
+
+	mu struct {
+		sync.Mutex
+		cause  error           // why it was cancelled; nil if it was not
+		ctx    context.Context //nolint:containedctx // nil until somebody asks
+		cancel context.CancelCauseFunc
+		stop   context.CancelFunc // of the deadline
+	}
+}
+
+// get returns the context.
+func (b *batchContext) get() context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.ctx == nil {
+		b.mu.ctx, b.mu.cancel = context.WithCancelCause(b.parent) //nolint:fatcontext // made once
+		if !b.expires.IsZero() {
+			b.mu.ctx, b.mu.stop = context.WithDeadline(b.mu.ctx, b.expires)
+		}
+		if b.mu.cause != nil {
+			b.endLocked()
+		}
+	}
+	return b.mu.ctx
+}
+
+// end cancels the context. Only the first cause counts; nil stands for context.Canceled.
+func (b *batchContext) end(cause error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.cause != nil {
+		return
+	}
+	b.mu.cause = cause
+	if cause == nil {
+		b.mu.cause = context.Canceled
+	}
+	if b.mu.ctx != nil {
+		b.endLocked()
+	}
+}
+
+func (b *batchContext) endLocked() {
+	b.mu.cancel(b.mu.cause)
+	if b.mu.stop != nil {
+		b.mu.stop()
+	}
+}
+
+// ended returns why the context has ended, or nil.
+func (b *batchContext) ended() error {
+	if !b.expires.IsZero() {
+		return context.Cause(b.get())
+	}
+	b.mu.Lock()
+	cause := b.mu.cause
+	b.mu.Unlock()
+	if cause != nil {
+		return cause
+	}
+	return context.Cause(b.parent)
+}
+
+func (b *batchContext) deadline() (time.Time, bool) { return b.expires, !b.expires.IsZero() }
