@@ -39,7 +39,7 @@ type part struct {
 func (s *System) place(n int, c *spawnConfig) ([]part, error) {
 	var alive []NodeInfo
 	for _, info := range s.Nodes() {
-		if info.Alive {
+		if info.Alive && s.mesh.IsLost(info.ID) == nil { // the news may be on its way to members
 			alive = append(alive, info)
 		}
 	}

@@ -158,13 +158,11 @@ func (s *System) Scope() *scope.Node {
 // it listens on all addresses of the machine and nothing is advertised, it has the port only: ":7000".
 func (s *System) Address() string { return s.addr }
 
-// Nodes returns the nodes that can host actors, in order of their numbers. Who has seen a call fail with ErrNodeLost sees its node not alive.
+// Nodes returns the nodes that can host actors, in order of their numbers. Who has seen a call fail that waited for
+// the answer of a node that was lost sees it not alive, and finds the names of its actors free.
 func (s *System) Nodes() []NodeInfo {
 	infos := s.memberInfos()
 	for i := range infos {
-		if infos[i].Alive && s.mesh.IsLost(infos[i].ID) != nil { // the news may be on its way to members
-			infos[i].Alive, infos[i].Actors = false, 0
-		}
 		if infos[i].Alive {
 			infos[i].Silent = s.nodes.control(infos[i].ID).silent()
 		}
@@ -393,14 +391,14 @@ func (s *System) onLost(e *mesh.LostError) {
 			others = append(others, id)
 		}
 	}
+	s.unname(func(id ActorID) bool { return id.Node() == e.Node })
 	s.members.Unlock()
-	// No call can be added: the mesh refuses to send. Who sees a call fail with ErrNodeLost finds the node not alive.
+	// No call can be added: the mesh refuses to send.
 	reason := fmt.Errorf("%w: %w", ErrNodeLost, e)
 	for _, c := range s.openCalls() {
 		c.lose(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
 	}
 	s.rerouteAround(e.Node)
-	s.unname(func(id ActorID) bool { return id.Node() == e.Node })
 	s.background(func() {
 		// It may be stopped, or cut off from us only. Its number is not used again, and others wait for what it holds.
 		if member {
