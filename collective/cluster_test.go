@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -32,6 +33,7 @@ type cluster struct {
 	t      testing.TB
 	nodes  []*scope.Node
 	scopes map[uint64]*scope.Scope
+	host   bool // groups share the memory of the machine
 }
 
 type transport func(t testing.TB) (link.Transport, func(mesh.NodeID) string)
@@ -71,6 +73,33 @@ func newCluster(t testing.TB, nodes int, tr transport) *cluster {
 		for _, n := range c.nodes {
 			_ = n.Mesh.Lost(e.Node, e.Cause) // it returns what it was given
 		}
+	})
+	return c
+}
+
+// makers are the ways in which members reach each other.
+func makers() map[string]func(t testing.TB, nodes int) *cluster {
+	return map[string]func(t testing.TB, nodes int) *cluster{
+		"memory":  func(t testing.TB, nodes int) *cluster { t.Helper(); return newCluster(t, nodes, inMemory) },
+		"sockets": func(t testing.TB, nodes int) *cluster { t.Helper(); return newCluster(t, nodes, overSockets) },
+		"host":    newHostCluster,
+	}
+}
+
+// newHostCluster makes nodes that stand for processes of one machine.
+func newHostCluster(t testing.TB, nodes int) *cluster {
+	t.Helper()
+	c := newCluster(t, nodes, overSockets)
+	dir := t.TempDir()
+	c.host = true
+	for id := range nodes {
+		c.hub(id).run = dir
+	}
+	t.Cleanup(func() {
+		require.Eventually(t, func() bool { // an error may be out before the end of its epoch has done all it does
+			left, err := filepath.Glob(filepath.Join(dir, "*"))
+			return err == nil && len(left) == 0
+		}, 10*time.Second, time.Millisecond, "files of groups are left")
 	})
 	return c
 }
@@ -127,6 +156,7 @@ func (c *cluster) establishBy(node int, join func(context.Context, charter) erro
 	if err != nil {
 		return nil, err
 	}
+	b.Host = c.host
 	return c.hub(node).establish(c.t.Context(), charter{Name: name, Members: members, Bounds: b}, join)
 }
 

@@ -353,13 +353,9 @@ func TestOperationsAgreeWithASequentialReference(t *testing.T) {
 	sizes := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31}
 	subjects := subjects()
 	turn := 0
-	for _, nodes := range []int{1, 2, 3, 5} {
+	for _, nodes := range []int{1, 2, 3, 5, 7} {
 		t.Run(fmt.Sprint("nodes=", nodes), func(t *testing.T) {
-			tr := overSockets
-			if nodes == 2 {
-				tr = inMemory
-			}
-			c := newCluster(t, nodes+1, tr)
+			c := makers()[map[int]string{1: "sockets", 2: "memory", 3: "host", 5: "sockets", 7: "host"}[nodes]](t, nodes+1)
 			for _, n := range sizes {
 				_, groups := c.group(fmt.Sprint("g", n), n)
 				for _, length := range lengths(n) {
@@ -373,12 +369,13 @@ func TestOperationsAgreeWithASequentialReference(t *testing.T) {
 
 // Every operation, every reduction and every type at a few sizes.
 func TestEveryTypeAgreesWithASequentialReference(t *testing.T) {
-	c := newCluster(t, 4, inMemory)
-	for _, n := range []int{1, 5, 8} {
-		_, groups := c.group(fmt.Sprint("g", n), n)
-		for _, s := range subjects() {
-			for _, length := range lengths(n) {
-				runTrials(t, groups, s, length)
+	for _, c := range []*cluster{newCluster(t, 4, inMemory), newHostCluster(t, 4)} {
+		for _, n := range []int{1, 5, 8} {
+			_, groups := c.group(fmt.Sprint("g", n), n)
+			for _, s := range subjects() {
+				for _, length := range lengths(n) {
+					runTrials(t, groups, s, length)
+				}
 			}
 		}
 	}

@@ -116,6 +116,7 @@ func Connect(ctx context.Context, rank, size int, rendezvous string, opts ...Con
 	case rendezvous == "" || len(rendezvous) > maxRendezvous:
 		return nil, fmt.Errorf("%w: Connect: rendezvous %q has %d bytes, want 1 to %d", ErrArgument, rendezvous, len(rendezvous), maxRendezvous)
 	}
+	s.bounds.Host = true
 	c := charter{Name: WorldName, Group: worldGroup, Epoch: 1, Bounds: s.bounds, Members: make([]uint64, size)}
 	for r := range c.Members {
 		c.Members[r] = worldActor(r)
@@ -206,7 +207,7 @@ func openWorld(ctx context.Context, rank int, dir string, cfg mesh.Config, tidy 
 	m := mesh.New(context.WithoutCancel(ctx), cfg)
 	w := &world{mesh: m, node: &scope.Node{Mesh: m, Dir: dir}, rank: rank, tidy: tidy}
 	h := w.hub(ctx)
-	h.world = w
+	h.world, h.job = w, jobOf(string(cfg.Secret))
 	h.mu.numbers[WorldName] = worldGroup // nobody but this goroutine knows the hub
 	m.Start()
 	return w

@@ -63,6 +63,9 @@ func gatherOthers(ctx context.Context, dir string, c charter) (*Group, error) {
 			return nil, err
 		}
 	}
+	if err := removeHostFiles(dir); err != nil {
+		return nil, err
+	}
 	var b [secretSize]byte
 	_, _ = rand.Read(b[:]) // never fails
 	secret := hex.EncodeToString(b[:])

@@ -101,6 +101,15 @@ func (d descriptor) append(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint64(dst, d.count)
 }
 
+// words returns the descriptor as numbers.
+func (d descriptor) words() (w [2]uint64) {
+	b := d.append(make([]byte, 0, descriptorSize))
+	for i := range w {
+		w[i] = binary.LittleEndian.Uint64(b[8*i:])
+	}
+	return w
+}
+
 // parseDescriptor reads the descriptor in front of a block.
 func parseDescriptor(b []byte) (descriptor, error) {
 	if len(b) < descriptorSize || b[3] != 0 || b[0] == 0 || operation(b[0]) >= opEnd || Op(b[1]) >= howEnd || kind(b[2]) >= kindEnd {

@@ -33,8 +33,8 @@
 //     measured when the group is made, so that another group of the same size may round otherwise; [Algorithm] or [Costs]
 //     give all groups the same.
 //  3. All is computed in the element type, but 16-bit floats in float32, rounded where they are sent on and at the end. Integers wrap
-//     around. A sum of floats takes at most ceil(log2 size) roundings that lie between an element and the result, but size-1 in an
-//     all-reduce by "gather", "one-shot" or "ring", which for 16-bit floats are those of float32 and one more; a complex product is the schoolbook formula's.
+//     around. A sum of floats takes at most ceil(log2 size) roundings that lie between an element and the result; 7*ceil(log8 size)
+//     between processes of one machine; but size-1 in an all-reduce by "gather", "one-shot" or "ring", which for 16-bit floats are those of float32 and one more; a complex product is the schoolbook formula's.
 //  4. Avg divides the sum once, where it is complete: floats are rounded, integers truncated toward zero. Where the sum of integers
 //     wraps around, so does their average: widen them first.
 //  5. In Min and Max a NaN wins against every number, so that all members see it. -0 is smaller than 0.
@@ -53,6 +53,13 @@
 // different orders: that is a deadlock, which ends with the deadline. [Group.Async] runs operations beside their caller, in the place that
 // they were given to it; [PrepareAllReduce] is for loops that repeat one.
 //
+// # One machine
+//
+// Members that are all processes of one machine share memory: they copy data into a file that all map, in the run directory of the system, and
+// out of it, instead of sending messages. They find out in the first operation of an epoch, in which all wait for each other therefore. Send and Recv, AllToAllV and
+// [Custom] reductions are messages always. Where the file cannot be had (systems other than Linux, no room in /dev/shm), all are messages; results may round
+// otherwise then. The option [Messages] turns it off, and so does [Algorithm].
+//
 // # Memory
 //
 // A buffer that is handed to an operation is the operation's until it returns, and is then the caller's again; nothing is kept.
@@ -62,6 +69,7 @@
 // [Custom] reduction that does not commute holds Size times the part of the result that is made at a member; members on the way of a Gather or Scatter hold what they pass on. A
 // member that is late holds at most 4 MiB from each member that sends to it, which are about twice the logarithm of the group's
 // size, and in an all-to-all the whole group, with one block each; senders wait beyond that. The same holds for Send, by itself.
+// The file that processes of one machine share has 8 KiB for each member, and 64 MiB more once a buffer is longer than 4 KiB.
 //
 // # Failure
 //

@@ -102,6 +102,20 @@ func sumAll(counts []int) int {
 	return sum
 }
 
+// way is a test in one way in which members reach each other.
+type way struct{ what, way string }
+
+func (w way) String() string { return w.way + "/" + w.what }
+
+// everyWay names tests for messages and for the memory of a machine.
+func everyWay[T any](tests map[string]T) map[way]T {
+	all := map[way]T{}
+	for what, test := range tests {
+		all[way{what, "memory"}], all[way{what, "host"}] = test, test
+	}
+	return all
+}
+
 // then is for operations that some members finish without the others: these hear of a failure in the next.
 func then(operate func(context.Context, *Group) error) func(context.Context, *Group) error {
 	return func(ctx context.Context, g *Group) error {
@@ -114,10 +128,10 @@ func then(operate func(context.Context, *Group) error) func(context.Context, *Gr
 
 func TestALostNodeIsAnErrorForAllSurvivors(t *testing.T) {
 	const n, victim = 12, 2
-	for name, tr := range map[string]transport{"memory": inMemory, "sockets": overSockets} {
+	for name, begin := range makers() {
 		for what, operate := range operations() {
 			t.Run(name+"/"+what, func(t *testing.T) {
-				c := newCluster(t, 5, tr)
+				c := begin(t, 5)
 				_, groups := c.group("g", n)
 				var lost time.Time
 				after := rand.N(20) // operations that the victim still takes part in; the node is lost amid the others' next
@@ -150,9 +164,9 @@ func TestALostNodeIsAnErrorForAllSurvivors(t *testing.T) {
 
 func TestAnActorThatEndsIsAnErrorForAllOthers(t *testing.T) {
 	const n, victim = 9, 4
-	for what, operate := range operations() {
-		t.Run(what, func(t *testing.T) {
-			c := newCluster(t, 4, inMemory)
+	for name, operate := range everyWay(operations()) {
+		t.Run(name.String(), func(t *testing.T) {
+			c := makers()[name.way](t, 4)
 			_, groups := c.group("g", n)
 			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 				for i := 0; ; i++ {
@@ -179,9 +193,9 @@ func TestAnActorThatEndsIsAnErrorForAllOthers(t *testing.T) {
 func TestAMemberThatGivesUpAbortsTheGroup(t *testing.T) {
 	const n, victim, silent = 7, 2, 1 // nobody can finish without the silent one, which is the root of the broadcast
 	why := errors.New("lost patience")
-	for what, operate := range operations() {
-		t.Run(what, func(t *testing.T) {
-			c := newCluster(t, 4, inMemory)
+	for name, operate := range everyWay(operations()) {
+		t.Run(name.String(), func(t *testing.T) {
+			c := makers()[name.way](t, 4)
 			_, groups := c.group("g", n)
 			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 				switch g.Rank() {

@@ -17,9 +17,9 @@ import (
 // Every rank is the root once, at sizes that are primes, powers of two and between, with lengths around the size.
 func TestEveryRankMayBeTheRoot(t *testing.T) {
 	d := integers[int32]()
-	for name, tr := range map[string]transport{"memory": inMemory, "sockets": overSockets} {
+	for name, begin := range makers() {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, 4, tr)
+			c := begin(t, 4)
 			for _, n := range []int{1, 2, 3, 5, 8, 11} {
 				_, groups := c.group(fmt.Sprint("g", n), n)
 				for _, length := range []int{0, 1, n - 1, n, n + 1, 3000} {

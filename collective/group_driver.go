@@ -67,6 +67,7 @@ func newGroup[A any](ctx context.Context, c charter, handles []*core.Handle[A]) 
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
+	c.Bounds.Host = true
 	h := hubOf(ctx, handles[0].System().Scope())
 	if err := h.tabulate(ctx, &c, max(1, len(hosts))); err != nil {
 		return nil, err

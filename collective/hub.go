@@ -28,6 +28,8 @@ type hub struct {
 	mesh    *mesh.Mesh
 	root    context.Context //nolint:containedctx // lives as long as the node; it owns the epochs
 	dir     string          // for the records of members, or none
+	run     string          // of the system on this machine, for memory that processes share, or none
+	job     string          // tells the users of run apart that come one after the other
 	kept    records
 	world   *world // of a process without actors; set before its mesh starts
 	machine machine
@@ -56,7 +58,7 @@ func hubOf(ctx context.Context, n *scope.Node) *hub {
 
 func newHub(root context.Context, n *scope.Node) *hub {
 	m := n.Mesh
-	h := &hub{mesh: m, root: root, dir: flightDir(n.Dir)}
+	h := &hub{mesh: m, root: root, dir: flightDir(n.Dir), run: n.Dir}
 	h.mu.sessions = map[uint64]*session{}
 	h.mu.fence = map[uint64]uint32{}
 	h.mu.joined = map[uint64]map[string]*Group{}

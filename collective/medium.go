@@ -38,7 +38,7 @@ type invocation struct {
 }
 
 // Messages makes the members of a group exchange messages also where they share memory. It is for comparison. Default: members that
-// all live in one process use its memory.
+// all live in one process use its memory, and those of several processes of one machine that of a file.
 func Messages() Option { return optionFunc(func(b *bounds) { b.Select.Messages = true }) }
 
 // mediumFor returns what the members of a session that is made on this node have in common: nothing yet.

@@ -67,6 +67,7 @@ type member struct {
 	plans plans
 	work  workspace  // of the operation that runs
 	now   invocation // of the operation that runs, if it goes through the medium of the epoch
+	host  hostState
 	log   *flight.Recorder
 
 	points [4]*schedule.Program // of Send, Recv and SendRecv

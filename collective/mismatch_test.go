@@ -141,10 +141,10 @@ func TestADifferentCallIsNamedByBothSides(t *testing.T) {
 			[]string{"Barrier", "Broadcast"},
 		},
 	}
-	for name, tc := range cases {
+	for name, tc := range everyWay(cases) {
 		for odd := range n {
-			t.Run(fmt.Sprintf("%s/rank=%d", name, odd), func(t *testing.T) {
-				c := newCluster(t, 3, inMemory)
+			t.Run(fmt.Sprintf("%v/rank=%d", name, odd), func(t *testing.T) {
+				c := makers()[name.way](t, 3)
 				_, groups := c.group("g", n)
 				errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 					call := tc.others

@@ -42,13 +42,7 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 	seq, err := m.take(ctx, d, stall)
 	if err == nil {
 		defer m.release(m.lineFor(ctx))
-		if s.medium != nil && !d.op.isPoint() {
-			m.now = c
-			err = s.medium.run(ctx, m)
-			m.now = invocation{} // it holds on to nobody's memory
-		} else {
-			err = do(ctx, &execution{peers: m, head: d.append(nil)})
-		}
+		err = g.carryOut(ctx, &c, seq, do)
 	}
 	if err == nil {
 		err = m.finish()
@@ -59,6 +53,28 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 		return s.failure(m.rank, seq, d.String())
 	}
 	return nil
+}
+
+// carryOut runs an operation by what the members have in common.
+func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func(context.Context, *execution) error) error {
+	s, m := g.s, g.m
+	if s.medium != nil && !c.op.isPoint() {
+		m.now = *c
+		defer func() { m.now = invocation{} }() // it holds on to nobody's memory
+		return s.medium.run(ctx, m)
+	}
+	x := &execution{peers: m, head: c.append(nil)}
+	if s.host != nil && !c.op.isPoint() {
+		if !m.host.met {
+			if err := x.meet(ctx, g); err != nil {
+				return err
+			}
+		}
+		if m.host.port != nil && takes(c) {
+			return s.host.run(ctx, g, c, seq)
+		}
+	}
+	return do(ctx, x)
 }
 
 // take waits until the member may begin an operation, and begins it. Without an error, release must be called.

@@ -156,7 +156,7 @@ func TestAllReduceOfANamedType(t *testing.T) {
 func TestMembersAndRunsGetTheSameBits(t *testing.T) {
 	for _, n := range []int{3, 8, 13} {
 		for _, length := range []int{1, 50, 20000} {
-			c := newCluster(t, 4, inMemory)
+			c := makers()[map[bool]string{false: "memory", true: "host"}[n == 8]](t, 4)
 			_, groups := c.group("bits", n)
 			var first []uint32
 			for run := range 5 {

@@ -67,10 +67,10 @@ func requireGroup(t *testing.T, groups []*Group, size int) {
 }
 
 func TestThoseWhoAreLeftShrinkAndGoOn(t *testing.T) {
-	for name, tr := range map[string]transport{"memory": inMemory, "sockets": overSockets} {
+	for name, begin := range makers() {
 		for _, victims := range [][]int{{1}, {3}, {1, 2}, {1, 3, 5}, {2, 3, 4, 5}} { // rank 0 lives on node 1
 			t.Run(fmt.Sprint(name, victims), func(t *testing.T) {
-				c := newCluster(t, 6, tr)
+				c := begin(t, 6)
 				_, groups := c.group("g", 15)
 				_, left := on(groups, victims...)
 				errs := each(t.Context(), left, func(ctx context.Context, g *Group) error {

@@ -34,6 +34,7 @@ type bounds struct {
 	Stall   time.Duration // for anything to move, in an operation whose context has no deadline
 	Strict  bool          // Stall holds for all operations
 	Silence time.Duration // for a sign of life of a node
+	Host    bool          // members that are on one machine may share its memory
 
 	Select selection
 }
@@ -85,7 +86,8 @@ type session struct {
 	ctx    context.Context //nolint:containedctx // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
 
-	medium   medium // nil: there are messages only
+	medium   medium // nil: there are messages only, or host
+	host     *host  // nil: there are messages only, or medium
 	chooser  *chooser
 	programs programs // compiled schedules that members of this node share
 
@@ -115,6 +117,7 @@ func newSession(h *hub, c charter) *session {
 	s.ctx, s.cancel = context.WithCancelCause(h.root)
 	s.mu.local = map[int]*member{}
 	s.medium = h.mediumFor(s)
+	s.host = h.hostFor(s)
 	return s
 }
 
@@ -182,6 +185,9 @@ func (s *session) finish(end *ending) bool {
 	s.cancel(end)
 	if s.medium != nil {
 		s.medium.end(end)
+	}
+	if s.host != nil {
+		s.host.end()
 	}
 	s.hub.forget(s)
 	return true

@@ -1,0 +1,210 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/tutti-go/tutti/collective/hostshm"
+	"github.com/tutti-go/tutti/collective/kernel"
+	"github.com/tutti-go/tutti/collective/schedule"
+)
+
+// Members whose processes run on one machine carry operations out in memory that all map. Whether they do nobody can tell from the
+// charter: the members find out together, in their first operation, by an all-reduce of messages. Each opens the file of the epoch in its run
+// directory, and they compare what they got; if it was one file, it is theirs for all operations of the epoch. Its name is removed at once, so that
+// it goes with the last of them, however they end.
+
+// host is what one node has of the memory of an epoch.
+type host struct {
+	path string // empty: this node has no directory for it
+
+	mu struct {
+		sync.Mutex
+
+		segment *hostshm.Segment // nil until it is opened, and after it was closed
+		tried   bool             // to open it
+		users   int
+		ended   bool
+	}
+}
+
+// hostFor returns what a session that is made on this node needs to find out whether all members are on one machine, or nil if that is
+// of no use. It is the same at all nodes.
+func (h *hub) hostFor(s *session) *host {
+	n := len(s.members)
+	if runtime.GOOS != "linux" || !s.bounds.Host || s.bounds.Select.byMessages() || s.medium != nil || len(s.nodes) < 2 || n > hostshm.MaxMembers {
+		return nil
+	}
+	o := &host{}
+	if h.run != "" {
+		o.path = filepath.Join(h.run, fmt.Sprintf("%s%x-%d", hostFiles+h.job, s.id, s.epoch))
+	}
+	return o
+}
+
+// hostFiles is what the names of the files begin with.
+const hostFiles = "memory-"
+
+// jobOf makes the part of a name that tells the jobs apart that use one rendezvous one after the other.
+func jobOf(secret string) string {
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(secret)) // a hash never fails
+	return fmt.Sprintf("%016x-", sum.Sum64())
+}
+
+// removeHostFiles takes away what processes left in a directory that were all killed while they made a group.
+func removeHostFiles(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, hostFiles+"*"))
+	for _, path := range left {
+		if e := os.Remove(path); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// open opens the file, at the first request, and returns its identity: none if that cannot be had.
+func (o *host) open(members int) hostshm.File {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.path != "" && !o.mu.tried && !o.mu.ended {
+		o.mu.tried = true
+		o.mu.segment, _ = hostshm.Open(o.path, members) // without it there are messages
+	}
+	if o.mu.segment == nil {
+		return hostshm.File{}
+	}
+	return o.mu.segment.File()
+}
+
+// unname removes the file's name.
+func (o *host) unname() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mu.tried {
+		_ = os.Remove(o.path) // another may have done it
+	}
+}
+
+// use returns the segment, which stays until leave is called, or nil if the epoch is over.
+func (o *host) use() *hostshm.Segment {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mu.ended || o.mu.segment == nil {
+		return nil
+	}
+	o.mu.users++
+	return o.mu.segment
+}
+
+func (o *host) leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.users--
+	o.closeLocked()
+}
+
+func (o *host) closeLocked() {
+	if o.mu.ended && o.mu.users == 0 && o.mu.segment != nil {
+		_ = o.mu.segment.Close() // there is nobody to tell
+		o.mu.segment = nil
+	}
+}
+
+// end frees all members that wait: the epoch is over at this node.
+func (o *host) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mu.segment != nil && !o.mu.ended {
+		o.mu.segment.End()
+	}
+	if o.mu.tried {
+		_ = os.Remove(o.path) // it may be removed already
+	}
+	o.mu.ended = true
+	o.closeLocked()
+}
+
+// nudge makes the members that wait look around.
+func (o *host) nudge() {
+	if s := o.use(); s != nil {
+		s.Nudge()
+		o.leave()
+	}
+}
+
+// hostState is what a member knows of the memory of its epoch. Only the operation that runs uses it.
+type hostState struct {
+	met  bool          // it is known whether there is such memory
+	port *hostshm.Port // nil if there is none
+}
+
+// meet finds out, at all members alike, whether they have memory in common.
+func (x *execution) meet(ctx context.Context, g *Group) error {
+	m, o := g.m, g.s.host
+	f := o.open(g.Size())
+	own := []uint64{f.Boot, f.Device, f.Inode}
+	words := make([]uint64, 0, 2*len(own))
+	for _, w := range own {
+		words = append(words, w, ^w)
+	}
+	and, _ := kernel.Of(kernel.And, kernel.U64) // there is one
+	p := g.plan(g.first(schedule.AllReduce), 0)
+	x.buf, x.combine = evenly(words, p.Blocks), and.Combine
+	if err := x.run(ctx, p); err != nil {
+		return err
+	}
+	x.buf, x.combine = nil, nil
+	o.unname()
+	m.host.met = true
+	for i, w := range own {
+		if words[2*i] != w || words[2*i+1] != ^w { // another has another
+			return nil
+		}
+	}
+	if f == (hostshm.File{}) {
+		return nil
+	}
+	if s := o.use(); s != nil {
+		m.host.port = s.Port(m.rank)
+		o.leave()
+	}
+	return nil
+}
+
+// takes reports whether an operation goes through the memory of a machine where there is such memory. It depends on what all members know of
+// the operation.
+func takes(c *invocation) bool {
+	return !c.op.isPoint() && c.op != opAllToAllV && !c.math.foreign
+}
+
+// run carries out an operation. The error is a reason to end the epoch.
+func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64) error {
+	if o.use() == nil {
+		return o.over(ctx)
+	}
+	defer o.leave()
+	r := &onHost{Port: g.m.host.port, g: g, ctx: ctx, call: c, root: -1}
+	defer r.rest()
+	r.Begin(hostshm.Call{Seq: seq, What: c.words()})
+	err := r.operate()
+	if errors.Is(err, hostshm.ErrEnded) {
+		return o.over(ctx)
+	}
+	return err
+}
+
+// over waits for the reason why the epoch is over, which another has found out, and which is on its way.
+func (*host) over(ctx context.Context) error {
+	<-ctx.Done()
+	return stopped(ctx)
+}

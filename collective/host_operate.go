@@ -1,0 +1,231 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// The operations, in rounds of package hostshm. What does not fit into the slots goes in several rounds, each of which moves the same range of all
+// blocks.
+
+// operate carries out the operation.
+func (r *onHost) operate() error {
+	c, n := r.call, r.Members()
+	switch c.op {
+	case opBarrier:
+		return r.reduce(nil, true)
+	case opAllReduce:
+		c.math.begin(c.in)
+		return r.reduce(c.in, true)
+	case opReduce:
+		c.math.begin(c.in)
+		return r.reduce(c.in, r.g.m.rank == int(c.root))
+	case opReduceScatter:
+		return r.reduceScatter()
+	case opBroadcast:
+		return r.broadcast()
+	case opAllGather, opAllGatherV:
+		return r.collect(true)
+	case opGather, opGatherV:
+		return r.collect(r.g.m.rank == int(c.root))
+	case opScatter, opScatterV:
+		return r.scatter()
+	case opAllToAll:
+		return r.exchange(len(c.in) / n)
+	default:
+		return fmt.Errorf("collective: %v in the memory of a machine", c.op)
+	}
+}
+
+// rounds calls do for ranges of total bytes, of which multiple share a slot; at least once.
+func (r *onHost) rounds(total, multiple int, do func(from, to int) error) error {
+	room, err := r.Room(total*multiple, r.idle)
+	if err != nil {
+		return err
+	}
+	step := max(room/multiple, 1)
+	for from := 0; ; from += step {
+		to := min(from+step, total)
+		if err := r.Enter(r.idle); err != nil {
+			return err
+		}
+		if err := do(from, to); err != nil || to == total {
+			return err
+		}
+	}
+}
+
+// arrive says that this member has given, or taken, what it has to.
+func (r *onHost) arrive() error { return r.mismatch(r.Arrive()) }
+
+// fold is what the last member to arrive does.
+func (r *onHost) fold(dst []byte, srcs [][]byte, top bool) {
+	r.call.math.all(dst, srcs)
+	if top {
+		r.call.math.finish(dst, r.Members())
+	}
+}
+
+// reduce combines a buffer of all members, and puts the result into out of those that want it. The others do not wait for it.
+func (r *onHost) reduce(in []byte, wants bool) error {
+	return r.rounds(len(in), 1, func(from, to int) error {
+		if err := r.mismatch(r.Fold(in[from:to], r.fold)); err != nil {
+			return err
+		}
+		if !wants {
+			return nil
+		}
+		if err := r.Await(r.idle); err != nil {
+			return err
+		}
+		copy(r.call.out[from:to], r.Result(to-from))
+		return nil
+	})
+}
+
+func (r *onHost) reduceScatter() error {
+	c, in := r.call, r.call.in
+	if c.math.prepare != nil {
+		in = bytes.Clone(in)
+		c.math.begin(in)
+	}
+	at := r.g.m.rank * len(c.out)
+	return r.rounds(len(in), 1, func(from, to int) error {
+		if err := r.mismatch(r.Fold(in[from:to], r.fold)); err != nil {
+			return err
+		}
+		first, last := max(from, at), min(to, at+len(c.out))
+		if first >= last {
+			return nil
+		}
+		if err := r.Await(r.idle); err != nil {
+			return err
+		}
+		copy(c.out[first-at:last-at], r.Result(to - from)[first-from:])
+		return nil
+	})
+}
+
+func (r *onHost) broadcast() error {
+	c := r.call
+	return r.rounds(len(c.out), 1, func(from, to int) error {
+		if r.g.m.rank == int(c.root) {
+			copy(r.Result(to-from), c.in[from:to])
+			r.Publish()
+			return r.arrive()
+		}
+		if err := r.published(); err != nil {
+			return err
+		}
+		copy(c.out[from:to], r.Result(to-from))
+		return r.arrive()
+	})
+}
+
+// published waits until the root has published this round.
+func (r *onHost) published() error {
+	r.root = int(r.call.root)
+	if err := r.Await(r.idle); err != nil {
+		return err
+	}
+	return r.mismatch(r.Check(r.root))
+}
+
+// blocksOf returns the blocks of all ranks in a buffer, which may be nil at members that do not use it, and the length of the longest.
+func (r *onHost) blocksOf(b, own []byte) (*pieces, int) {
+	n := r.Members()
+	length := func(int) int { return len(own) }
+	if c := r.call; c.inCounts != nil {
+		length = func(rank int) int { return c.inCounts[rank] * c.size }
+	}
+	longest := 0
+	for rank := range n {
+		longest = max(longest, length(rank))
+	}
+	if b == nil {
+		return nil, longest
+	}
+	return split(b, 0, n, n, length), longest
+}
+
+// collect gathers blocks of all members at those that want them.
+func (r *onHost) collect(wants bool) error {
+	c, rank := r.call, r.g.m.rank
+	all, longest := r.blocksOf(c.out, c.in)
+	if wants && all != nil {
+		copy(all.block(rank), c.in)
+	}
+	return r.rounds(longest, 1, func(from, to int) error {
+		slot := r.Slot(rank, to-from)
+		copy(slot, within(c.in, from, to))
+		if err := r.arrive(); err != nil || !wants {
+			return err
+		}
+		if err := r.Await(r.idle); err != nil || all == nil {
+			return err
+		}
+		for other := range r.Members() {
+			if other != rank {
+				copy(within(all.block(other), from, to), r.Slot(other, to-from))
+			}
+		}
+		return nil
+	})
+}
+
+func (r *onHost) scatter() error {
+	c, rank, root := r.call, r.g.m.rank, int(r.call.root)
+	all, longest := r.blocksOf(c.in, c.out)
+	if rank == root && all != nil {
+		copy(c.out, all.block(root))
+	}
+	return r.rounds(longest, 1, func(from, to int) error {
+		if rank == root {
+			for other := range r.Members() {
+				if other != root && all != nil {
+					copy(r.Slot(other, to-from), within(all.block(other), from, to))
+				}
+			}
+			r.Publish()
+			return r.arrive()
+		}
+		if err := r.published(); err != nil {
+			return err
+		}
+		copy(within(c.out, from, to), r.Slot(rank, to-from))
+		return r.arrive()
+	})
+}
+
+// exchange is an all-to-all of blocks of a length.
+func (r *onHost) exchange(length int) error {
+	c, rank, n := r.call, r.g.m.rank, r.Members()
+	copy(c.out[rank*length:(rank+1)*length], c.in[rank*length:])
+	return r.rounds(length, n, func(from, to int) error {
+		size := to - from
+		slot := r.Slot(rank, n*size)
+		for other := range n {
+			copy(slot[other*size:(other+1)*size], c.in[other*length+from:])
+		}
+		if err := r.arrive(); err != nil {
+			return err
+		}
+		if err := r.Await(r.idle); err != nil {
+			return err
+		}
+		for other := range n {
+			if other != rank {
+				copy(c.out[other*length+from:other*length+to], r.Slot(other, n*size)[rank*size:])
+			}
+		}
+		return nil
+	})
+}
+
+// within returns what a block has of a range.
+func within(block []byte, from, to int) []byte {
+	return block[min(from, len(block)):min(to, len(block))]
+}

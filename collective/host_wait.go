@@ -1,0 +1,103 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/tutti-go/tutti/collective/hostshm"
+)
+
+// onHost is an operation of a member in the memory of a machine.
+type onHost struct {
+	*hostshm.Port
+
+	g    *Group
+	ctx  context.Context //nolint:containedctx // of the operation, which this is
+	call *invocation
+	root int // whom others await to publish, or -1
+
+	pause    time.Duration // between questions
+	asked    time.Time
+	progress uint64
+	stop     func() bool
+}
+
+// idle looks around for a member that has waited for a while: whether its time is over, another called something else, or the one that it waits for is
+// silent. It returns when to look again.
+func (r *onHost) idle() (time.Duration, error) {
+	m, tick := r.g.m, r.g.s.bounds.tick()
+	if r.stop == nil { // the end of the context is noticed at once from now on
+		r.stop = context.AfterFunc(r.ctx, r.g.s.host.nudge)
+		r.pause, r.asked = probeAfter, time.Now()
+	}
+	if end := r.mismatch(r.Differing()); end != nil {
+		return 0, end
+	}
+	rank := r.Missing()
+	if rank < 0 {
+		rank = r.root
+	}
+	if rank == m.rank {
+		rank = -1
+	}
+	m.mu.Lock()
+	m.mu.awaits = rank
+	if now := r.Progress(); now != r.progress {
+		r.progress = now
+		m.mu.moved++
+	}
+	m.mu.Unlock()
+	if r.ctx.Err() != nil {
+		if rank < 0 {
+			return 0, fmt.Errorf("waited: %w", stopped(r.ctx))
+		}
+		return 0, fmt.Errorf("waited for rank %d: %w", rank, stopped(r.ctx))
+	}
+	if rank < 0 || time.Since(r.asked) < r.pause {
+		return tick, nil
+	}
+	m.log.Wait(rank)
+	quiet, err := m.probe(r.ctx, rank)
+	if r.pause = min(2*r.pause, probeEvery); quiet {
+		r.pause = 0 // at every tick
+	}
+	r.asked = time.Now()
+	return tick, err
+}
+
+// rest ends the waits of an operation.
+func (r *onHost) rest() {
+	if r.stop == nil {
+		return
+	}
+	r.stop()
+	r.g.m.mu.Lock()
+	r.g.m.mu.awaits = -1
+	r.g.m.mu.Unlock()
+}
+
+// mismatch makes the reason of a member that called something else, if there is one.
+func (r *onHost) mismatch(found *hostshm.Mismatch) error {
+	if found == nil {
+		return nil
+	}
+	rank, seq := r.g.m.rank, r.g.m.mu.seq // which only this operation changes
+	b := make([]byte, 0, descriptorSize)
+	for _, w := range found.Call.What {
+		b = binary.LittleEndian.AppendUint64(b, w)
+	}
+	theirs, err := parseDescriptor(b)
+	switch {
+	case found.Call.Seq != seq:
+		return mismatch("operation %d: rank %d called %v, but rank %d is at operation %d", seq, rank, r.call.descriptor, found.Rank, found.Call.Seq)
+	case err != nil:
+		return fmt.Errorf("of rank %d: %w", found.Rank, err)
+	default:
+		return mismatch("operation %d: rank %d called %v, rank %d called %v", seq, found.Rank, theirs, rank, r.call.descriptor)
+	}
+}

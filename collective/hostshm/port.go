@@ -1,0 +1,264 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package hostshm
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrEnded is returned by waits after End.
+var ErrEnded = errors.New("hostshm: the segment has ended")
+
+// Call is what a member called: all members must be in the same call in a round.
+type Call struct {
+	Seq  uint64 // from 1
+	What [2]uint64
+}
+
+// Mismatch is a member that called something else.
+type Mismatch struct {
+	Rank int
+	Call Call
+}
+
+// Idle is called by a member that has waited for a while, and again after each while that it returns, or earlier. Its error ends the wait.
+type Idle func() (time.Duration, error)
+
+// Reduce makes dst of sources that are in the order of ranks, of which the first may be dst. top says that dst is a part of the result, for which
+// nothing is missing.
+type Reduce func(dst []byte, srcs [][]byte, top bool)
+
+// firstSleep is how long a member sleeps before it looks around for the first time.
+const firstSleep = 10 * time.Millisecond
+
+// Port is one member's end of a segment.
+type Port struct {
+	*Segment
+
+	rank  int
+	round uint64
+	call  Call
+	srcs  [radix][]byte
+}
+
+// Port returns the end of a rank, which must be one and have no other.
+func (s *Segment) Port(rank int) *Port { return &Port{Segment: s, rank: rank} }
+
+// Begin says what the member calls from now on. Others learn of it when it enters a round: until then they may need what it called before.
+func (p *Port) Begin(c Call) { p.call = c }
+
+// Enter begins a round. It waits until all have arrived at the one before.
+func (p *Port) Enter(idle Idle) error {
+	h := p.head()
+	before := p.round
+	if err := p.wait(func() bool { return h.done.Load() >= before }, idle); err != nil {
+		return err
+	}
+	p.round++
+	if l := p.line(p.rank); l.seq.Load() != p.call.Seq {
+		l.seq.Store(0)
+		l.call[0].Store(p.call.What[0])
+		l.call[1].Store(p.call.What[1])
+		l.seq.Store(p.call.Seq)
+	}
+	return nil
+}
+
+// Slot returns the first n bytes of a rank's slot in this round, of those that Room has found. A member writes to its own, the publisher to any.
+// Which n is given must be the same at all members.
+func (p *Port) Slot(rank, n int) []byte { return p.slot(p.parity(), rank, n) }
+
+// Result returns the first n bytes of this round's result.
+func (p *Port) Result(n int) []byte { return p.slot(p.parity(), p.members, n) }
+
+func (p *Port) parity() int { return int(p.round & 1) }
+
+// Publish says that what others read in this round is there.
+func (p *Port) Publish() {
+	p.head().ready.Store(p.round)
+	p.ring(false)
+}
+
+// Await waits until all have arrived at this round, or one has published it.
+func (p *Port) Await(idle Idle) error {
+	h, round := p.head(), p.round
+	return p.wait(func() bool { return h.ready.Load() >= round }, idle)
+}
+
+// wait waits until something is so.
+func (p *Port) wait(so func() bool, idle Idle) error {
+	if so() {
+		return nil
+	}
+	if p.yields > 0 {
+		for began := time.Now(); time.Since(began) < p.yields; {
+			giveWay()
+			if so() {
+				return nil
+			}
+		}
+	}
+	h := p.head()
+	for most := firstSleep; ; {
+		bell := h.bell.Load()
+		switch {
+		case so():
+			return nil
+		case h.ended.Load() != 0:
+			if so() { // who ended it had been through this round
+				return nil
+			}
+			return ErrEnded
+		}
+		h.waiters.Add(1)
+		if bell == h.bell.Load() {
+			sleep(&h.bell, bell, most)
+		}
+		h.waiters.Add(-1)
+		if so() {
+			return nil
+		}
+		var err error
+		if most, err = idle(); err != nil {
+			return err
+		}
+	}
+}
+
+// Arrive says that the member has given what it had to give, and, where the round is published, has read. The Mismatch, if any, is
+// a member that is in another call; then the round does not end.
+func (p *Port) Arrive() *Mismatch { return p.Fold(nil, nil) }
+
+// Fold arrives with a contribution of the member, of which all give as many bytes, no more than Room has found. The last member of each node of the tree
+// calls reduce, for parts that are cut at multiples of 64 bytes; what comes of it in the end is Result. Own is only read. The Mismatch is that of Arrive.
+func (p *Port) Fold(own []byte, reduce Reduce) *Mismatch {
+	parts := max(1, (len(own)+partBytes-1)/partBytes)
+	size := (len(own)/parts + cacheLine - 1) &^ (cacheLine - 1)
+	for i := range parts {
+		part := (i + p.rank) % parts // those who arrive together share the work
+		from := min(part*size, len(own))
+		to := min(from+size, len(own))
+		if part == parts-1 {
+			to = len(own)
+		}
+		m, complete := p.fold(part, own, from, to, reduce)
+		if m != nil {
+			return m
+		}
+		if complete && int(p.head().folded.Add(1)) == parts {
+			p.complete()
+		}
+	}
+	p.line(p.rank).arrived.Store(p.round)
+	return nil
+}
+
+// complete ends the round.
+func (p *Port) complete() {
+	h := p.head()
+	h.folded.Store(0)
+	p.line(p.rank).arrived.Store(p.round)
+	h.ready.Store(p.round) // before done: after that another may publish the next
+	h.done.Store(p.round)
+	p.ring(false)
+}
+
+// fold arrives with one part, and goes up the tree as long as it is the last. complete says that it got to the top.
+func (p *Port) fold(part int, own []byte, from, to int, reduce Reduce) (m *Mismatch, complete bool) {
+	n, child := len(own), p.rank
+	for level := range p.nodes {
+		node := child / radix
+		width, c := p.width(level, node), p.count(level, node, part)
+		if level > 0 || int(c.n.Load()) != width-1 { // else it is the last, and need not copy
+			if level == 0 && to > from {
+				copy(p.Slot(p.rank, n)[from:to], own[from:to])
+			}
+			if int(c.n.Add(1)) != width {
+				return nil, false
+			}
+		}
+		c.n.Store(0)
+		top := level == len(p.nodes)-1
+		if m := p.gather(level, node, width, own, from, to); m != nil {
+			return m, false
+		}
+		if to > from {
+			dst := p.Result(n)
+			if !top {
+				dst = p.Slot(p.first(level+1, node), n)
+			}
+			reduce(dst[from:to:to], p.srcs[:width], top)
+			clear(p.srcs[:width]) // it holds on to nobody's memory
+		}
+		child = node
+	}
+	return nil, true
+}
+
+// gather finds the contributions of the children of a node, and makes sure that all are in the same call.
+func (p *Port) gather(level, node, width int, own []byte, from, to int) *Mismatch {
+	for i := range width {
+		rank := p.first(level, node*radix+i)
+		if rank != p.rank {
+			if m := p.Check(rank); m != nil {
+				return m
+			}
+		}
+		if to > from {
+			p.srcs[i] = p.Slot(rank, len(own))[from:to]
+			if level == 0 && rank == p.rank {
+				p.srcs[i] = own[from:to]
+			}
+		}
+	}
+	return nil
+}
+
+// called returns what a member that is in a call has called.
+func (p *Port) called(rank int) Call {
+	l := p.line(rank)
+	return Call{l.seq.Load(), [2]uint64{l.call[0].Load(), l.call[1].Load()}}
+}
+
+// Check compares the call of a rank that is in this round, such as its publisher, with this member's.
+func (p *Port) Check(rank int) *Mismatch {
+	if c := p.called(rank); c != p.call {
+		return &Mismatch{rank, c}
+	}
+	return nil
+}
+
+// Differing returns a member that is in the same call by number but called something else.
+func (p *Port) Differing() *Mismatch {
+	for rank := range p.members {
+		if c := p.called(rank); c.Seq == p.call.Seq && c.What != p.call.What && p.called(rank) == c {
+			return &Mismatch{rank, c}
+		}
+	}
+	return nil
+}
+
+// Missing returns the first rank that has not arrived where the member waits, or -1.
+func (p *Port) Missing() int {
+	round := p.round
+	if p.line(p.rank).arrived.Load() < round {
+		round-- // it has not arrived itself: it enters, or awaits the publisher
+	}
+	for rank := range p.members {
+		if p.line(rank).arrived.Load() < round {
+			return rank
+		}
+	}
+	return -1
+}
+
+// Progress returns a number that changes whenever a member arrives.
+func (p *Port) Progress() uint64 {
+	var all uint64
+	for rank := range p.members {
+		all += p.line(rank).arrived.Load()
+	}
+	return all
+}

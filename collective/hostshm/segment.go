@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package hostshm
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+	"unsafe"
+)
+
+// File is the identity of a file among all machines. The zero File is none.
+type File struct{ Boot, Device, Inode uint64 }
+
+// Segment is memory that the members of one epoch share. It may be used from many goroutines.
+type Segment struct {
+	layout
+
+	file   File
+	memory *mapping
+	yields time.Duration
+}
+
+// Open makes or opens the segment at path for a number of members, from 2 to [MaxMembers]. All must give the same number. Whoever
+// opened the same file, which File tells, shares the segment, and goes on to do so when the path is removed. Close must be called.
+func Open(path string, members int) (*Segment, error) {
+	if members < 2 || members > MaxMembers {
+		return nil, fmt.Errorf("hostshm: %d members, want 2 to %d", members, MaxMembers)
+	}
+	s := &Segment{layout: layoutFor(members), yields: patienceOf(members, runtime.NumCPU())}
+	m, id, err := open(path, s.total, s.small)
+	if err != nil {
+		return nil, fmt.Errorf("hostshm: open %s: %w", path, err)
+	}
+	s.memory, s.file = m, id
+	return s, nil
+}
+
+// patienceOf returns how long a member gives way to others before it sleeps. While few members share a processor the one that is awaited
+// has its turn soon, and all are spared the sleep and the waking; with more the turns of those that only look take longer than that. Measured
+// on 2 cores: 8 members are faster so, 32 are slower.
+func patienceOf(members, processors int) time.Duration {
+	if members <= 6*processors {
+		return 100 * time.Microsecond
+	}
+	return 0
+}
+
+// Patience returns how long a member that waits gives way to others before it sleeps.
+func (s *Segment) Patience() time.Duration { return s.yields }
+
+// File returns the identity of the file.
+func (s *Segment) File() File { return s.file }
+
+// Members returns the number of members.
+func (s *Segment) Members() int { return s.members }
+
+// Close unmaps the segment. No port may be in use.
+func (s *Segment) Close() error {
+	if err := s.memory.close(); err != nil {
+		return fmt.Errorf("hostshm: close: %w", err)
+	}
+	return nil
+}
+
+// End makes all waits of all members end, now and later, with ErrEnded.
+func (s *Segment) End() {
+	s.head().ended.Store(1)
+	s.ring(true)
+}
+
+// Ended reports whether End was called by any member.
+func (s *Segment) Ended() bool { return s.head().ended.Load() != 0 }
+
+// Nudge makes the members that wait look around, as Idle does after a while.
+func (s *Segment) Nudge() { s.ring(true) }
+
+// ring tells those that wait that something has happened.
+func (s *Segment) ring(always bool) {
+	h := s.head()
+	h.bell.Add(1)
+	if always || h.waiters.Load() > 0 {
+		rouse(&h.bell)
+	}
+}
+
+func (s *Segment) head() *head { return (*head)(s.memory.base) }
+
+func (s *Segment) line(rank int) *line {
+	return (*line)(unsafe.Add(s.memory.base, s.lines+rank*lineBytes))
+}
+
+func (s *Segment) count(level, node, part int) *counter {
+	return (*counter)(unsafe.Add(s.memory.base, s.counters+s.counter(level, node, part)*counterBytes))
+}
+
+// slot returns n bytes of the slot of a rank in rounds of a parity; the rank behind the last has the result.
+func (s *Segment) slot(parity, rank, n int) []byte {
+	switch {
+	case n <= inlineBytes && rank < s.members:
+		return s.line(rank).inline[parity][:n:n]
+	case n <= middleBytes:
+		return unsafe.Slice((*byte)(unsafe.Add(s.memory.base, s.middle.slot(s.members, parity, rank))), n)
+	default:
+		return unsafe.Slice((*byte)(unsafe.Add(s.memory.base, s.large.slot(s.members, parity, rank))), n)
+	}
+}
+
+// The states of the large slots.
+const (
+	unbacked = iota
+	beingBacked
+	backed
+	refused
+)
+
+// Room returns how many bytes of n a slot has, at all members the same: n itself where that fits. It may have to ask the system for memory first. Then it
+// waits for the member that does, like Await. A Port may call it between its rounds.
+func (p *Port) Room(n int, idle Idle) (int, error) {
+	s, h := p.Segment, p.head()
+	if n <= middleBytes {
+		return n, nil
+	}
+	if h.large.CompareAndSwap(unbacked, beingBacked) {
+		state := uint32(backed)
+		if s.memory.back(s.large.at, s.total) != nil {
+			state = refused
+		}
+		h.large.Store(state)
+		s.ring(true)
+	}
+	err := p.wait(func() bool { return h.large.Load() >= backed }, idle)
+	if h.large.Load() == refused {
+		return middleBytes, err
+	}
+	return min(n, s.large.size), err
+}
