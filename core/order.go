@@ -256,6 +256,10 @@ func (n *node) onSkip(from uint32, f wire.Frame) {
 func (s *System) orderTo(node uint32) *atomic.Uint64 {
 	s.orders.Lock()
 	defer s.orders.Unlock()
+	return s.orderToLocked(node)
+}
+
+func (s *System) orderToLocked(node uint32) *atomic.Uint64 {
 	c := s.orders.byNode[node]
 	if c == nil {
 		c = new(atomic.Uint64)

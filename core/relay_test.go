@@ -395,6 +395,13 @@ func BenchmarkPlan(b *testing.B) {
 	targets, err := core.NewTargets(handles)
 	require.NoError(b, err)
 	require.Equal(b, 16, targets.Plan())
+	b.Run("group and plan", func(b *testing.B) { // what a batch over new targets pays
+		for b.Loop() {
+			fresh, err := core.NewTargets(handles)
+			require.NoError(b, err)
+			fresh.Plan()
+		}
+	})
 	b.Run("group", func(b *testing.B) {
 		for b.Loop() {
 			_, _ = core.NewTargets(handles)

@@ -26,6 +26,10 @@ type routes struct {
 func (r *routes) rankOf(host string) int {
 	r.Lock()
 	defer r.Unlock()
+	return r.rankOfLocked(host)
+}
+
+func (r *routes) rankOfLocked(host string) int {
 	if r.hosts == nil {
 		r.hosts = map[string]int{}
 	}

@@ -79,35 +79,70 @@ func NewTargets[A any](handles []*Handle[A]) (*Targets, error) {
 	return t, nil
 }
 
-// group makes the shares, in order of each node's first actor.
+// group makes the shares, in order of each node's first actor. It takes every lock once and allocates once for all shares, for there may be
+// ten thousand.
 func (t *Targets) group() {
-	t.local = true
-	index := map[uint32]int{}
-	serials := make([][]uint32, 0, 8)
+	of := make([]uint32, len(t.ids)) // share of each slot
+	index := map[uint32]uint32{}
+	var counts []int
+	last := uint32(0)
 	for slot, id := range t.ids {
-		i, ok := index[id.Node()]
-		if !ok {
-			i = len(t.shares)
-			index[id.Node()] = i
-			host := t.sys.hostOf(id.Node())
-			t.local = t.local && host == t.sys.host
-			t.shares = append(t.shares, share{node: id.Node(), host: host, rank: t.sys.routes.rankOf(host), order: t.sys.orderTo(id.Node())})
-			serials = append(serials, nil)
+		if node := id.Node(); slot == 0 || t.shares[last].node != node { // neighbours are mostly on one node
+			i, ok := index[node]
+			if !ok {
+				i = uint32(len(t.shares))
+				index[node] = i
+				t.shares = append(t.shares, share{node: node})
+				counts = append(counts, 0)
+			}
+			last = i
 		}
-		t.shares[i].slots = append(t.shares[i].slots, uint32(slot))
-		serials[i] = append(serials[i], id.Serial())
+		of[slot] = last
+		counts[last]++
 	}
-	if len(t.shares) > 1 {
-		t.slotShare = make([]uint32, len(t.ids))
+	t.sys.describe(t.shares)
+	slots, serials := make([]uint32, len(t.ids)), make([]uint32, len(t.ids))
+	runs := make([]wire.Run, len(t.shares)) // room for one each
+	bySerial := make([][]uint32, len(t.shares))
+	t.local = true
+	for i, n := range counts {
+		t.shares[i].slots, slots = slots[:0:n], slots[n:]
+		bySerial[i], serials = serials[:0:n], serials[n:]
+		t.largest = max(t.largest, n)
+		t.local = t.local && t.shares[i].host == t.sys.host
+	}
+	for slot, i := range of {
+		t.shares[i].slots = append(t.shares[i].slots, uint32(slot))
+		bySerial[i] = append(bySerial[i], t.ids[slot].Serial())
 	}
 	for i := range t.shares {
-		if t.slotShare != nil {
-			for _, slot := range t.shares[i].slots {
-				t.slotShare[slot] = uint32(i)
-			}
+		t.shares[i].runs = wire.AppendRuns(runs[i:i:i+1], t.shares[i].slots, bySerial[i])
+	}
+	if len(t.shares) > 1 {
+		t.slotShare = of
+	}
+}
+
+// describe fills in what the system knows of the nodes of shares.
+func (s *System) describe(shares []share) {
+	s.members.Lock()
+	for i := range shares {
+		if shares[i].node == driverNode {
+			shares[i].host = s.host
+		} else if m := s.members.byID[shares[i].node]; m != nil {
+			shares[i].host = m.info.Host
 		}
-		t.shares[i].runs = wire.AppendRuns(nil, t.shares[i].slots, serials[i])
-		t.largest = max(t.largest, len(serials[i]))
+	}
+	s.members.Unlock()
+	s.orders.Lock()
+	for i := range shares {
+		shares[i].order = s.orderToLocked(shares[i].node)
+	}
+	s.orders.Unlock()
+	s.routes.Lock()
+	defer s.routes.Unlock()
+	for i := range shares {
+		shares[i].rank = s.routes.rankOfLocked(shares[i].host)
 	}
 }
 
