@@ -19,6 +19,8 @@ type bucket[T Element] struct {
 	missing int  // gradients that were not gathered in this step
 	span    Span
 	run     func(ctx context.Context) error // reduces it, and puts the results where they belong
+
+	lossy
 }
 
 // buildLocked puts gradients into buckets, in an order.

@@ -54,8 +54,11 @@ type Bucketer[T Element] struct {
 
 // bucketing is what the options of a Bucketer say.
 type bucketing struct {
-	bytes int
-	op    Reduction
+	bytes      int
+	op         Reduction
+	wire       halfCodec // nil: the elements as they are
+	compressor Compressor
+	compressed bool
 }
 
 // BucketOption changes a Bucketer.
@@ -76,7 +79,7 @@ func BucketBytes(n int) BucketOption { return bucketOption(func(c *bucketing) { 
 func BucketOp(op Reduction) BucketOption { return bucketOption(func(c *bucketing) { c.op = op }) }
 
 // NewBucketer makes a Bucketer of the gradients of one member. All members must make one of as many gradients of the same lengths, with the same
-// options; those that differ end the epoch with ErrMismatch, in the first step. It sends nothing.
+// options; those that differ end the epoch with ErrMismatch, in the first step. It sends nothing. [Wire] and [Compress] send less.
 //
 // A gradient is the Bucketer's from its Add until Wait returns, and the caller's in between; grads itself is copied. Gradients of a
 // bucket that lie one behind the other in one slice, of which each was cut as flat[from:to], are reduced in place; others are
@@ -117,6 +120,9 @@ func NewBucketer[T Element](g *Group, grads [][]T, opts ...BucketOption) (*Bucke
 func (b *Bucketer[T]) reducer() (func(context.Context, *bucket[T]) error, error) {
 	if _, err := arithmeticOf[T](opAllReduce, b.config.op); err != nil {
 		return nil, err
+	}
+	if b.config.wire != nil || b.config.compressed {
+		return b.lossyReducer()
 	}
 	return func(ctx context.Context, k *bucket[T]) error { return AllReduce(ctx, b.g, k.data, b.config.op) }, nil
 }
