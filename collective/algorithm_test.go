@@ -102,6 +102,66 @@ func TestMembersChooseByTheTableOfTheGroup(t *testing.T) {
 	assert.Contains(t, text, "* ring: named by the option Algorithm")
 }
 
+// Groups that members make of a group have a table for their own size, which all of them have from one.
+func TestGroupsMadeByMembersHaveTheirOwnTable(t *testing.T) {
+	m := &schedule.Model{
+		Process: schedule.Link{Overhead: 100, Work: 0.1}, Host: schedule.Link{Overhead: 2000, Work: 0.3}, Cores: 2, PerProcess: 4, PerHost: 13,
+	}
+	c := newCluster(t, 4, inMemory)
+	groups := c.modelled(13, m)
+	parts := make([]*Group, len(groups))
+	requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) (err error) {
+		parts[g.Rank()], err = g.Split(ctx, g.Rank()/9, 0)
+		return err
+	}))
+	requireOwnTable(t, parts[:9], m)
+	requireOwnTable(t, parts[9:], m)
+	for _, part := range [][]*Group{parts[:9], parts[9:]} {
+		requireAll(t, each(t.Context(), part, func(ctx context.Context, g *Group) error {
+			buf := []int{1}
+			return compare(AllReduce(ctx, g, buf, Sum), []int{g.Size()}, buf, "AllReduce")
+		}))
+	}
+	_, left := on(groups, 2)
+	c.lose(2)
+	next := shrink(t, left)
+	requireOwnTable(t, next, m)
+	requireGroup(t, next, len(left))
+	next[0].Revoke("once more, and none is lost")
+	requireOwnTable(t, shrink(t, next), m)
+}
+
+func requireOwnTable(t *testing.T, groups []*Group, of *schedule.Model) {
+	t.Helper()
+	n := len(groups)
+	model := *of
+	ch := charter{Members: groups[0].s.members}
+	ch.shape(&model)
+	require.Equal(t, n, model.PerHost)
+	var want selection
+	require.NoError(t, want.predict(&model, n))
+	for _, g := range groups {
+		got := g.chooser()
+		require.Equal(t, n, g.Size())
+		require.Equal(t, want.Table, got.Table)
+		require.Equal(t, model, *got.model)
+		text, err := g.Explain(schedule.AllReduce, 1000)
+		require.NoError(t, err)
+		require.Contains(t, text, fmt.Sprintf("in a host of %d:", n))
+		require.Contains(t, text, "the least predicted time")
+	}
+}
+
+func TestTheModelKnowsOnHowManyHostsMembersAre(t *testing.T) {
+	for want, hosts := range map[int][]uint32{7: nil, 4: {0, 0, 0, 1, 1, 1, 1}, 2: {0, 0, 1, 1, 2, 2, 3}} {
+		c := charter{Name: "g", Members: []uint64{1 << 32, 2 << 32, 3 << 32, 4 << 32, 5<<32 | 1, 5<<32 | 2, 6 << 32}, Hosts: hosts}
+		var m schedule.Model
+		c.shape(&m)
+		require.Equal(t, 2, m.PerProcess)
+		require.Equal(t, want, m.PerHost)
+	}
+}
+
 func TestExplainWithoutAModelNamesTheLimits(t *testing.T) {
 	c := newCluster(t, 2, inMemory)
 	_, groups := c.group("plain", 2)

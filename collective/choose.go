@@ -60,6 +60,8 @@ const (
 
 // chooser chooses algorithms for the members of one node.
 type chooser struct {
+	selection
+
 	catalogue *schedule.Catalogue
 	model     *schedule.Model
 	table     *schedule.Table // nil: the limits hold
@@ -69,7 +71,7 @@ type chooser struct {
 
 // chooser checks a selection. The error matches ErrArgument.
 func (s *selection) chooser(ranks int) (*chooser, error) {
-	c := &chooser{catalogue: schedule.NewCatalogue(), model: s.Model, forced: map[schedule.Op]*schedule.Algorithm{}, ranks: ranks}
+	c := &chooser{selection: *s, catalogue: schedule.NewCatalogue(), model: s.Model, forced: map[schedule.Op]*schedule.Algorithm{}, ranks: ranks}
 	for _, f := range s.Forced {
 		a := c.catalogue.Lookup(f.Op, f.Name)
 		if a == nil {
@@ -133,18 +135,28 @@ func partsOf(a *schedule.Algorithm, bytes int) int {
 	return max(1, min(bytes/partBytes, mostParts))
 }
 
+// chooser returns what chooses for the caller: the epoch's, or what its first member has made for it.
+func (g *Group) chooser() *chooser {
+	if g.m != nil {
+		if c := g.m.chooser.Load(); c != nil {
+			return c
+		}
+	}
+	return g.s.chooser
+}
+
 // first returns the algorithm that is the safest choice of an operation.
-func (g *Group) first(op schedule.Op) schedule.Choice { return g.s.chooser.first(op) }
+func (g *Group) first(op schedule.Op) schedule.Choice { return g.chooser().first(op) }
 
 // choose returns how an operation is carried out, of which the larger buffer of a member has some bytes.
 func (g *Group) choose(op schedule.Op, bytes int) schedule.Choice {
-	c, _ := g.s.chooser.choose(op, bytes)
+	c, _ := g.chooser().choose(op, bytes)
 	return c
 }
 
 // named returns the algorithm of a name, which there must be.
 func (g *Group) named(op schedule.Op, name string) schedule.Choice {
-	return schedule.Choice{Algorithm: g.s.chooser.catalogue.Lookup(op, name), Parts: 1}
+	return schedule.Choice{Algorithm: g.chooser().catalogue.Lookup(op, name), Parts: 1}
 }
 
 // Predict returns what the group's cost model says of all algorithms of an operation of which the larger buffer of a member has
@@ -157,16 +169,16 @@ func (g *Group) Predict(op schedule.Op, bytes int) ([]schedule.Prediction, error
 		return nil, fmt.Errorf("%w: predict: there is no %v", ErrArgument, op)
 	case bytes < 0:
 		return nil, fmt.Errorf("%w: predict: %d bytes, want 0 or more", ErrArgument, bytes)
-	case g.s.chooser.model == nil:
+	case g.chooser().model == nil:
 		return nil, fmt.Errorf("%w: predict: the group has no model", ErrArgument)
 	}
-	return g.s.chooser.model.Rank(op, g.Size(), bytes), nil
+	return g.chooser().model.Rank(op, g.Size(), bytes), nil
 }
 
 // Explain prints what Predict returns, with the model, with the rounds, messages and bytes of each algorithm, and with which one is
 // taken and why. Errors: those of Predict, but a group without a model is none.
 func (g *Group) Explain(op schedule.Op, bytes int) (string, error) {
-	c := g.s.chooser
+	c := g.chooser()
 	all, err := g.Predict(op, bytes)
 	if err != nil && (c.model != nil || bytes < 0 || len(schedule.Algorithms(op)) == 0) {
 		return "", err

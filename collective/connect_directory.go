@@ -74,7 +74,7 @@ func gatherOthers(ctx context.Context, dir string, c charter) (*Group, error) {
 		return nil, err
 	}
 	if err = writeFile(filepath.Join(dir, jobFile), secret); err == nil {
-		err = w.hub(ctx).tabulate(ctx, &c, 1) // while the others come
+		err = w.hub(ctx).tabulate(ctx, &c) // while the others come
 	}
 	if err == nil || ctx.Err() != nil { // then it says who is missing
 		err = w.reachAll(ctx, len(c.Members))

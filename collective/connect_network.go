@@ -165,7 +165,8 @@ func (v *visit) host(ctx context.Context, m *meeting) (*Group, error) {
 	others[0] = v.own
 	v.places.Store(&others)
 	c := v.charter
-	if err := h.tabulate(ctx, &c, hostsOf(others)); err != nil {
+	c.Hosts = hostsOf(others)
+	if err := h.tabulate(ctx, &c); err != nil {
 		return nil, err
 	}
 	m.answer(notice{Places: others, Agreed: &agreed{c.Bounds}})
@@ -175,13 +176,20 @@ func (v *visit) host(ctx context.Context, m *meeting) (*Group, error) {
 	return v.world.join(ctx, c)
 }
 
-// hostsOf returns on how many hosts there are ranks.
-func hostsOf(places []place) int {
-	hosts := map[string]struct{}{}
-	for _, p := range places {
-		hosts[p.Host] = struct{}{}
+// hostsOf numbers the hosts of ranks.
+func hostsOf(places []place) []uint32 {
+	numbers := map[string]uint32{}
+	hosts := make([]uint32, len(places))
+	for rank, p := range places {
+		if _, known := numbers[p.Host]; !known {
+			numbers[p.Host] = uint32(len(numbers))
+		}
+		hosts[rank] = numbers[p.Host]
 	}
-	return len(hosts)
+	if len(numbers) == 1 {
+		return nil
+	}
+	return hosts
 }
 
 // call is Connect at the other ranks. Rank 0 may come late, and who answers in its place may be of an earlier job.
@@ -191,7 +199,7 @@ func (v *visit) call(ctx context.Context) (*Group, error) {
 	if err == nil {
 		v.places.Store(&told.Places)
 		c := v.charter
-		c.Bounds = told.Agreed.Bounds
+		c.Bounds, c.Hosts = told.Agreed.Bounds, hostsOf(told.Places)
 		if err = v.world.mesh.Connect(ctx, 0); err == nil {
 			g, err = v.world.join(ctx, c)
 		}

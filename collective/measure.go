@@ -265,8 +265,40 @@ func (s *selection) predict(m *schedule.Model, ranks int) error {
 
 // machine is what a node has measured, for all groups that it makes.
 type machine struct {
-	mu    sync.Mutex
-	model *schedule.Model
+	mu     sync.Mutex
+	model  *schedule.Model
+	tables map[forecast][]uint32 // codes
+}
+
+// forecast is what a table follows from, where no algorithms are named.
+type forecast struct {
+	model schedule.Model
+	ranks int
+}
+
+// maxTables bounds how many tables a node keeps.
+const maxTables = 64
+
+// predict makes the table of a group, or finds it.
+func (c *machine) predict(s *selection, m *schedule.Model, ranks int) error {
+	if len(s.Forced) > 0 {
+		return s.predict(m, ranks)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := forecast{*m, ranks}
+	if codes, known := c.tables[key]; known {
+		s.Model, s.Table = m, codes
+		return nil
+	}
+	if err := s.predict(m, ranks); err != nil {
+		return err
+	}
+	if c.tables == nil || len(c.tables) >= maxTables {
+		c.tables = map[forecast][]uint32{}
+	}
+	c.tables[key] = s.Table
+	return nil
 }
 
 func (c *machine) measured(ctx context.Context, h *hub) (schedule.Model, error) {
@@ -282,22 +314,66 @@ func (c *machine) measured(ctx context.Context, h *hub) (schedule.Model, error) 
 	return *c.model, nil
 }
 
-// tabulate makes the table of a group that this node makes, whose members are on some hosts, from what its machine takes unless the caller
-// gave a model.
-func (h *hub) tabulate(ctx context.Context, c *charter, hosts int) error {
+// tabulate makes the table of a group that this node makes, from what its machine takes unless the caller gave a model.
+func (h *hub) tabulate(ctx context.Context, c *charter) error {
 	s := &c.Bounds.Select
 	if s.Given {
-		return s.predict(s.Model, len(c.Members))
+		return h.machine.predict(s, s.Model, len(c.Members))
 	}
 	m, err := h.machine.measured(ctx, h)
 	if err != nil {
 		return err
 	}
-	nodes := map[uint64]struct{}{}
+	c.shape(&m)
+	return h.machine.predict(s, &m, len(c.Members))
+}
+
+// shape says in a model where the members live.
+func (c *charter) shape(m *schedule.Model) {
+	nodes, hosts := map[uint64]struct{}{}, map[uint32]struct{}{}
 	for _, actor := range c.Members {
 		nodes[actor>>32] = struct{}{}
 	}
-	m.PerProcess = (len(c.Members) + len(nodes) - 1) / len(nodes)
-	m.PerHost = (len(c.Members) + hosts - 1) / hosts
-	return s.predict(&m, len(c.Members))
+	for _, host := range c.Hosts {
+		hosts[host] = struct{}{}
+	}
+	n := len(c.Members)
+	share := func(units int) int { return (n + units - 1) / units }
+	m.PerProcess, m.PerHost = share(len(nodes)), share(max(1, len(hosts)))
+}
+
+// settle makes the caller join a group that members have made of g. The new group's table follows from what
+// was measured for g: its first member makes it, and tells it to the others in the group's first operation, for all must choose alike.
+func (g *Group) settle(ctx context.Context, c charter) (*Group, error) {
+	c.Bounds.Select = g.chooser().selection
+	sel := &c.Bounds.Select
+	news := sel.Model != nil && len(c.Members) != g.Size()
+	if news {
+		m := *sel.Model
+		if !sel.Given {
+			c.shape(&m)
+		}
+		sel.Model, sel.Table = &m, nil
+	}
+	next, err := g.s.hub.join(g.m.sc, c)
+	if err != nil || !news {
+		return next, err
+	}
+	codes := make([]uint32, schedule.Codes)
+	if next.Rank() == 0 {
+		if err := g.s.hub.machine.predict(sel, sel.Model, next.Size()); err != nil {
+			return nil, err
+		}
+		copy(codes, sel.Table)
+	}
+	if err := Broadcast(ctx, next, codes, 0); err != nil {
+		return next, nil //nolint:nilerr // its epoch is over, as the next operation says: so it may end at any time
+	}
+	sel.Table = codes
+	choose, err := sel.chooser(next.Size())
+	if err != nil {
+		return nil, err
+	}
+	next.m.chooser.Store(choose)
+	return next, nil
 }

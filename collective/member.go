@@ -12,6 +12,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tutti-go/tutti/collective/flight"
@@ -59,16 +60,17 @@ type edge struct {
 // member is one rank's end of all its edges. One operation at a time runs on it, in one goroutine; frames are delivered by
 // others.
 type member struct {
-	s     *session
-	rank  int
-	sc    *scope.Scope  // of the actor
-	line  line          // of operations, which run one at a time
-	wake  chan struct{} // holds a token after something came from the awaited rank
-	plans plans
-	work  workspace  // of the operation that runs
-	now   invocation // of the operation that runs, if it goes through the medium of the epoch
-	host  hostState
-	log   *flight.Recorder
+	s       *session
+	rank    int
+	sc      *scope.Scope  // of the actor
+	line    line          // of operations, which run one at a time
+	wake    chan struct{} // holds a token after something came from the awaited rank
+	plans   plans
+	work    workspace  // of the operation that runs
+	now     invocation // of the operation that runs, if it goes through the medium of the epoch
+	host    hostState
+	chooser atomic.Pointer[chooser] // of a group that members have made; nil: the epoch's
+	log     *flight.Recorder
 
 	points [4]*schedule.Program // of Send, Recv and SendRecv
 

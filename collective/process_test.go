@@ -15,6 +15,7 @@ import (
 
 	"github.com/tutti-go/tutti/batch"
 	"github.com/tutti-go/tutti/collective"
+	"github.com/tutti-go/tutti/collective/schedule"
 	"github.com/tutti-go/tutti/core"
 	"github.com/tutti-go/tutti/core/coretest"
 )
@@ -184,8 +185,11 @@ func TestActorsReduceAcrossHosts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sys := coretest.Start(t, nodes, core.SimulatedHosts(3), core.FanOut(2))
 			actors := spawn(t, sys, n)
-			_, err := collective.NewGroup(t.Context(), "dp", actors)
+			g, err := collective.NewGroup(t.Context(), "dp", actors)
 			require.NoError(t, err)
+			text, err := g.Explain(schedule.AllReduce, 1<<20)
+			require.NoError(t, err)
+			require.Contains(t, text, "in a host of 3:")
 			for _, op := range []string{"sum", "avg", "broadcast"} {
 				results, err := run(t, actors, Task{Group: "dp", Op: op, Length: length, Root: n - 1, Odd: -1})
 				require.NoError(t, err)

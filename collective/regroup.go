@@ -27,7 +27,7 @@ func (g *Group) Revoke(reason string) {
 //
 // All members that are left must call it, as often as each other and as they call Agree. It waits for them, and for those that are lost
 // meanwhile as long as it takes to find out; without a deadline of ctx it waits as long as Stall. It takes two messages for each
-// member over the lowest rank that is left, and as many again when that is lost. Operations may begin at once.
+// member over the lowest rank that is left, and as many again when that is lost, and a broadcast of the new table of algorithms.
 //
 // The creator's Shrink needs nothing of the members but that they serve calls: it makes the next epoch by a batch call of those that are
 // left. Members must then not call it for the same failure.
@@ -51,10 +51,10 @@ func (g *Group) Shrink(ctx context.Context) (*Group, error) {
 	c := charter{Name: g.s.name, Group: v.group, Epoch: v.epoch, Owner: g.s.owner, Bounds: g.s.bounds}
 	for rank, actor := range g.s.members {
 		if _, out := slices.BinarySearch(v.out, rank); !out {
-			c.Members = append(c.Members, actor)
+			c.add(g.s, rank, actor)
 		}
 	}
-	return g.s.hub.join(g.m.sc, c)
+	return g.settle(ctx, c)
 }
 
 // Agree returns, at all members that are left, the same: whether all of them gave a flag that is true. It works on an epoch that is over,
@@ -74,7 +74,8 @@ func (g *Group) Agree(ctx context.Context, flag bool) (bool, error) {
 // Split makes groups of the members that give the same color, from 0 to 1<<31-1, in the order of their keys and, where these are equal, of
 // their ranks. All members must call it, like an operation. It returns the group that the caller is in, whose name is the group's with
 // "/" and the color behind it; FromContext finds it, and an earlier group of that name ends. A member that gives a color below 0 is in
-// none and gets nil. The group that was split goes on by itself. It takes one AllGather of 32 bytes.
+// none and gets nil. The group that was split goes on by itself. It takes one AllGather of 32 bytes, and in each new group a broadcast
+// of its table of algorithms.
 func (g *Group) Split(ctx context.Context, color, key int) (*Group, error) {
 	const fields = 4
 	if color > math.MaxInt32 {
@@ -111,10 +112,18 @@ func (g *Group) Split(ctx context.Context, color, key int) (*Group, error) {
 	})
 	c.Group, c.Owner = uint64(all[fields*ranks[0]+2]), g.s.nodeOf(ranks[0]) // as the first member has numbered it
 	for _, r := range ranks {
-		c.Members = append(c.Members, g.s.members[r])
+		c.add(g.s, r, g.s.members[r])
 		c.Epoch = max(c.Epoch, uint32(all[fields*r+3]))
 	}
-	return g.s.hub.join(g.m.sc, c)
+	return g.settle(ctx, c)
+}
+
+// add puts a member of another group behind the members.
+func (c *charter) add(s *session, rank int, actor uint64) {
+	c.Members = append(c.Members, actor)
+	if len(s.hosts) > 0 {
+		c.Hosts = append(c.Hosts, s.hosts[rank])
+	}
 }
 
 // named is a call that has a name only.

@@ -26,6 +26,7 @@ type charter struct {
 	Owner   uint32 // node of the creator, which numbered the epoch
 	Bounds  bounds
 	Members []uint64 // actors by rank
+	Hosts   []uint32 // by rank, a number for each host; none: all are on one
 }
 
 // bounds say how long the members of a group wait, and how they carry out operations. They pass on to its later epochs and parts.
@@ -58,6 +59,8 @@ func (c *charter) validate() error {
 		return fmt.Errorf("%w: group %q: Silence is %v, want more than 0", ErrArgument, c.Name, c.Bounds.Silence)
 	case len(c.Members) == 0:
 		return fmt.Errorf("%w: group %q has no members", ErrArgument, c.Name)
+	case len(c.Hosts) != 0 && len(c.Hosts) != len(c.Members):
+		return fmt.Errorf("%w: group %q has %d members on %d hosts by rank", ErrArgument, c.Name, len(c.Members), len(c.Hosts))
 	}
 	seen := make(map[uint64]int, len(c.Members))
 	for rank, actor := range c.Members {
@@ -79,6 +82,7 @@ type session struct {
 	owner   mesh.NodeID
 	bounds  bounds
 	members []uint64
+	hosts   []uint32
 	nodes   []mesh.NodeID   // of the members, each once, rising
 	heard   []atomic.Uint32 // frames that came from each of nodes
 	council council
@@ -86,9 +90,9 @@ type session struct {
 	ctx    context.Context //nolint:containedctx // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
 
-	medium   medium // nil: there are messages only, or host
-	host     *host  // nil: there are messages only, or medium
-	chooser  *chooser
+	medium   medium   // nil: there are messages only, or host
+	host     *host    // nil: there are messages only, or medium
+	chooser  *chooser // as the charter has it
 	programs programs // compiled schedules that members of this node share
 
 	mu struct {
@@ -103,6 +107,7 @@ func newSession(h *hub, c charter) *session {
 	s := &session{
 		hub: h, name: c.Name, id: c.Group, epoch: c.Epoch, owner: c.Owner, bounds: c.Bounds,
 		members: slices.Clone(c.Members), // the charter is an argument, valid until the call returns
+		hosts:   slices.Clone(c.Hosts),
 	}
 	for _, actor := range c.Members {
 		s.nodes = append(s.nodes, nodeOfActor(actor))

@@ -42,61 +42,73 @@ const (
 // Predict returns what the operation takes by an algorithm. Where all ranks do alike, one of them is simulated, with its share of
 // what all use; else all are. The model must be valid.
 func (m *Model) Predict(c Choice, ranks, size int) time.Duration {
-	return (&predictor{model: m, ranks: ranks}).predict(c, size)
+	return (&predictor{model: m, ranks: ranks}).predict(c, size, never)
 }
 
 // predictor predicts times for a number of ranks.
 type predictor struct {
 	model *Model
 	ranks int
-	casts map[*Algorithm]cast // of algorithms in which ranks are unlike
+	casts map[Choice]cast // of all ranks, or of the one that stands for all
 }
 
-func (p *predictor) predict(c Choice, size int) time.Duration {
+// never is a bound that no prediction reaches.
+const never = time.Duration(math.MaxInt64)
+
+// predict returns a time; or never, as soon as it is known to be above a bound.
+func (p *predictor) predict(c Choice, size int, bound time.Duration) time.Duration {
 	switch a := c.Algorithm; {
 	case p.ranks == 1:
 		return 0
 	case a.phases != nil:
 		var total time.Duration
 		for _, phase := range a.phases {
-			total += p.predict(Choice{phase, 1}, size)
+			t := p.predict(Choice{phase, 1}, size, bound-total)
+			if t == never {
+				return never
+			}
+			total += t
 		}
 		return total
 	case a.Rooted && a.Parted:
-		return p.model.pipeline(c, p.ranks, size)
+		return p.model.pipeline(c, p.ranks, size, bound)
 	}
-	first := c.Algorithm.Plan(p.ranks, 0, 0, c.Parts)
-	if first.Turn > 0 {
-		return p.model.fold(c, first, size)
-	}
-	all, ok := p.casts[c.Algorithm]
+	all, ok := p.casts[c]
 	if !ok {
 		if p.casts == nil {
-			p.casts = map[*Algorithm]cast{}
+			p.casts = map[Choice]cast{}
 		}
-		all = prepare(c, p.ranks, 0)
-		p.casts[c.Algorithm] = all
+		if first := c.Algorithm.Plan(p.ranks, 0, 0, c.Parts); first.Turn > 0 {
+			all = cast{[]Schedule{first}, []*Program{Compile(first)}}
+		} else {
+			all = prepare(c, p.ranks, 0)
+		}
+		p.casts[c] = all
 	}
-	return simulate(p.model, c, all, size, Faults{}).Time
+	if all.plans[0].Turn > 0 {
+		return p.model.fold(c, all, size, bound)
+	}
+	return simulate(p.model, c, all, size, Faults{}, bound).Time
 }
 
 // fold simulates rank 0 for all.
-func (m *Model) fold(c Choice, s Schedule, size int) time.Duration {
+func (m *Model) fold(c Choice, one cast, size int, bound time.Duration) time.Duration {
+	s := one.plans[0]
 	e := newEngine(m, c, s, size)
 	if c.Algorithm.Rooted { // s stands for a rank of a pipeline, whose blocks are parts
 		e.blockBytes = float64(size) / float64(c.Parts)
 	}
 	e.folded = true
-	e.plans, e.machines, e.states = []Schedule{s}, []Machine{*NewMachine(Compile(s))}, [][]uint8{make([]uint8, s.steps)}
+	e.plans, e.machines, e.states = one.plans, []Machine{*NewMachine(one.programs[0])}, [][]uint8{make([]uint8, s.steps)}
 	e.threads, e.begun = []float64{0}, []bool{false}
-	e.out.Ends = []time.Duration{-1}
+	e.out.Ends = []time.Duration{never}
 	e.push(event{kind: begins})
-	e.run()
+	e.run(bound)
 	return e.out.Ends[0]
 }
 
 // pipeline simulates a rank in the middle of a pipeline, which passes on a block in every round.
-func (m *Model) pipeline(c Choice, ranks, size int) time.Duration {
+func (m *Model) pipeline(c Choice, ranks, size int, bound time.Duration) time.Duration {
 	rounds := c.Parts - 1 + Rounds(ranks)
 	far := max(1, ranks/2)
 	s := Schedule{Ranks: ranks, Blocks: max(ranks, rounds+1), Rounds: rounds, Turn: 1, steps: rounds, at: func(i int) Step {
@@ -105,7 +117,7 @@ func (m *Model) pipeline(c Choice, ranks, size int) time.Duration {
 			Recv: Transfer{Peer: ranks - far, Blocks: block(i + 1)}, Reduce: c.Algorithm.Op == Reduce,
 		}
 	}}
-	return m.fold(c, s, size)
+	return m.fold(c, cast{[]Schedule{s}, []*Program{Compile(s)}}, size, bound)
 }
 
 // Rank predicts the times of all algorithms of an operation, the fastest first.
@@ -113,7 +125,7 @@ func (m *Model) Rank(op Op, ranks, size int) []Prediction {
 	p := &predictor{model: m, ranks: ranks}
 	var all []Prediction
 	for _, a := range Algorithms(op) {
-		all = append(all, p.best(a, size))
+		all = append(all, p.best(a, size, never))
 	}
 	slices.SortStableFunc(all, func(a, b Prediction) int { return cmp.Compare(a.Time, b.Time) })
 	return all
@@ -124,16 +136,20 @@ func (p *predictor) atLeast(a *Algorithm) time.Duration {
 	if a.Rooted || a.phases != nil || p.ranks == 1 {
 		return 0
 	}
+	s := a.Plan(p.ranks, 0, 0, 1)
+	if s.Turn == 0 { // rank 0 does not stand for all
+		return 0
+	}
 	_, overhead, _, _ := p.model.folded(p.ranks, 1)
-	return time.Duration(float64(2*a.Plan(p.ranks, 0, 0, 1).Len()) * overhead * p.model.crowd(p.ranks))
+	return time.Duration(float64(2*s.Len()) * overhead * p.model.crowd(p.ranks))
 }
 
-// best predicts the time of an algorithm with the best number of parts.
-func (p *predictor) best(a *Algorithm, size int) Prediction {
-	best := Prediction{Time: math.MaxInt64}
+// best predicts the time of an algorithm with the best number of parts. It is never, if it is above a bound.
+func (p *predictor) best(a *Algorithm, size int, bound time.Duration) Prediction {
+	best := Prediction{Time: never}
 	for _, parts := range p.model.parts(a, p.ranks, size) {
 		c := Choice{a, parts}
-		if t := p.predict(c, size); t < best.Time {
+		if t := p.predict(c, size, min(bound, best.Time)); t < best.Time || best.Algorithm == nil {
 			best = Prediction{c, t}
 		}
 	}

@@ -36,7 +36,7 @@ type Outcome struct {
 // the larger buffer of a rank has size bytes. A rank works on one message at a time, the ranks of a host share its processors
 // and its card, those of a rack its uplink. The same arguments give the same outcome. The model must be valid.
 func Simulate(m *Model, c Choice, ranks, root, size int, f Faults) Outcome {
-	return simulate(m, c, prepare(c, ranks, root), size, f)
+	return simulate(m, c, prepare(c, ranks, root), size, f, never)
 }
 
 // cast is what all ranks of an algorithm do.
@@ -58,7 +58,8 @@ func prepare(c Choice, ranks, root int) cast {
 	return all
 }
 
-func simulate(m *Model, c Choice, all cast, size int, f Faults) Outcome {
+// simulate gives up at a bound: the time is then never.
+func simulate(m *Model, c Choice, all cast, size int, f Faults, bound time.Duration) Outcome {
 	ranks := len(all.plans)
 	e := newEngine(m, c, all.plans[0], size)
 	e.faults = f
@@ -80,7 +81,9 @@ func simulate(m *Model, c Choice, all cast, size int, f Faults) Outcome {
 	for r := range ranks {
 		e.push(event{at: float64(f.Late[r]), rank: int32(r), kind: begins})
 	}
-	e.run()
+	if !e.run(bound) {
+		return Outcome{Time: never}
+	}
 	return e.outcome()
 }
 
@@ -164,9 +167,14 @@ func (e *engine) push(ev event) {
 	e.queue.push(ev)
 }
 
-func (e *engine) run() {
+// run lets happen what happens, up to a bound, and reports whether that was all.
+func (e *engine) run(bound time.Duration) bool {
+	last := float64(bound)
 	for len(e.queue) > 0 {
 		ev := e.queue.pop()
+		if ev.at > last {
+			return false
+		}
 		if fail, ok := e.faults.Fail[int(ev.rank)]; ok && ev.at >= float64(fail) {
 			continue
 		}
@@ -193,6 +201,7 @@ func (e *engine) run() {
 			e.release(ev.at, r)
 		}
 	}
+	return true
 }
 
 // release begins what the machine of a rank lets go.

@@ -153,6 +153,26 @@ func TestTheBestAlgorithmDependsOnRanksSizeAndNetwork(t *testing.T) {
 	assert.Equal(t, "circulant", best(racks, schedule.AllReduce, 400, 1<<20))
 }
 
+// What a table leaves unpredicted, for it cannot be the best, is not.
+func TestTablesHoldTheLeastPredictedTimes(t *testing.T) {
+	spread := flat()
+	spread.PerProcess, spread.PerHost, spread.PerRack, spread.Oversubscription = 2, 8, 16, 4
+	c := schedule.NewCatalogue()
+	for _, m := range []*schedule.Model{flat(), crowded(), spread} {
+		for _, ranks := range []int{2, 7, 33} {
+			table, err := m.Table(c, ranks, nil)
+			require.NoError(t, err)
+			for op := schedule.AllReduce; len(c.Of(op)) > 0; op++ {
+				for size := 1; size <= 128<<20; size *= 8 {
+					want, got := m.Rank(op, ranks, size)[0], table.Choose(op, size)
+					assert.Equal(t, want.Algorithm.Name, got.Algorithm.Name, "%v of %d ranks, %d bytes", op, ranks, size)
+					assert.Equal(t, want.Parts, got.Parts)
+				}
+			}
+		}
+	}
+}
+
 func TestTablesTravelAsNumbers(t *testing.T) {
 	c := schedule.NewCatalogue()
 	for _, ranks := range []int{1, 2, 33} {

@@ -6,6 +6,7 @@ package schedule
 import (
 	"fmt"
 	"math/bits"
+	"time"
 )
 
 // A table has a column for each eightfold of the size: 1 byte, 8, 64 and so on to 128 MiB; the nearest counts.
@@ -44,27 +45,44 @@ func (m *Model) Table(c *Catalogue, ranks int, forced map[Op]string) (*Table, er
 			}
 			algorithms = []*Algorithm{a}
 		}
+		var last *Algorithm
 		for class := range classes {
-			t.choices[op][class] = choose(p, unlike, algorithms, 1<<(3*class))
+			t.choices[op][class] = choose(p, unlike, algorithms, last, 1<<(3*class))
+			last = t.choices[op][class].Algorithm
 		}
 	}
 	return t, nil
 }
 
-// choose returns the best of some algorithms.
-func choose(p, unlike *predictor, algorithms []*Algorithm, size int) Choice {
-	var best Prediction
-	for _, a := range algorithms {
-		if len(algorithms) > 1 && best.Time > 0 && p.atLeast(a) > best.Time {
-			continue
-		}
-		with := p
+// choose returns the best of some algorithms, the first of those that are as fast. guess is one that is probably fast, or nil.
+func choose(p, unlike *predictor, algorithms []*Algorithm, guess *Algorithm, size int) Choice {
+	predict := func(a *Algorithm, bound time.Duration) Prediction {
 		if a.Rooted || a.phases != nil {
-			with = unlike
+			return unlike.best(a, size, bound)
 		}
-		if got := with.best(a, size); best.Algorithm == nil || got.Time < best.Time {
+		return p.best(a, size, bound)
+	}
+	if len(algorithms) == 1 {
+		return predict(algorithms[0], never).Choice
+	}
+	bound, guessed := never, Prediction{}
+	if guess != nil {
+		guessed = predict(guess, never)
+		bound = guessed.Time
+	}
+	best := Prediction{Time: never}
+	for _, a := range algorithms {
+		got := guessed
+		if a != guess {
+			if p.atLeast(a) > bound {
+				continue
+			}
+			got = predict(a, bound)
+		}
+		if got.Time < best.Time || best.Algorithm == nil {
 			best = got
 		}
+		bound = min(bound, got.Time)
 	}
 	return best.Choice
 }
@@ -72,9 +90,12 @@ func choose(p, unlike *predictor, algorithms []*Algorithm, size int) Choice {
 // Choose returns how an operation is carried out of which the larger buffer of a rank has some bytes.
 func (t *Table) Choose(op Op, size int) Choice { return t.choices[op][classOf(size)] }
 
+// Codes is how many numbers a table is.
+const Codes = int(opEnd-1) * classes
+
 // Codes returns the table as numbers, which ParseTable reads.
 func (t *Table) Codes(c *Catalogue) []uint32 {
-	codes := make([]uint32, 0, int(opEnd-1)*classes)
+	codes := make([]uint32, 0, Codes)
 	for op := AllReduce; op < opEnd; op++ {
 		for _, choice := range t.choices[op] {
 			for i, a := range c.Of(op) {
@@ -89,8 +110,8 @@ func (t *Table) Codes(c *Catalogue) []uint32 {
 
 // ParseTable reads what Codes returned, of the same version of this package.
 func ParseTable(c *Catalogue, codes []uint32) (*Table, error) {
-	if want := int(opEnd-1) * classes; len(codes) != want {
-		return nil, fmt.Errorf("schedule: table of %d numbers, want %d", len(codes), want)
+	if len(codes) != Codes {
+		return nil, fmt.Errorf("schedule: table of %d numbers, want %d", len(codes), Codes)
 	}
 	t := &Table{}
 	for i, code := range codes {
