@@ -36,7 +36,8 @@ func (f force) apply(b *bounds)       { b.Select.Forced = append(b.Select.Forced
 func (f force) connect(c *connecting) { f.apply(&c.bounds) }
 
 // Costs makes NewGroup choose algorithms by a cost model that the caller gives, such as one of a cluster with several hosts,
-// rather than by one that it measures on the creator's machine.
+// rather than by one that is measured on the creator's machine, about once a month, and kept in the user's cache directory (tutti/costs-*.json).
+// EnvCosts names another file.
 func Costs(m schedule.Model) Option { return costs(m) }
 
 type costs schedule.Model

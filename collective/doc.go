@@ -30,7 +30,7 @@
 //  1. After an all-reduce all members have the same bits.
 //  2. Elements are combined in an order that depends on their number, the size of the group and its table of algorithms, never on
 //     who was first: the same inputs give the same bits whenever the group repeats the operation. The table follows from times
-//     measured when the group is made, so that another group of the same size may round otherwise; [Algorithm] or [Costs]
+//     measured on the creator's machine, so that another group of the same size may round otherwise; [Algorithm] or [Costs]
 //     give all groups the same.
 //  3. All is computed in the element type, but 16-bit floats in float32, rounded where they are sent on and at the end. Integers wrap
 //     around. A sum of floats takes at most ceil(log2 size) roundings that lie between an element and the result; 7*ceil(log8 size)

@@ -29,6 +29,7 @@ var (
 	nodes   = flag.Int("nodes", 8, "node processes")
 	perNode = flag.Int("actors", 4, "actors on each node")
 	epochs  = flag.Int("epochs", 20, "how often to go through the training set")
+	sharded = flag.Bool("sharded", false, "each trainer keeps the velocities of its part of the weights only: ReduceScatter and AllGather")
 	elastic = flag.Bool("elastic", false, "train twice, kill a node with -9 in the second run, and compare")
 )
 
@@ -41,10 +42,15 @@ func main() {
 
 func run(ctx context.Context, sys *core.System) error {
 	if *elastic {
+		if *sharded {
+			return errors.New("-elastic and -sharded: a part that is lost with its trainer is nobody else's; choose one")
+		}
 		return runElastic(ctx, sys)
 	}
 	start := time.Now()
-	actors, err := trainers.Spawn(ctx, sys, *nodes**perNode, config)
+	cfg := config
+	cfg.Sharded = *sharded
+	actors, err := trainers.Spawn(ctx, sys, *nodes**perNode, cfg)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	Batch          int // digits in a step, over all trainers
 	Rate, Momentum float32
 	Seed           uint64
+	Sharded        bool // deal the optimiser out, see shard
 }
 
 // Trainer is an actor that trains its copy of the network on its share of the digits. The copies stay the same, bit for bit:
@@ -34,6 +35,7 @@ type Trainer struct {
 	weights  Params
 	gradient Params    // of the batch: first of the trainer's share, then of all
 	velocity []float32 // of the weights
+	shard    *shard    // instead of velocity, if the optimiser is dealt out
 
 	// Of trainers that go on when others are lost.
 	step   int    // since the beginning
@@ -61,7 +63,13 @@ func (t *Trainer) Load(ctx context.Context, _ core.Void) (core.Void, error) {
 	if g.Rank() == 0 {
 		t.weights.randomize(t.cfg.Seed)
 	}
-	return core.Void{}, collective.Broadcast(ctx, g, t.weights.Flat, 0)
+	if err := collective.Broadcast(ctx, g, t.weights.Flat, 0); err != nil {
+		return core.Void{}, err
+	}
+	if t.cfg.Sharded {
+		t.velocity, t.shard = nil, newShard(t.weights.Flat, g.Rank(), g.Size())
+	}
+	return core.Void{}, nil
 }
 
 // Epoch goes through the trainer's digits once, step by step with all others: each works out the gradient of its share,
@@ -77,12 +85,23 @@ func (t *Trainer) Epoch(ctx context.Context, _ core.Void) (Score, error) {
 		for i := range s.digits {
 			epoch = epoch.plus(t.weights.backward(&s.digits[i], s.scale, t.gradient))
 		}
-		if err := collective.AllReduce(ctx, g, t.gradient.Flat, collective.Sum); err != nil {
+		if err := t.move(ctx, g); err != nil {
 			return Score{}, err
 		}
-		descend(t.weights.Flat, t.gradient.Flat, t.velocity, t.cfg)
 	}
 	return epoch, nil
+}
+
+// move moves the weights by the sum of the gradients of all trainers.
+func (t *Trainer) move(ctx context.Context, g *collective.Group) error {
+	if t.cfg.Sharded {
+		return t.shard.descend(ctx, g, t.weights.Flat, t.gradient.Flat, t.cfg)
+	}
+	if err := collective.AllReduce(ctx, g, t.gradient.Flat, collective.Sum); err != nil {
+		return err
+	}
+	descend(t.weights.Flat, t.gradient.Flat, t.velocity, t.cfg)
+	return nil
 }
 
 // Weights returns the weights as they are now. Every trainer has the same.

@@ -82,6 +82,30 @@ func TestTrainersComeToTheWeightsOfOneProcess(t *testing.T) {
 	}
 }
 
+// Each trainer moves a part of the weights; 4810 of them are no multiple of 7.
+func TestTrainersThatShareTheOptimiserComeToTheSameWeights(t *testing.T) {
+	for _, n := range []int{1, 7} {
+		want, err := alone()
+		require.NoError(t, err)
+		sys := coretest.Start(t, core.InProcess(3))
+		cfg := config
+		cfg.Sharded = true
+		actors, err := trainers.Spawn(t.Context(), sys, n, cfg)
+		require.NoError(t, err)
+		got, err := train(t.Context(), actors, testEpochs, silent)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, largestDifference(want.Flat, got.Flat), 1e-5)
+		copies, err := call(t.Context(), batch.New(actors), (*Trainer).Weights)
+		require.NoError(t, err)
+		for rank, weights := range copies {
+			require.True(t, slices.Equal(got.Flat, weights), "rank %d of %d has other weights than rank 0", rank, n)
+		}
+	}
+	s := newShard(make([]float32, 4810), 6, 7)
+	assert.Len(t, s.velocity, 688)
+	assert.Len(t, s.weights, 7*688)
+}
+
 func largestDifference(a, b []float32) (largest float64) {
 	for i := range a {
 		largest = max(largest, math.Abs(float64(a[i])-float64(b[i])))
