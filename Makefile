@@ -80,6 +80,10 @@ test-full: ## Run all tests without the cache, shuffled, then with invariants, t
 kill-matrix: ## Kill and stop nodes in every operation, phase and role, and hold the survivors to their time; about 5 minutes
 	TUTTI_KILL_MATRIX=full $(GO) test -count=1 -v -timeout 30m -run '^TestKillMatrix$$' ./collective
 
+.PHONY: conformance-grid
+conformance-grid: ## Run operations at all prime sizes up to 1,024 in one process; takes minutes
+	TUTTI_GRID=full $(GO) test -count=1 -v -timeout 30m -run '^(TestManyMembersOfOneProcess|TestEveryRankMayBeTheRoot)$$' ./collective
+
 .PHONY: group-400
 group-400: ## Make a group of 400 node processes, and print how long it took and how many connections there are
 	TUTTI_PROCESSES=400 $(GO) test -count=1 -v -timeout 10m -run '^TestGroupOfManyProcesses$$' ./collective

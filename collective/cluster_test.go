@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,6 +50,42 @@ func overSockets(t testing.TB) (link.Transport, func(mesh.NodeID) string) {
 	return link.Unix{}, func(id mesh.NodeID) string { return filepath.Join(dir, strconv.FormatUint(uint64(id), 10)) }
 }
 
+func overSharedMemory(t testing.TB) (link.Transport, func(mesh.NodeID) string) {
+	_, address := overSockets(t)
+	return link.Shared{}, address
+}
+
+func overTCP(testing.TB) (link.Transport, func(mesh.NodeID) string) {
+	return &anyPort{at: map[string]string{}}, func(id mesh.NodeID) string { return strconv.FormatUint(uint64(id), 10) }
+}
+
+// anyPort is TCP over loopback in which listeners have names and whatever port is free.
+type anyPort struct {
+	link.TCP
+
+	mu sync.Mutex
+	at map[string]string // by name
+}
+
+// Listen implements link.Transport.
+func (p *anyPort) Listen(name string) (link.Listener, error) {
+	l, err := p.TCP.Listen("127.0.0.1:0")
+	if err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.at[name] = l.Addr()
+	}
+	return l, err
+}
+
+// Dial implements link.Transport.
+func (p *anyPort) Dial(ctx context.Context, name string) (link.Conn, error) {
+	p.mu.Lock()
+	addr := p.at[name]
+	p.mu.Unlock()
+	return p.TCP.Dial(ctx, addr)
+}
+
 func newCluster(t testing.TB, nodes int, tr transport) *cluster {
 	t.Helper()
 	transport, address := tr(t)
@@ -84,6 +121,14 @@ func makers() map[string]func(t testing.TB, nodes int) *cluster {
 		"sockets": func(t testing.TB, nodes int) *cluster { t.Helper(); return newCluster(t, nodes, overSockets) },
 		"host":    newHostCluster,
 	}
+}
+
+// links are all the ways in which messages travel, and the memory of a machine.
+func links() map[string]func(t testing.TB, nodes int) *cluster {
+	all := makers()
+	all["shared memory"] = func(t testing.TB, nodes int) *cluster { t.Helper(); return newCluster(t, nodes, overSharedMemory) }
+	all["tcp"] = func(t testing.TB, nodes int) *cluster { t.Helper(); return newCluster(t, nodes, overTCP) }
+	return all
 }
 
 // newHostCluster makes nodes that stand for processes of one machine.

@@ -5,9 +5,11 @@ package collective
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -17,7 +19,7 @@ import (
 // Every rank is the root once, at sizes that are primes, powers of two and between, with lengths around the size.
 func TestEveryRankMayBeTheRoot(t *testing.T) {
 	d := integers[int32]()
-	for name, begin := range makers() {
+	for name, begin := range links() {
 		t.Run(name, func(t *testing.T) {
 			c := begin(t, 4)
 			for _, n := range []int{1, 2, 3, 5, 8, 11} {
@@ -102,37 +104,78 @@ func TestSumsOfFloatsKeepToTheirBound(t *testing.T) {
 	}
 }
 
-// The largest groups that are promised, in one process.
+// Sizes up to the largest that are promised, in one process: some, or with TUTTI_GRID=full, which make conformance-grid sets and which takes
+// minutes, all primes.
 func TestManyMembersOfOneProcess(t *testing.T) {
-	sizes := []int{257, 1024}
-	if raceEnabled {
-		sizes = sizes[:1] // its many goroutines take half a minute under the detector
+	sizes := []int{127, 257, 1024}
+	full := os.Getenv("TUTTI_GRID") == "full"
+	switch {
+	case full:
+		sizes = append(primes(1024), 1024)
+	case raceEnabled || testing.Short():
+		sizes = sizes[:2] // the many goroutines of more take half a minute under the detector
 	}
 	for _, n := range sizes {
-		c := newCluster(t, 2, inMemory)
-		_, groups := c.group("g", n)
-		sum := n * (n - 1) / 2
-		requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
-			for _, length := range []int{1, n + 1} {
-				buf := slices.Repeat([]int{g.Rank()}, length)
-				if err := compare(AllReduce(ctx, g, buf, Sum), slices.Repeat([]int{sum}, length), buf, "AllReduce"); err != nil {
-					return err
-				}
+		t.Run(fmt.Sprint("members=", n), func(t *testing.T) {
+			c := newCluster(t, 2, inMemory)
+			_, groups := c.group("g", n)
+			lengths, roots := []int{1, n + 1}, []int{n / 2}
+			if full {
+				lengths = append(lengths, 0, n-1, n)
+				roots = append(roots, 0, n-1, rand.New(rand.NewPCG(uint64(n), 0)).IntN(n))
 			}
-			buf := []int{g.Rank()}
-			if err := compare(Broadcast(ctx, g, buf, n/2), []int{n / 2}, buf, "Broadcast"); err != nil {
-				return err
-			}
-			all := make([]int32, n)
-			if err := AllGather(ctx, g, []int32{int32(g.Rank())}, all); err != nil {
-				return err
-			}
-			for r, v := range all {
-				if int(v) != r {
-					return fmt.Errorf("AllGather: element %d is %d", r, v)
-				}
-			}
-			return Barrier(ctx, g)
-		}))
+			requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error { return ofMany(ctx, g, lengths, roots, full || n < 300) }))
+		})
 	}
+}
+
+// primes returns those up to a bound.
+func primes(bound int) (all []int) {
+	for n := 2; n <= bound; n++ {
+		if !slices.ContainsFunc(all, func(p int) bool { return n%p == 0 }) {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// ofMany runs operations whose results are known whatever the size.
+func ofMany(ctx context.Context, g *Group, lengths, roots []int, reduce bool) error {
+	n := g.Size()
+	sum := n * (n - 1) / 2
+	for _, length := range lengths {
+		buf := slices.Repeat([]int{g.Rank()}, length)
+		if err := compare(AllReduce(ctx, g, buf, Sum), slices.Repeat([]int{sum}, length), buf, "AllReduce"); err != nil {
+			return err
+		}
+	}
+	for _, root := range roots {
+		buf := []int{g.Rank()}
+		if err := compare(Broadcast(ctx, g, buf, root), []int{root}, buf, "Broadcast from %d", root); err != nil {
+			return err
+		}
+		if buf[0] = g.Rank(); !reduce {
+			continue
+		}
+		if err := Reduce(ctx, g, buf, Sum, root); err != nil || g.Rank() == root && buf[0] != sum {
+			return errors.Join(err, fmt.Errorf("Reduce to %d: %d, want %d", root, buf[0], sum))
+		}
+	}
+	all := make([]int32, n)
+	if err := AllGather(ctx, g, []int32{int32(g.Rank())}, all); err != nil {
+		return err
+	}
+	for r, v := range all {
+		if int(v) != r {
+			return fmt.Errorf("AllGather: element %d is %d", r, v)
+		}
+	}
+	if !reduce {
+		return Barrier(ctx, g)
+	}
+	out := []int32{0}
+	if err := compare(ReduceScatter(ctx, g, all, out, Sum), []int32{int32(n * g.Rank())}, out, "ReduceScatter"); err != nil {
+		return err
+	}
+	return Barrier(ctx, g)
 }
