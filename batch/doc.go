@@ -39,7 +39,8 @@
 //
 // What becomes of the slots that have not answered:
 //
-//	a node's process ends              core.ErrNodeLost at once; whether the call ran is unknown
+//	a node's process ends              core.ErrNodeLost at once; whether the call ran is unknown. Actors with core.Restarts are made anew on other nodes:
+//	                                   then the error matches core.ErrMadeAnew, too, calls that are Idempotent go on there, and later batches reach them
 //	an actor is killed                 core.ErrActorDead; the context of a call that runs ends
 //	an actor's method panics           *core.ActorError with the stack, for that slot alone; with core.Restarts see core
 //	the context ends                   the context's error, at once; calls that wait are dropped, those that run see their contexts end

@@ -61,7 +61,7 @@ func newGroup[A any](ctx context.Context, c charter, handles []*core.Handle[A]) 
 		if h == nil || h.System().Scope() == nil {
 			return nil, fmt.Errorf("%w: group %q: handle %d is nil", ErrArgument, c.Name, i)
 		}
-		c.Members[i] = uint64(h.ID())
+		c.Members[i] = uint64(h.Place())
 		host := h.Host()
 		if _, known := hosts[host]; !known {
 			hosts[host] = uint32(len(hosts))

@@ -45,6 +45,10 @@ func (n *node) spawn(ctx context.Context, req *controlpb.Spawn) *controlpb.Reply
 	bp := &blueprint{value: v, obj: obj}
 	bp.users.Store(1)
 	defer bp.done()
+	if req.GetDeaths() > 0 {
+		n.makeAnew(k, req, bp)
+		return &controlpb.Reply{}
+	}
 	b := n.conceive(ctx, req)
 	defer b.cancel(nil)
 	actors := make([]*actor, req.GetCount())
@@ -104,14 +108,36 @@ func (n *node) resolveSpawn(ctx context.Context, req *controlpb.Spawn) (*kind, c
 	return n.table.kinds[req.GetKind()], v, obj, err
 }
 
-// construct makes an actor, which keeps bp if it may be made anew.
-func (n *node) construct(ctx context.Context, k *kind, req *controlpb.Spawn, i uint32, cfg codec.Value, bp *blueprint) (*actor, error) {
+// makeAnew takes actors in whose node was lost, and begins to make them anew. What comes for them meanwhile waits.
+func (n *node) makeAnew(k *kind, req *controlpb.Spawn, bp *blueprint) {
+	for i := range req.GetCount() {
+		a := n.unborn(k, req, i)
+		a.mu.deaths = int(req.GetDeaths())
+		bp.users.Add(1)
+		a.blueprint = bp
+		n.mu.Lock()
+		n.mu.actors[a.id.Serial()] = a
+		n.mu.Unlock()
+		if !n.begin(a.revive) {
+			n.remove(a, fmt.Errorf("%w: its node shut down", ErrActorDead))
+		}
+	}
+}
+
+// unborn makes an actor that has no life yet.
+func (n *node) unborn(k *kind, req *controlpb.Spawn, i uint32) *actor {
 	a := &actor{
 		node: n, id: newActorID(n.mesh.Self(), req.GetFirst()+i), kind: k,
 		mailbox: int(req.GetMailbox()), mailboxWait: req.GetMailboxWait(), concurrency: int(req.GetConcurrency()),
 		restarts: int(req.GetRestarts()),
 	}
 	a.ctx, a.cancel = context.WithCancelCause(n.ctx)
+	return a
+}
+
+// construct makes an actor, which keeps bp if it may be made anew.
+func (n *node) construct(ctx context.Context, k *kind, req *controlpb.Spawn, i uint32, cfg codec.Value, bp *blueprint) (*actor, error) {
+	a := n.unborn(k, req, i)
 	life, err := a.build(ctx, cfg)
 	if err != nil {
 		a.cancel(ErrActorDead)

@@ -4,6 +4,7 @@
 package core
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/tutti-go/tutti/internal/plan"
@@ -58,8 +59,9 @@ type idempotentOption struct{}
 
 func (idempotentOption) applyCall(c *callConfig) { c.idempotent = true }
 
-// Idempotent says that running the call more than once does no harm. If its actor dies before it has answered and is made anew - see
-// Restarts - the call then runs on the new incarnation instead of failing with ErrActorDead. At most one of the runs is answered.
+// Idempotent says that running the call more than once does no harm. If its actor dies, or its node is lost, before it has answered, and the actor is made
+// anew - see Restarts - the call then runs on the new incarnation instead of failing with ErrActorDead or ErrNodeLost. At most one of the runs is
+// answered. It says nothing of a cast whose node is lost: that is not sent again.
 func Idempotent() CallOption { return idempotentOption{} }
 
 // FanOutOption is what FanOut returns: an option of a system, or of one call.
@@ -74,17 +76,26 @@ func (k FanOutOption) apply(c *config) { c.fanOut, c.fanOutSet = int(k), true }
 // makes the tree flatter and an argument leave its host more slowly. Given to a call it holds for that call, in place of the system's.
 func FanOut(k int) FanOutOption { return FanOutOption(k) }
 
+// configure reads options, and returns the targets as they are placed at present, for which it may have to wait.
+func (t *Targets) configure(ctx context.Context, opts []CallOption) (*Targets, callConfig, error) {
+	c, err := newCallConfig(t, opts)
+	if err == nil {
+		t, err = t.now(ctx)
+	}
+	return t, c, err
+}
+
 func newCallConfig(t *Targets, opts []CallOption) (c callConfig, err error) {
 	for _, o := range opts {
 		if o == nil {
-			return c, fmt.Errorf("call: %w: nil option", ErrInvalid)
+			return c, fmt.Errorf("%w: nil option", ErrInvalid)
 		}
 		o.applyCall(&c)
 		if k, ok := o.(FanOutOption); ok && k < plan.MinFanOut {
-			return c, fmt.Errorf("call: %w: FanOut(%d), must be %d at least", ErrInvalid, int(k), plan.MinFanOut)
+			return c, fmt.Errorf("%w: FanOut(%d), must be %d at least", ErrInvalid, int(k), plan.MinFanOut)
 		}
 		if q, ok := o.(quorumOption); ok && (q < 1 || int(q) > len(t.ids)) {
-			return c, fmt.Errorf("call: %w: Quorum(%d), must be between 1 and the number of actors, %d", ErrInvalid, int(q), len(t.ids))
+			return c, fmt.Errorf("%w: Quorum(%d), must be between 1 and the number of actors, %d", ErrInvalid, int(q), len(t.ids))
 		}
 	}
 	return c, nil

@@ -109,7 +109,7 @@
 //	the method writes to a shared argument          *ActorError that matches ErrReadOnly
 //	a constructor fails or panics                   *SpawnError; no actor of the Spawn is kept
 //	the actor was killed                            ErrActorDead
-//	the actor died and may be made anew             ErrActorDead with ErrMadeAnew, or it runs again if it is Idempotent; see below
+//	the actor died and may be made anew             ErrActorDead or ErrNodeLost, with ErrMadeAnew, or it runs again if it is Idempotent; see below
 //	more calls wait than the mailbox holds          ErrMailboxFull; the call did not run
 //	too much is under way to a node                 the submission waits; the context's error, and nothing is sent
 //	a message is larger than a frame                ErrTooLarge, which names the bound
@@ -134,18 +134,28 @@
 // # Death and restarts
 //
 // An actor dies when a method of it panics, other than by writing to a shared argument, or ends its goroutine, if it was spawned with
-// Restarts(n): without that, a panic fails the call and leaves the actor as it is. It dies for good with Kill, with its n+1st death, and with its node. Otherwise its
-// node makes it anew from its configuration, with the same constructor: at once after the first death, 100 ms after the second, and after twice as
-// long each further time, up to 10 s. A constructor that fails is another death. The handle stays valid; the state is new, and the actor is in no
-// group of package collective any more.
+// Restarts(n): without that, a panic fails the call and leaves the actor as it is. It dies as well with its node. It dies for good with Kill and with its
+// n+1st death. Otherwise it is made anew from its configuration, with the same constructor: at once after the first death, 100 ms after the second, and
+// after twice as long each further time, up to 10 s. A constructor that fails is another death. Handles, names and Targets stay valid; the state is new, and
+// the actor is in no group of package collective any more.
+//
+// After a panic it is made anew where it was. When its node is lost it is made anew on another: of those that it was confined to with OnNodes, or of
+// all, those with the fewest actors. If there is none, it is dead for good. It keeps its ActorID; Handle.Node and ActorInfo say where it lives. A node that is
+// lost because it was cut off may run its actors on, until it ends by itself: for so long there may be two. For every Spawn with Restarts the driver keeps the
+// configuration until the last of its actors has ended.
 //
 //	the call that panicked                          *ActorError, always
 //	other calls that run, with Concurrency          their contexts end; what they fail with then is ErrActorDead
 //	calls that wait at the actor                    ErrActorDead, with the reason
-//	calls that come while it is made anew           wait in the mailbox
+//	calls that ran or waited on a lost node         ErrNodeLost with ErrMadeAnew
+//	calls that come while it is made anew           wait in the mailbox; or where they are submitted, until another node has answered that it makes it anew
 //
-// A call marked Idempotent that runs or waits when its actor dies does not fail: it runs on the next incarnation, from the beginning. It is
-// answered once, but what it does may be done twice, and in part. Nothing else is ever run again.
+// A call marked Idempotent that runs or waits when its actor dies does not fail: it runs on the next incarnation, wherever that is, from the beginning. It is
+// answered once, but what it does may be done twice, and in part; calls that were submitted after it may run before it then. Nothing else is ever run
+// again, and no cast.
+//
+// The driver hears of deaths: an actor that has used its restarts up is in System.Actors no longer, and its name is free, when the caller whose call it failed sees
+// the error, or shortly afterwards if the answer came through a relay. How many restarts are left when a node is lost is counted by what the driver has heard.
 //
 // Tests use InProcess, or package coretest for nodes in processes of their own, which it can kill and stop.
 package core

@@ -38,7 +38,7 @@ var (
 	ErrNoName = errors.New("no actor has this name")
 	// ErrActorDead says that the actor was killed, or never existed on its node.
 	ErrActorDead = errors.New("actor is dead")
-	// ErrMadeAnew comes with ErrActorDead if the actor will be, or is, made anew: later calls reach it. See Restarts.
+	// ErrMadeAnew comes with ErrActorDead or ErrNodeLost if the actor will be, or is, made anew: later calls reach it. See Restarts.
 	ErrMadeAnew = NewError("the actor is made anew")
 	// ErrNodeLost says that the node of the actor is gone: its process ended or fell silent. Whether the
 	// call ran there is unknown.

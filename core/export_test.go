@@ -50,6 +50,7 @@ func Detached(n int) *Slots {
 	for i := range n {
 		t.ids = append(t.ids, newActorID(1, uint32(i)))
 	}
+	t.places = t.ids
 	t.group()
 	return newSlots(t, &method{kind: "kind", name: "method"})
 }

@@ -8,23 +8,23 @@ import (
 	"fmt"
 )
 
-// ActorID is the identity of an actor within its system: the number of its node and a serial number there.
-// Actors that were spawned together on one node have consecutive serial numbers.
+// ActorID is the identity of an actor within its system: the number of the node that it was made on, and a serial number there. It stays the same
+// when the actor is made anew, wherever that is. Actors that were spawned together on one node have consecutive serial numbers.
 type ActorID uint64
 
 func newActorID(node, serial uint32) ActorID { return ActorID(node)<<32 | ActorID(serial) }
 
-// Node returns the number of the actor's node.
+// Node returns the number of the node that the actor was made on first.
 func (id ActorID) Node() uint32 { return uint32(id >> 32) }
 
-// Serial returns the actor's number on its node.
+// Serial returns the actor's number on that node.
 func (id ActorID) Serial() uint32 { return uint32(id) }
 
 // String returns "node/serial".
 func (id ActorID) String() string { return fmt.Sprintf("%d/%d", id.Node(), id.Serial()) }
 
 // Handle refers to an actor of type A. Handles are made by Kind.Spawn, are safe for concurrent use, and do not
-// keep their actor alive or end it: it lives until Kill or the end of the system.
+// keep their actor alive or end it: it lives until Kill or the end of the system. They stay valid when it is made anew, see Restarts.
 type Handle[A any] struct {
 	id   ActorID
 	kind *kind
@@ -34,11 +34,15 @@ type Handle[A any] struct {
 // ID returns the actor's identity.
 func (h *Handle[A]) ID() ActorID { return h.id }
 
-// Node returns the number of the actor's node.
-func (h *Handle[A]) Node() uint32 { return h.id.Node() }
+// Node returns the number of the node that the actor lives on now.
+func (h *Handle[A]) Node() uint32 { return h.Place().Node() }
+
+// Place returns the number of the node that the actor lives on now, and its serial number there, by which nodes know it. It is the identity
+// unless the actor was made anew on another node.
+func (h *Handle[A]) Place() ActorID { return h.sys.members.placeOf(h.id) }
 
 // Host returns the identity of the host that the actor's node is on, as in NodeInfo.
-func (h *Handle[A]) Host() string { return h.sys.hostOf(h.id.Node()) }
+func (h *Handle[A]) Host() string { return h.sys.hostOf(h.Node()) }
 
 // Kind returns the name of the actor's kind.
 func (h *Handle[A]) Kind() string { return h.kind.name }

@@ -13,6 +13,7 @@ import (
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/codec"
 	"github.com/tutti-go/tutti/internal/scope"
+	"github.com/tutti-go/tutti/internal/wire"
 )
 
 const (
@@ -108,6 +109,7 @@ func (a *actor) die(life *incarnation, cause string) {
 	a.mu.Unlock()
 	life.end(reason)
 	a.node.log.Warn("an actor has died", "kind", a.kind.name, "actor", a.id, "deaths", deaths, "restarts", a.restarts, "cause", cause)
+	a.report(deaths)
 	if deaths > a.restarts {
 		a.node.remove(a, reason)
 		return
@@ -117,6 +119,15 @@ func (a *actor) die(life *incarnation, cause string) {
 	}
 	if !a.node.begin(a.revive) {
 		a.node.remove(a, reason)
+	}
+}
+
+// report tells the driver of a death, before it sees the answers of the calls that died with the actor.
+func (a *actor) report(deaths int) {
+	d := wire.Death{Actor: a.id.Serial(), Deaths: uint32(deaths), Final: deaths > a.restarts}
+	h := wire.Header{Kind: wire.KindDeath}
+	if err := a.node.mesh.Send(a.node.ctx, driverNode, &h, d.Append(nil)); err != nil && a.node.ctx.Err() == nil {
+		a.node.log.Debug("the driver does not hear of a death", "actor", a.id, "err", err)
 	}
 }
 
@@ -158,8 +169,9 @@ func (a *actor) revive() {
 		a.node.log.Warn("an actor could not be made anew", "kind", a.kind.name, "actor", a.id, "deaths", deaths+1, "err", err)
 		a.mu.Lock()
 		a.mu.deaths++
-		final := a.mu.deaths > a.restarts
+		deaths, final := a.mu.deaths, a.mu.deaths > a.restarts
 		a.mu.Unlock()
+		a.report(deaths)
 		if final {
 			a.node.remove(a, fmt.Errorf("%w: it could not be made anew: %s", ErrActorDead, clip(err.Error())))
 			return

@@ -49,7 +49,11 @@ func StartAll(ctx context.Context, as []Assignment, deadline time.Time) (*Slots,
 	if err := t.Check(); err != nil { // on the ids alone
 		return nil, fmt.Errorf("call %v: %w", first.method, err)
 	}
-	t.group()
+	t.locate()
+	t, err := t.now(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("call %v: %w", first.method, err)
+	}
 	arg := argument{each: make([]argument, 0, len(t.ids))}
 	var held []*Prepared
 	for _, a := range as {
@@ -75,7 +79,7 @@ func (s *Slots) InterruptSlots(slots ...uint32) {
 	byNode := map[uint32][]uint32{}
 	for _, slot := range slots {
 		if !s.complete(int(slot)) {
-			node := s.Actor(int(slot)).Node()
+			node := s.place(int(slot)).Node()
 			byNode[node] = append(byNode[node], slot)
 		}
 	}

@@ -147,6 +147,15 @@ func (*probe) Make(_ context.Context, n int) ([]byte, error) {
 	return b, nil
 }
 
+// Slow waits for a while, unless it is interrupted, and makes something.
+func (p *probe) Slow(ctx context.Context, n int) ([]byte, error) {
+	select {
+	case <-time.After(300 * time.Millisecond):
+	case <-ctx.Done():
+	}
+	return p.Make(ctx, n)
+}
+
 func (p *probe) Append(_ context.Context, i int) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -303,7 +312,7 @@ func unencodable(what string) any {
 
 var probes = core.Register("probe", newProbe,
 	core.Method((*probe).Ping), core.Method((*probe).PID), core.Method((*probe).Echo), core.Method((*probe).Sum),
-	core.Method((*probe).Make), core.Method((*probe).Append), core.Method((*probe).Log), core.Method((*probe).Overlap),
+	core.Method((*probe).Make), core.Method((*probe).Slow), core.Method((*probe).Append), core.Method((*probe).Log), core.Method((*probe).Overlap),
 	core.Method((*probe).Meet), core.Method((*probe).Fail), core.Method((*probe).Relay), core.Method((*probe).Panic),
 	core.Method((*probe).Goexit), core.Method((*probe).Block), core.Method((*probe).Stubborn), core.Method((*probe).Counts),
 	core.Method((*probe).Remaining), core.Method((*probe).Write), core.Method((*probe).TakeAny), core.Method((*probe).TakeChan),

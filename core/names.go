@@ -13,7 +13,7 @@ import (
 const maxName = 256
 
 // Named gives the actor a name by which Lookup finds it. Names belong to the system, whatever the kind. The Spawn must be of one actor, and fails with
-// ErrNameTaken while another has the name: until that is killed, or lost with its node. The name is of 1 to 256 bytes.
+// ErrNameTaken while another has the name: until that has ended for good, see Restarts. The name is of 1 to 256 bytes.
 func Named(name string) SpawnOption {
 	return spawnFunc(func(c *spawnConfig) { c.name, c.named = name, true })
 }
@@ -63,7 +63,7 @@ func (s *System) unname(gone func(ActorID) bool) {
 // dropIfLost takes the name of an actor back that was lost before it had it.
 func (s *System) dropIfLost(id ActorID) {
 	s.members.Lock()
-	_, alive := s.members.byID[id.Node()].actors[id.Serial()]
+	alive := s.members.residentLocked(id) != nil
 	s.members.Unlock()
 	if !alive {
 		s.unname(func(other ActorID) bool { return other == id })

@@ -21,7 +21,7 @@ func TestNamedActorsAreFound(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, a.ID(), b.ID())
 	require.Equal(t, []int{7}, get(t, core.Call(t.Context(), b, (*probe).Log, core.Void{})))
-	require.Contains(t, sys.Actors(), core.ActorInfo{ID: a.ID(), Kind: "probe", Name: "boss"})
+	require.Contains(t, sys.Actors(), core.ActorInfo{ID: a.ID(), Node: a.Node(), Kind: "probe", Name: "boss"})
 
 	_, err = core.Lookup[pinger](t.Context(), sys, "boss")
 	require.ErrorIs(t, err, core.ErrInvalid)

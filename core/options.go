@@ -207,7 +207,8 @@ func MailboxWait() SpawnOption { return spawnFunc(func(c *spawnConfig) { c.mailb
 func Concurrency(n int) SpawnOption { return spawnFunc(func(c *spawnConfig) { c.concurrency = n }) }
 
 // Restarts lets each actor be made anew from its configuration, up to n times, when it dies; by default it is not. It dies when a method panics or
-// ends its goroutine: its state is not trusted any more. See the package documentation for what becomes of its calls.
+// ends its goroutine, for its state is not trusted any more, and when its node is lost: then it is made anew on another node. See the package
+// documentation for what becomes of its calls.
 func Restarts(n int) SpawnOption { return spawnFunc(func(c *spawnConfig) { c.restarts = n }) }
 
 // maxRestarts bounds Restarts.

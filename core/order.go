@@ -370,7 +370,6 @@ func (s *Slots) pendingShareLocked(i int) bool {
 // resend sends the message of a share once more, with the same number.
 func (s *Slots) resend(ctx context.Context, i int) {
 	if _, err := s.sendShare(ctx, s.sys.mesh.Send, i); err != nil {
-		node := s.targets.shares[i].node
-		s.failWhere(func(slot int) bool { return s.Actor(slot).Node() == node }, sendError(err))
+		s.loseNode(s.targets.shares[i].node, sendError(err))
 	}
 }

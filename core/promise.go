@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
@@ -185,7 +186,11 @@ func (c *Prepared) Start(ctx context.Context, t *Targets, deadline time.Time) (*
 	if t.sys != c.sys || t.kind != c.kind {
 		return nil, fmt.Errorf("call %v: %w: prepared for kind %q of its system", c.method, ErrMixed, c.kind.name)
 	}
-	if err := t.Check(); err != nil {
+	err := t.Check()
+	if err == nil {
+		t, err = t.now(ctx)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("call %v: %w", c.method, err)
 	}
 	arg := argument{payload: c.arg.payload, origin: c.arg.origin}
@@ -228,18 +233,25 @@ func (t *Targets) Check() error {
 	if err := t.sys.err(); err != nil {
 		return err // nodes that end during shutdown are not lost
 	}
-	for i, id := range t.ids {
-		if i > 0 && t.ids[i-1].Node() == id.Node() {
+	places, _, _ := t.sys.members.placesOf(t.ids)
+	lost := map[uint32]*mesh.LostError{}
+	for i, place := range places {
+		if i > 0 && places[i-1].Node() == place.Node() {
 			continue // asked just now
 		}
-		if lost := t.sys.mesh.IsLost(id.Node()); lost != nil {
-			return fmt.Errorf("%w: %w", ErrNodeLost, lost)
+		if e := t.sys.mesh.IsLost(place.Node()); e != nil {
+			lost[place.Node()] = e
 		}
 	}
 	t.sys.members.Lock()
 	defer t.sys.members.Unlock()
-	for _, id := range t.ids {
-		if m := t.sys.members.byID[id.Node()]; m == nil || m.actors[id.Serial()] == nil {
+	for i, id := range t.ids {
+		r, e := t.sys.members.residentLocked(id), lost[places[i].Node()]
+		switch {
+		case r != nil && (e == nil || !r.mortal()):
+		case e != nil:
+			return fmt.Errorf("%w: %w", ErrNodeLost, e)
+		default:
 			return fmt.Errorf("%w: actor %v", ErrActorDead, id)
 		}
 	}
@@ -257,5 +269,5 @@ func Gone(err error) bool {
 	if _, own := errors.AsType[*ActorError](err); own {
 		return false
 	}
-	return errors.Is(err, ErrActorDead) && !errors.Is(err, ErrMadeAnew) || errors.Is(err, ErrNodeLost)
+	return (errors.Is(err, ErrActorDead) || errors.Is(err, ErrNodeLost)) && !errors.Is(err, ErrMadeAnew)
 }

@@ -283,11 +283,12 @@ func (r *Ref[T]) argument(ctx context.Context, sys *System, share int) (argument
 	}
 	if id, ok := r.slots.object(r.index); ok { // it stays where it is
 		slots, slot := r.slots, uint32(r.index)
-		if !slots.remote.retain(slot) {
+		node, ok := slots.remote.where(slot)
+		if !ok || !slots.remote.retain(slot) {
 			return argument{}, fmt.Errorf("%w: result of %v was released", ErrObjectLost, r.slots.method)
 		}
 		payload := wire.Payload{Kind: wire.PayloadObject, Data: id}
-		return argument{payload: payload, origin: slots.Actor(r.index).Node(), release: func() { slots.remote.done(slot) }}, nil
+		return argument{payload: payload, origin: node, release: func() { slots.remote.done(slot) }}, nil
 	}
 	v, _, err := r.slots.value(ctx, r.index)
 	if err != nil {

@@ -77,12 +77,24 @@ func (r *remoteResults) done(slot uint32) {
 	}
 }
 
-// gone reports whether the answer of a slot was released.
-func (r *remoteResults) gone(slot uint32) bool {
+// where returns the node that has the answer of a slot, and reports false if it was released.
+func (r *remoteResults) where(slot uint32) (node uint32, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o := r.mu.bySlot[slot]
-	return r.mu.all || o != nil && o.released
+	if o == nil || o.released || r.mu.all {
+		return 0, false
+	}
+	return o.node, true
+}
+
+// give hands the answer of a slot over to others, and reports whether it is their first.
+func (r *remoteResults) give(slot uint32, to *remoteResults, toSlot uint32) (first bool) {
+	r.mu.Lock()
+	o := r.mu.bySlot[slot]
+	delete(r.mu.bySlot, slot)
+	r.mu.Unlock()
+	return o != nil && to.add(toSlot, o.node, o.id)
 }
 
 // release lets the answer of one slot go, also if it is still to come.

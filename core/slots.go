@@ -56,6 +56,8 @@ type Slots struct {
 		onEach    []func(slots []uint32)
 		told      int // slots of order that onEach has been told of
 		onDone    []func()
+		followed  slotBits // slots that were sent again, as heirs
+		heirs     []*Slots
 	}
 	remote *remoteResults
 }
@@ -121,6 +123,9 @@ func (s *Slots) Len() int { return len(s.targets.ids) }
 // Actor returns the identity of the actor that slot i belongs to.
 func (s *Slots) Actor(i int) ActorID { return s.targets.ids[i] }
 
+// place returns where the actor that slot i belongs to was when the call was submitted.
+func (s *Slots) place(i int) ActorID { return s.targets.places[i] }
+
 // apply takes the answers of one reply frame in. After an error, answers may be missing for ever.
 func (s *Slots) apply(body []byte) error {
 	s.mu.Lock()
@@ -155,7 +160,7 @@ func (s *Slots) outcomeOf(slot uint32, r wire.Result) outcome {
 		if err != nil {
 			return outcome{state: failed, err: fmt.Errorf("%w: %w", ErrDecode, err)}
 		}
-		if s.remote.add(slot, s.Actor(int(slot)).Node(), id) {
+		if s.remote.add(slot, s.place(int(slot)).Node(), id) {
 			runtime.AddCleanup(s, (*remoteResults).releaseAll, s.remote)
 		}
 		return outcome{state: succeededObject, data: r.Data}
@@ -388,14 +393,15 @@ func (s *Slots) value(ctx context.Context, i int) (codec.Value, *arrowstore.Obje
 		}
 		return v, nil, nil
 	case succeededObject:
-		if s.remote.gone(uint32(i)) {
+		node, ok := s.remote.where(uint32(i))
+		if !ok {
 			return codec.Value{}, nil, fmt.Errorf("%w: result of %v was released", ErrObjectLost, s.method)
 		}
 		id, err := arrowstore.ParseID(o.data)
 		if err != nil {
 			return codec.Value{}, nil, fmt.Errorf("%w: result of %v: %w", ErrDecode, s.method, err)
 		}
-		v, obj, err := s.sys.openAt(ctx, id, s.Actor(i).Node())
+		v, obj, err := s.sys.openAt(ctx, id, node)
 		if err != nil {
 			return codec.Value{}, nil, fmt.Errorf("result of %v on actor %v: %w", s.method, s.Actor(i), err)
 		}
@@ -411,6 +417,13 @@ func (s *Slots) Cancel(cause error) {
 	nodes := s.pendingNodes()
 	s.failWhere(func(int) bool { return true }, cause)
 	s.sys.sendCancels(s.seq, s.firstHops(nodes))
+	s.mu.Lock()
+	heirs := s.mu.heirs
+	s.mu.heirs = nil
+	s.mu.Unlock()
+	for _, heir := range heirs {
+		heir.Cancel(cause)
+	}
 }
 
 func (s *Slots) pendingNodes() []uint32 {

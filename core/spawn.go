@@ -65,7 +65,9 @@ func (k *Kind[A, C]) spawn(ctx context.Context, sys *System, n int, cfg C, opts 
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	defer arg.done()
+	descent := &descent{nodes: options.nodes, arg: arg}
+	descent.users.Store(1)
+	defer descent.done()
 	parts, err := sys.place(n, &options)
 	if err != nil {
 		return nil, err
@@ -74,13 +76,14 @@ func (k *Kind[A, C]) spawn(ctx context.Context, sys *System, n int, cfg C, opts 
 		Kind: kindID, Mailbox: uint32(options.mailbox), Concurrency: uint32(options.concurrency),
 		MailboxWait: options.mailboxWait, Restarts: uint32(options.restarts),
 	}
+	descent.req = req
 	if !options.named {
-		return sys.spawnParts(ctx, k.k, n, parts, req, &arg)
+		return sys.spawnParts(ctx, k.k, n, parts, descent)
 	}
 	if err := sys.reserve(options.name); err != nil {
 		return nil, err
 	}
-	ids, err := sys.spawnParts(ctx, k.k, n, parts, req, &arg)
+	ids, err := sys.spawnParts(ctx, k.k, n, parts, descent)
 	if err != nil {
 		sys.assign(options.name, 0, nil)
 		return nil, err
@@ -91,7 +94,7 @@ func (k *Kind[A, C]) spawn(ctx context.Context, sys *System, n int, cfg C, opts 
 }
 
 // spawnParts sends one request to every node and takes everything back if one of them fails.
-func (s *System) spawnParts(ctx context.Context, k *kind, n int, parts []part, req *controlpb.Spawn, arg *argument) ([]ActorID, error) {
+func (s *System) spawnParts(ctx context.Context, k *kind, n int, parts []part, d *descent) ([]ActorID, error) {
 	ids := make([]ActorID, n)
 	errs := make([]error, len(parts))
 	var g errgroup.Group
@@ -100,7 +103,7 @@ func (s *System) spawnParts(ctx context.Context, k *kind, n int, parts []part, r
 			ids[p.index+int(j)] = newActorID(p.node, p.first+j)
 		}
 		g.Go(func() error {
-			errs[i] = s.spawnPart(ctx, k, p, req, arg.payloadAt(s, s.hostOf(p.node)))
+			errs[i] = s.spawnPart(ctx, k, p, d)
 			return nil
 		})
 	}
@@ -132,7 +135,8 @@ func mergeSpawnErrors(k *kind, n int, errs []error) error {
 	return all
 }
 
-func (s *System) spawnPart(ctx context.Context, k *kind, p part, common *controlpb.Spawn, cfg wire.Payload) error {
+func (s *System) spawnPart(ctx context.Context, k *kind, p part, d *descent) error {
+	cfg, common := d.arg.payloadAt(s, s.hostOf(p.node)), d.req
 	req := &controlpb.Spawn{
 		Kind: common.GetKind(), First: p.first, Count: p.count, Mailbox: common.GetMailbox(), Concurrency: common.GetConcurrency(),
 		PayloadKind: uint32(cfg.Kind), Payload: cfg.Data, MailboxWait: common.GetMailboxWait(), Restarts: common.GetRestarts(),
@@ -158,8 +162,16 @@ func (s *System) spawnPart(ctx context.Context, k *kind, p part, common *control
 	if !m.info.Alive {
 		return fmt.Errorf("node %d: %w", p.node, ErrNodeLost)
 	}
-	for i := range p.count {
-		m.actors[p.first+i] = k
+	residents := make([]resident, p.count)
+	for i := range residents {
+		r := &residents[i]
+		r.id, r.kind = newActorID(p.node, p.first+uint32(i)), k
+		if common.GetRestarts() > 0 {
+			s.members.lasting.Store(true)
+			d.users.Add(1)
+			r.descent = d
+		}
+		m.actors[r.id.Serial()] = r
 	}
 	return nil
 }

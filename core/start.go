@@ -54,6 +54,8 @@ func newSystem(ctx context.Context, cfg config) *System {
 	s.names.of = map[string]named{}
 	s.windows.limit, s.windows.byNode = cfg.inFlight, map[uint32]*window{}
 	s.members.byID = map[uint32]*member{}
+	s.members.moved = map[ActorID]ActorID{}
+	s.members.changed = make(chan struct{})
 	s.results.held = map[arrowstore.ID]struct{}{}
 	s.orders.byNode = map[uint32]*atomic.Uint64{}
 	s.puts.open = map[*object]struct{}{}
@@ -120,6 +122,7 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 	s.mesh.Handle(wire.KindReply, s.onReply)
 	s.mesh.Handle(wire.KindMissing, s.onMissing)
 	s.mesh.Handle(wire.KindUnreached, s.onUnreached)
+	s.mesh.Handle(wire.KindDeath, s.onDeath)
 	s.mesh.OnLost(s.onLost)
 	s.mesh.Start()
 	if cfg.processes {
@@ -186,5 +189,5 @@ func drawIncarnation() uint64 {
 func (s *System) addMember(node uint32, host, address string, pid int) {
 	s.members.Lock()
 	defer s.members.Unlock()
-	s.members.byID[node] = &member{info: NodeInfo{ID: node, Host: host, Address: address, PID: pid, Alive: true}, actors: map[uint32]*kind{}}
+	s.members.byID[node] = &member{info: NodeInfo{ID: node, Host: host, Address: address, PID: pid, Alive: true}, actors: map[uint32]*resident{}}
 }

@@ -27,11 +27,14 @@ const InlineMax = 100 << 10
 // smaller arguments go through the store.
 const eachMax = 16 << 20
 
-// Targets are the actors of a batch, checked and grouped by node once so that repeated calls need not. They are immutable.
+// Targets are the actors of a batch, checked and grouped by node once so that repeated calls need not, unless one of them moves. They are immutable.
 type Targets struct {
 	sys       *System
 	kind      *kind
 	ids       []ActorID
+	places    []ActorID // of the actors, in the epoch of the system's members
+	epoch     uint64
+	latest    atomic.Pointer[Targets] // the same actors as they were placed when they were last called; nil if that is here
 	shares    []share
 	slotShare []uint32 // index of a slot's share; nil if there is one share
 	// largest is the number of actors in the largest share.
@@ -75,7 +78,7 @@ func NewTargets[A any](handles []*Handle[A]) (*Targets, error) {
 		}
 		t.ids[i] = h.id
 	}
-	t.group()
+	t.locate()
 	return t, nil
 }
 
@@ -86,8 +89,8 @@ func (t *Targets) group() {
 	index := map[uint32]uint32{}
 	var counts []int
 	last := uint32(0)
-	for slot, id := range t.ids {
-		if node := id.Node(); slot == 0 || t.shares[last].node != node { // neighbours are mostly on one node
+	for slot, place := range t.places {
+		if node := place.Node(); slot == 0 || t.shares[last].node != node { // neighbours are mostly on one node
 			i, ok := index[node]
 			if !ok {
 				i = uint32(len(t.shares))
@@ -113,7 +116,7 @@ func (t *Targets) group() {
 	}
 	for slot, i := range of {
 		t.shares[i].slots = append(t.shares[i].slots, uint32(slot))
-		bySerial[i] = append(bySerial[i], t.ids[slot].Serial())
+		bySerial[i] = append(bySerial[i], t.places[slot].Serial())
 	}
 	for i := range t.shares {
 		t.shares[i].runs = wire.AppendRuns(runs[i:i:i+1], t.shares[i].slots, bySerial[i])
@@ -256,9 +259,9 @@ func Submit[A, In, Out any](ctx context.Context, t *Targets, f func(A, context.C
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := newCallConfig(t, opts)
+	t, cfg, err := t.configure(ctx, opts)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
 	v, err := encode(t.sys.codec, in)
 	if err != nil {
@@ -274,9 +277,9 @@ func SubmitRef[A, In, Out any](ctx context.Context, t *Targets, f func(A, contex
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := newCallConfig(t, opts)
+	t, cfg, err := t.configure(ctx, opts)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
 	if ref == nil {
 		return nil, fmt.Errorf("argument of %v: %w: nil reference", m, ErrInvalid)
@@ -295,9 +298,9 @@ func SubmitNamed(ctx context.Context, t *Targets, name string, in any, opts ...C
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := newCallConfig(t, opts)
+	t, cfg, err := t.configure(ctx, opts)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
 	v, err := m.encode(t.sys.codec, in)
 	if err != nil {
@@ -313,9 +316,9 @@ func SubmitEach[A, In, Out any](ctx context.Context, t *Targets, f func(A, conte
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := newCallConfig(t, opts)
+	t, cfg, err := t.configure(ctx, opts)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("call %v: %w", m, err)
 	}
 	if len(ins) != len(t.ids) {
 		return nil, fmt.Errorf("call %v: %w: %d arguments for %d actors", m, ErrInvalid, len(ins), len(t.ids))
@@ -419,18 +422,20 @@ func (s *Slots) send(ctx context.Context) (messages int, bytes int64, err error)
 		}
 		err = sendError(err)
 		skips = append(skips, s.skipShare(i))
-		s.failWhere(func(slot int) bool { return s.Actor(slot).Node() == share.node }, err)
-		if failed == nil {
+		followed := s.loseNode(share.node, err)
+		if followed {
+			actors += len(share.slots)
+		} else if failed == nil {
 			failed = fmt.Errorf("submit %v to node %d (%d actors): %w", s.method, share.node, len(share.slots), err)
 		}
-		if s.cfg.policy == FailFast {
+		if s.cfg.policy == FailFast && !followed {
 			rest := s.unsent(way, hop)
 			nodes := map[uint32]bool{}
 			for _, i := range rest {
 				nodes[s.targets.shares[i].node] = true
 				skips = append(skips, s.skipShare(i))
 			}
-			s.failWhere(func(slot int) bool { return nodes[s.Actor(slot).Node()] }, fmt.Errorf("%w: %w", ErrNotSubmitted, failed))
+			s.failWhere(func(slot int) bool { return nodes[s.place(slot).Node()] }, fmt.Errorf("%w: %w", ErrNotSubmitted, failed))
 			return messages, bytes, failed
 		}
 		if relay := hop - len(way.Direct); relay >= 0 {

@@ -62,10 +62,7 @@ type System struct {
 		sync.Mutex
 		of map[string]named
 	}
-	members struct {
-		sync.Mutex
-		byID map[uint32]*member
-	}
+	members members
 	results struct {
 		sync.Mutex
 		held map[arrowstore.ID]struct{} // large answers that were not released yet
@@ -107,8 +104,8 @@ type control interface {
 // member is a node as the driver knows it.
 type member struct {
 	info   NodeInfo
-	serial uint32           // next serial number
-	actors map[uint32]*kind // live actors
+	serial uint32               // next serial number
+	actors map[uint32]*resident // live actors, by serial number
 }
 
 // NodeInfo describes a node.
@@ -128,6 +125,7 @@ type NodeInfo struct {
 // ActorInfo describes a live actor.
 type ActorInfo struct {
 	ID   ActorID
+	Node uint32 // where it lives now
 	Kind string
 	Name string // given by Named; may be empty
 }
@@ -197,9 +195,8 @@ func (s *System) Actors() []ActorInfo {
 	defer s.members.Unlock()
 	var infos []ActorInfo
 	for node, m := range s.members.byID {
-		for serial, k := range m.actors {
-			id := newActorID(node, serial)
-			infos = append(infos, ActorInfo{id, k.name, names[id]})
+		for _, r := range m.actors {
+			infos = append(infos, ActorInfo{r.id, node, r.kind.name, names[r.id]})
 		}
 	}
 	slices.SortFunc(infos, func(a, b ActorInfo) int {
@@ -386,19 +383,26 @@ func (s *System) onLost(e *mesh.LostError) {
 	for id, m := range s.members.byID {
 		if id == e.Node {
 			m.info.Alive = false
-			clear(m.actors)
 		} else if m.info.Alive {
 			others = append(others, id)
 		}
 	}
-	s.unname(func(id ActorID) bool { return id.Node() == e.Node })
+	var moves []move
+	var gone []*resident
+	if member {
+		moves, gone = s.members.forsakeLocked(e.Node)
+	}
+	s.takeNames(gone)
 	s.members.Unlock()
+	s.bury(gone)
 	// No call can be added: the mesh refuses to send.
-	reason := fmt.Errorf("%w: %w", ErrNodeLost, e)
 	for _, c := range s.openCalls() {
-		c.lose(func(slot int) bool { return c.Actor(slot).Node() == e.Node }, reason)
+		c.loseNode(e.Node, fmt.Errorf("%w: %w", ErrNodeLost, e))
 	}
 	s.rerouteAround(e.Node)
+	for _, v := range moves {
+		s.background(func() { s.carryOut(v) })
+	}
 	s.background(func() {
 		// It may be stopped, or cut off from us only. Its number is not used again, and others wait for what it holds.
 		if member {
@@ -421,14 +425,31 @@ func (s *System) reap() {
 	})
 }
 
-// kill ends actors, on all nodes side by side.
+// kill ends actors. Those that are moved to another node meanwhile are ended there.
 func (s *System) kill(ctx context.Context, ids []ActorID) error {
-	if err := s.err(); err != nil {
-		return fmt.Errorf("kill: %w", err)
+	for first := true; first || len(ids) > 0; first = false {
+		if err := s.err(); err != nil {
+			return fmt.Errorf("kill: %w", err)
+		}
+		places, _, err := s.members.settle(ctx, ids)
+		if err == nil {
+			err = s.killAt(ctx, places)
+		}
+		if err != nil {
+			return err
+		}
+		s.members.Lock()
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id ActorID) bool { return s.members.residentLocked(id) == nil })
+		s.members.Unlock()
 	}
+	return nil
+}
+
+// killAt ends actors at their places, on all nodes side by side.
+func (s *System) killAt(ctx context.Context, places []ActorID) error {
 	byNode := map[uint32][]uint32{}
-	for _, id := range ids {
-		byNode[id.Node()] = append(byNode[id.Node()], id.Serial())
+	for _, place := range places {
+		byNode[place.Node()] = append(byNode[place.Node()], place.Serial())
 	}
 	errs := make(chan error, len(byNode)) // one for each
 	for node, serials := range byNode {
@@ -444,7 +465,7 @@ func (s *System) kill(ctx context.Context, ids []ActorID) error {
 // killsAtOnce bounds the actors that one request kills, so that a control message always holds them.
 const killsAtOnce = 1 << 15
 
-// killOn ends actors of one node. Those of a lost node are dead.
+// killOn ends actors of one node. Those of a lost node are dead, or have moved.
 func (s *System) killOn(ctx context.Context, node uint32, serials []uint32) error {
 	for part := range slices.Chunk(serials, killsAtOnce) {
 		if s.mesh.IsLost(node) == nil {
@@ -453,14 +474,16 @@ func (s *System) killOn(ctx context.Context, node uint32, serials []uint32) erro
 				return fmt.Errorf("kill %d actors on node %d: %w", len(serials), node, err)
 			}
 		}
-		gone := map[ActorID]bool{}
+		var gone []*resident
 		s.members.Lock()
 		for _, serial := range part {
-			delete(s.members.byID[node].actors, serial)
-			gone[newActorID(node, serial)] = true
+			if r := s.members.byID[node].actors[serial]; r != nil {
+				delete(s.members.byID[node].actors, serial)
+				gone = append(gone, r)
+			}
 		}
 		s.members.Unlock()
-		s.unname(func(id ActorID) bool { return gone[id] })
+		s.bury(gone)
 	}
 	return nil
 }
@@ -491,6 +514,7 @@ func (s *System) close(ctx context.Context) error {
 	s.wg.Wait()
 	s.transfers.close()
 	s.releasePuts()
+	s.releaseDescents()
 	return errors.Join(err, s.store.Close(), s.dir.Close())
 }
 
@@ -503,4 +527,16 @@ func (s *System) releasePuts() {
 	for _, o := range open {
 		o.hold.release()
 	}
+}
+
+// releaseDescents releases what actors would be made anew of.
+func (s *System) releaseDescents() {
+	var all []*resident
+	s.members.Lock()
+	for _, m := range s.members.byID {
+		all = slices.AppendSeq(all, maps.Values(m.actors))
+		clear(m.actors)
+	}
+	s.members.Unlock()
+	s.bury(all)
 }

@@ -57,7 +57,7 @@ func (s *scheduler) setSilent(nodes []core.NodeInfo, after time.Duration) {
 	}
 	s.mu.silent = len(silent) > 0
 	for _, m := range s.mu.members {
-		if m.silent != silent[m.id.Node()] {
+		if node := m.targets.Node(0); m.silent != silent[node] {
 			m.silent = !m.silent
 			s.mu.roster.update(m)
 		}

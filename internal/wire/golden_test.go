@@ -118,6 +118,7 @@ var golden = []struct {
 	{"chunk_fault", wire.Header{Kind: wire.KindChunk, Seq: 3}, (&wire.Chunk{
 		Kind: wire.ChunkFault, Data: (&wire.Fault{Code: wire.FaultObjectLost, Message: "released"}).Append(nil),
 	}).Append(nil)},
+	{"death", wire.Header{Kind: wire.KindDeath}, (&wire.Death{Actor: 70000, Deaths: 3, Final: true}).Append(nil)},
 	{"drop", wire.Header{Kind: wire.KindDrop}, wire.AppendRelease(nil, []byte("identity"))},
 	{"release", wire.Header{Kind: wire.KindRelease}, wire.AppendRelease(wire.AppendRelease(nil, []byte("identity1")), []byte("identity2"))},
 }

@@ -12,7 +12,7 @@ import (
 
 const (
 	// Version is the version of the frame format. Peers must agree on it exactly.
-	Version = 2
+	Version = 3
 	// HeaderSize is the length of every frame's header, in bytes.
 	HeaderSize = 64
 	// MaxBody is the largest body that a frame may carry, in bytes. Larger data travels
@@ -59,6 +59,7 @@ const (
 	KindFetch                     // a request for an object of another host
 	KindChunk                     // a piece of an object, or why there is none
 	KindDrop                      // objects of which the receiver has copies are gone
+	KindDeath                     // an actor has died
 	kindEnd
 )
 
@@ -69,7 +70,7 @@ func (k Kind) String() string {
 	}
 	return [...]string{
 		"hello", "accept", "call", "reply", "cancel", "block", "abort", "release",
-		"relay", "unreached", "missing", "skip", "credit", "fetch", "chunk", "drop",
+		"relay", "unreached", "missing", "skip", "credit", "fetch", "chunk", "drop", "death",
 	}[k-1]
 }
 

@@ -151,6 +151,10 @@ func TestSmallBodyRefusals(t *testing.T) {
 	require.ErrorIs(t, err, wire.ErrFrame)
 	_, err = wire.ParseUnreached([]byte{0x80})
 	require.ErrorIs(t, err, wire.ErrFrame)
+	for _, b := range [][]byte{nil, uvarints(1), uvarints(1, 1), uvarints(1, 0, 1), uvarints(1, 1, 2), uvarints(1<<32, 1, 1), uvarints(1, 1, 1, 1)} {
+		_, err := wire.ParseDeath(b)
+		require.ErrorIs(t, err, wire.ErrFrame, "%v", b)
+	}
 }
 
 func FuzzParseRelay(f *testing.F) {
@@ -189,6 +193,7 @@ func FuzzParseSmall(f *testing.F) {
 	f.Add((&wire.Chunk{Kind: wire.ChunkLayout, Sizes: []int64{1, 2, 3}}).Append(nil))
 	f.Add((&wire.Chunk{Kind: wire.ChunkData, Offset: 5, Data: []byte("data")}).Append(nil))
 	f.Add(wire.AppendUnreached(nil, 300))
+	f.Add((&wire.Death{Actor: 70000, Deaths: 3, Final: true}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		again := func(err error, encode func() []byte) {
 			if err != nil {
@@ -208,6 +213,8 @@ func FuzzParseSmall(f *testing.F) {
 		chunk, err := wire.ParseChunk(b)
 		require.LessOrEqual(t, len(chunk.Sizes), len(b))
 		again(err, func() []byte { return chunk.Append(nil) })
+		death, err := wire.ParseDeath(b)
+		again(err, func() []byte { return death.Append(nil) })
 		nodes, err := wire.ParseUnreached(b)
 		again(err, func() (out []byte) {
 			for _, n := range nodes {

@@ -1008,7 +1008,8 @@ func (x *Reply) GetStats() *NodeStats {
 	return nil
 }
 
-// Spawn creates actors of one kind with consecutive serial numbers, all or none.
+// Spawn creates actors of one kind with consecutive serial numbers, all or none. Those that have died before are made anew, each by
+// itself: the answer does not wait for them.
 type Spawn struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"` // index in the method table
@@ -1020,6 +1021,7 @@ type Spawn struct {
 	Payload       []byte                 `protobuf:"bytes,7,opt,name=payload,proto3" json:"payload,omitempty"`                             // configuration, encoded once for all
 	MailboxWait   bool                   `protobuf:"varint,8,opt,name=mailbox_wait,json=mailboxWait,proto3" json:"mailbox_wait,omitempty"` // calls beyond mailbox wait, too
 	Restarts      uint32                 `protobuf:"varint,9,opt,name=restarts,proto3" json:"restarts,omitempty"`                          // how often each actor may be made anew
+	Deaths        uint32                 `protobuf:"varint,10,opt,name=deaths,proto3" json:"deaths,omitempty"`                             // how often each has died, on other nodes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1113,6 +1115,13 @@ func (x *Spawn) GetMailboxWait() bool {
 func (x *Spawn) GetRestarts() uint32 {
 	if x != nil {
 		return x.Restarts
+	}
+	return 0
+}
+
+func (x *Spawn) GetDeaths() uint32 {
+	if x != nil {
+		return x.Deaths
 	}
 	return 0
 }
@@ -1439,7 +1448,7 @@ const file_internal_wire_controlpb_control_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05fault\x18\x02 \x01(\fR\x05fault\x125\n" +
 	"\bfailures\x18\x03 \x03(\v2\x19.tutti.control.v1.FailureR\bfailures\x121\n" +
-	"\x05stats\x18\x04 \x01(\v2\x1b.tutti.control.v1.NodeStatsR\x05stats\"\xff\x01\n" +
+	"\x05stats\x18\x04 \x01(\v2\x1b.tutti.control.v1.NodeStatsR\x05stats\"\x97\x02\n" +
 	"\x05Spawn\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x14\n" +
@@ -1449,7 +1458,9 @@ const file_internal_wire_controlpb_control_proto_rawDesc = "" +
 	"\fpayload_kind\x18\x06 \x01(\rR\vpayloadKind\x12\x18\n" +
 	"\apayload\x18\a \x01(\fR\apayload\x12!\n" +
 	"\fmailbox_wait\x18\b \x01(\bR\vmailboxWait\x12\x1a\n" +
-	"\brestarts\x18\t \x01(\rR\brestarts\"5\n" +
+	"\brestarts\x18\t \x01(\rR\brestarts\x12\x16\n" +
+	"\x06deaths\x18\n" +
+	" \x01(\rR\x06deaths\"5\n" +
 	"\aFailure\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05fault\x18\x02 \x01(\fR\x05fault\" \n" +
