@@ -16,6 +16,7 @@ import (
 // move makes actors of one descent, which have died equally often, anew on one node. They are residents there already, and moving.
 type move struct {
 	node, first uint32
+	deaths      uint32
 	residents   []*resident
 }
 
@@ -67,7 +68,7 @@ func (m *members) houseLocked(family []*resident) []move {
 	var moves []move
 	for i, n := range nodes {
 		part := family[i*len(family)/len(nodes) : (i+1)*len(family)/len(nodes)]
-		moves = append(moves, move{node: n.info.ID, first: n.serial, residents: part})
+		moves = append(moves, move{node: n.info.ID, first: n.serial, deaths: part[0].deaths, residents: part})
 		for _, r := range part {
 			n.actors[n.serial] = r
 			m.moved[r.id] = newActorID(n.info.ID, n.serial)
@@ -83,7 +84,7 @@ func (s *System) carryOut(v move) {
 	cfg := d.arg.payloadAt(s, s.hostOf(v.node))
 	req := &controlpb.Spawn{
 		Kind: d.req.GetKind(), First: v.first, Count: uint32(len(v.residents)), Mailbox: d.req.GetMailbox(), Concurrency: d.req.GetConcurrency(),
-		PayloadKind: uint32(cfg.Kind), Payload: cfg.Data, MailboxWait: d.req.GetMailboxWait(), Restarts: d.req.GetRestarts(), Deaths: v.residents[0].deaths,
+		PayloadKind: uint32(cfg.Kind), Payload: cfg.Data, MailboxWait: d.req.GetMailboxWait(), Restarts: d.req.GetRestarts(), Deaths: v.deaths,
 	}
 	reply, err := s.nodes.control(v.node).do(s.ctx, &controlpb.Request{Kind: &controlpb.Request_Spawn{Spawn: req}})
 	if err == nil {

@@ -166,8 +166,9 @@ func (m *members) awaitLoss(ctx context.Context, node uint32) error {
 	for {
 		m.Lock()
 		n, changed := m.byID[node], m.changed
+		alive := n != nil && n.info.Alive
 		m.Unlock()
-		if n == nil || !n.info.Alive {
+		if !alive {
 			return nil
 		}
 		select {

@@ -51,8 +51,8 @@
 //     sent. The actor is taken out, and with a lost node all actors on it. Calls that had not been sent go to
 //     others, so an actor whose death is known costs no call. So do those marked Idempotent, until three actors were lost
 //     over the same call. Hedge goes further, and lets a second actor run what the first is slow to answer. Replace puts others in the places of those that are gone; Elastic adds some while calls wait.
-//   - An actor that is made anew, see core.Restarts, stays. Its death fails the calls that it had with core.ErrActorDead and core.ErrMadeAnew, or makes
-//     them run again if they are Idempotent.
+//   - An actor that is made anew, see core.Restarts, stays, also when that is on another node because its own was lost. Its death fails the calls that
+//     it had with core.ErrActorDead or core.ErrNodeLost, and core.ErrMadeAnew, or makes them run again if they are Idempotent.
 //   - Actors whose node is silent get no calls until it is heard of again: see Quarantine.
 //   - When the last actor is gone, and not about to be replaced, everything that waits, and everything that comes, fails with
 //     core.ErrNoActors.
