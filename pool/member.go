@@ -35,7 +35,9 @@ func (s *scheduler) evictLocked(m *member, reason error) []*item {
 		return nil
 	}
 	lost := errors.Is(reason, core.ErrNodeLost)
-	gone := s.removeLocked(func(x *member) bool { return x == m || lost && x.id.Node() == m.id.Node() && core.Gone(x.targets.Check()) })
+	gone := s.removeLocked(func(x *member) bool {
+		return x == m || lost && x.id.Node() == m.id.Node() && core.Gone(x.targets.Check())
+	})
 	s.mu.last = reason
 	if s.reportDead {
 		s.mu.dead = append(s.mu.dead, gone...)
