@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/internal/certs"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/reach"
@@ -34,11 +35,12 @@ const (
 
 // world is what a group of Connect has besides the group: the process's end of all connections.
 type world struct {
-	sc   *scope.Scope
-	mesh *mesh.Mesh
-	node *scope.Node
-	rank int
-	tidy func() error // takes away what the process has put somewhere, when its connections are closed
+	sc      *scope.Scope
+	mesh    *mesh.Mesh
+	node    *scope.Node
+	rank    int
+	storage *storage
+	tidy    func() error // takes away what the process has put somewhere, when its connections are closed
 }
 
 // ConnectOption changes what Connect does; every Option is one.
@@ -208,6 +210,8 @@ func openWorld(ctx context.Context, rank int, dir string, cfg mesh.Config, tidy 
 	w := &world{mesh: m, node: &scope.Node{Mesh: m, Dir: dir}, rank: rank, tidy: tidy}
 	h := w.hub(ctx)
 	h.world, h.job = w, jobOf(string(cfg.Secret))
+	h.storage.open = func() (*arrowstore.Store, string, func() error, error) { return worldStore(cfg.Secret) }
+	w.storage = h.storage
 	h.mu.numbers[WorldName] = worldGroup // nobody but this goroutine knows the hub
 	m.Start()
 	return w
@@ -237,7 +241,7 @@ func (w *world) close() error {
 	if w.sc != nil {
 		w.sc.End()
 	}
-	return errors.Join(err, w.tidy())
+	return errors.Join(err, w.storage.close(), w.tidy())
 }
 
 // disconnect closes a group of Connect together with the others.

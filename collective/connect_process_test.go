@@ -59,6 +59,10 @@ func testOperations(patience time.Duration) error {
 		if err := compare(AllReduce(ctx, g, buf, Sum), want, buf, "AllReduce"); err != nil {
 			return err
 		}
+		v, err := AllReduceShared(ctx, g, []int{g.Rank()}, Sum)
+		if err := sameView(err, []int{n * (n - 1) / 2}, v, "AllReduceShared"); err != nil {
+			return err
+		}
 		half, err := g.Split(ctx, g.Rank()%2, 0)
 		if err != nil {
 			return err

@@ -31,6 +31,12 @@ const (
 	opGatherV
 	opScatterV
 	opAllToAllV
+	opBroadcastShared
+	opAllReduceShared
+	opReduceScatterShared
+	opAllGatherShared
+	opGatherShared
+	opScatterShared
 	opEnd
 )
 
@@ -41,11 +47,15 @@ func (o operation) String() string {
 	return [...]string{
 		"AllReduce", "Broadcast", "Barrier", "Reduce", "ReduceScatter", "AllGather", "Gather", "Scatter", "AllToAll",
 		"Send", "Recv", "SendRecv", "AllGatherV", "GatherV", "ScatterV", "AllToAllV",
+		"BroadcastShared", "AllReduceShared", "ReduceScatterShared", "AllGatherShared", "GatherShared", "ScatterShared",
 	}[o-1]
 }
 
 // isPoint says whether two members call the operation, rather than all.
 func (o operation) isPoint() bool { return o == opSend || o == opRecv || o == opSendRecv }
+
+// isShared says whether members get views of objects rather than copies.
+func (o operation) isShared() bool { return o >= opBroadcastShared && o <= opScatterShared }
 
 // descriptorSize is the length of an encoded descriptor in bytes. It stands in front of the data in every block frame and keeps
 // the alignment of what follows.
@@ -65,12 +75,14 @@ type descriptor struct {
 // String describes a call as its caller would.
 func (d descriptor) String() string {
 	switch d.op {
-	case opAllReduce, opReduceScatter:
+	case opAllReduce, opReduceScatter, opAllReduceShared, opReduceScatterShared:
 		return fmt.Sprintf("%v(%v, %v x %d)", d.op, d.how, d.kind, d.count)
 	case opReduce:
 		return fmt.Sprintf("%v(%v, %v x %d, root %d)", d.op, d.how, d.kind, d.count, d.root)
-	case opBroadcast, opGather, opScatter:
+	case opBroadcast, opGather, opScatter, opGatherShared, opScatterShared:
 		return fmt.Sprintf("%v(%v x %d, root %d)", d.op, d.kind, d.count, d.root)
+	case opBroadcastShared:
+		return fmt.Sprintf("%v(%v, root %d)", d.op, d.kind, d.root)
 	case opAllGatherV:
 		return fmt.Sprintf("%v(%v x %s)", d.op, d.kind, d.countsText())
 	case opGatherV, opScatterV:
@@ -79,7 +91,7 @@ func (d descriptor) String() string {
 		return fmt.Sprintf("%v(%v)", d.op, d.kind)
 	case opSend, opRecv, opSendRecv:
 		return fmt.Sprintf("%v(%v x %d, tag %d)", d.op, d.kind, d.count, d.root)
-	case opAllGather, opAllToAll:
+	case opAllGather, opAllToAll, opAllGatherShared:
 		return fmt.Sprintf("%v(%v x %d)", d.op, d.kind, d.count)
 	default:
 		return d.op.String()

@@ -72,6 +72,27 @@
 // size, and in an all-to-all the whole group, with one block each; senders wait beyond that. The same holds for Send, by itself.
 // The file that processes of one machine share has 8 KiB for each member, and 64 MiB more once a buffer is longer than 4 KiB.
 //
+// # Shared results
+//
+// [BroadcastShared], [AllReduceShared], [ReduceScatterShared], [AllGatherShared], [GatherShared] and [ScatterShared] copy nothing into buffers of
+// the members: the result is one immutable object for each host in its object store, which all members of the host read in place.
+//
+//  1. Inside a host the data is copied once: each member copies what it brings to its place, or the root does. Data of the root that is in
+//     the store already is not copied at all ([BroadcastView]). In reductions each member reduces a slice, over what all have brought.
+//  2. Between hosts one member of each, its head, sends and receives: the root, or the lowest rank. What it receives is written where it stays.
+//  3. Members get an arrowstore.View, which is theirs: the memory is valid until its Release, whatever becomes of the group, the other members and
+//     the one whose store it is, and at the latest until the end of the caller's own node. Writing to it faults. It may be handed on to
+//     BroadcastView. The object has been deleted when the call returns, so that it lasts as long as its views: those of a process that
+//     dies are reaped, and no failure leaves anything behind.
+//  4. Members of a host wait for each other, as at a barrier, and the messages between them have some dozen bytes. Of those on other hosts a member waits for
+//     what it needs of them. A store that is full ends the epoch at all members, with arrowstore.ErrNoSpace in the text.
+//  5. All members get the same bits, and a rerun on the same group gives the same. Floats may be rounded otherwise than in the
+//     operation of the same name without a shared result: elements are combined by ascending rank within each host, then across hosts.
+//  6. Whatever holds of failures, mismatches, deadlines and the order of operations holds here too. Elements are the numbers of arrowstore.Numeric: no bool, and no uintptr.
+//
+// A reduction takes memory for the contributions of a host's members besides the result, 128 MiB or 8 KiB for each member of the host at most. The processes of
+// [Connect] open an object store when they first share a result, in a directory that TUTTI_RUNDIR overrides and that goes with its last user.
+//
 // # Failure
 //
 // An operation succeeds or the group's epoch is over: every pending and later operation of every member returns an [*Error],

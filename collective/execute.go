@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/tutti-go/tutti/collective/schedule"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -97,6 +98,8 @@ type execution struct {
 	combine func(dst, src []byte) // for steps that reduce
 	finish  func(dst []byte)      // for a block that holds all contributions; nil if nothing is left to do
 	rank    int                   // of the caller, for the texts of errors
+	ranks   []int                 // in the group, of those that a schedule is for; nil if it is for all
+	sent    *atomic.Int64         // where the bytes of data that go out are counted, or nil
 	counted int                   // bytes per element, if each pair of members has a count of its own, which the frames then tell
 
 	plan schedule.Schedule
@@ -131,6 +134,9 @@ func (x *execution) begin(a schedule.Action) {
 	}
 	f := x.fresh()
 	*f = flow{walk: newWalk(x.buf, x.plan.Blocks, t), action: a, step: st, peer: t.Peer}
+	if x.ranks != nil {
+		f.peer = x.ranks[t.Peer]
+	}
 	f.count = uint64(f.left / max(x.counted, 1))
 	at := len(x.flows)
 	for at > 0 && x.flows[at-1].action.Step > a.Step {
@@ -144,8 +150,12 @@ func (x *execution) advance(ctx context.Context) error {
 	for _, f := range x.flows {
 		if f.room {
 			f.room = false
-			if err := x.peers.send(ctx, f, x.frame(f)); err != nil {
+			body := x.frame(f)
+			if err := x.peers.send(ctx, f, body); err != nil {
 				return err
+			}
+			if x.sent != nil {
+				x.sent.Add(int64(len(body) - descriptorSize))
 			}
 		}
 	}

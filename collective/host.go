@@ -184,7 +184,7 @@ func (x *execution) meet(ctx context.Context, g *Group) error {
 // takes reports whether an operation goes through the memory of a machine where there is such memory. It depends on what all members know of
 // the operation.
 func takes(c *invocation) bool {
-	return !c.op.isPoint() && c.op != opAllToAllV && !c.math.foreign
+	return !c.op.isPoint() && !c.op.isShared() && c.op != opAllToAllV && !c.math.foreign
 }
 
 // run carries out an operation. The error is a reason to end the epoch.

@@ -31,6 +31,7 @@ type hub struct {
 	run     string          // of the system on this machine, for memory that processes share, or none
 	job     string          // tells the users of run apart that come one after the other
 	kept    records
+	storage *storage
 	world   *world // of a process without actors; set before its mesh starts
 	machine machine
 	stale   atomic.Uint64 // frames dropped because their epoch is over here, or they are not from where their rank lives
@@ -58,7 +59,7 @@ func hubOf(ctx context.Context, n *scope.Node) *hub {
 
 func newHub(root context.Context, n *scope.Node) *hub {
 	m := n.Mesh
-	h := &hub{mesh: m, root: root, dir: flightDir(n.Dir), run: n.Dir}
+	h := &hub{mesh: m, root: root, dir: flightDir(n.Dir), run: n.Dir, storage: newStorage(n)}
 	h.mu.sessions = map[uint64]*session{}
 	h.mu.fence = map[uint64]uint32{}
 	h.mu.joined = map[uint64]map[string]*Group{}

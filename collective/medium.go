@@ -10,7 +10,7 @@ import (
 
 // medium is what the members of an epoch have in common to carry out operations with, other than messages: memory. It is chosen by
 // where the members live, when a node makes its session of the epoch, so that all members have the same one or none. All of an
-// epoch's collective operations go through it; Send and Recv, Shrink and Agree are messages always.
+// epoch's collective operations but those with shared results go through it; Send and Recv, Shrink and Agree are messages always.
 type medium interface {
 	// run carries out the operation m.now, number m.mu.seq of the member, on the member's goroutine, which has its turn. It returns when
 	// nobody uses the memory of m.now any more, with nil or the reason why the epoch must end, which may be an *ending. It must not block

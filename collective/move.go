@@ -83,8 +83,14 @@ func Gather[T Element](ctx context.Context, g *Group, in, out []T, root int) err
 	})
 }
 
+// membership is a caller among others: in a Group or a team.
+type membership interface {
+	Size() int
+	Rank() int
+}
+
 // gather runs a gather of blocks whose lengths in bytes are given by rank.
-func (x *execution) gather(ctx context.Context, g *Group, p plan, in, out []byte, root int, length func(rank int) int) error {
+func (x *execution) gather(ctx context.Context, g membership, p plan, in, out []byte, root int, length func(rank int) int) error {
 	n, rank := g.Size(), g.Rank()
 	if rank == root {
 		all := split(out, 0, n, n, length)
@@ -131,7 +137,7 @@ func Scatter[T Element](ctx context.Context, g *Group, in, out []T, root int) er
 }
 
 // scatter runs a scatter of blocks whose lengths in bytes are given by rank.
-func (x *execution) scatter(ctx context.Context, g *Group, p plan, in, out []byte, root int, length func(rank int) int) error {
+func (x *execution) scatter(ctx context.Context, g membership, p plan, in, out []byte, root int, length func(rank int) int) error {
 	n, rank := g.Size(), g.Rank()
 	if rank == root {
 		all := split(in, 0, n, n, length)

@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/batch"
 	"github.com/tutti-go/tutti/collective"
 	"github.com/tutti-go/tutti/collective/schedule"
@@ -74,10 +76,29 @@ func operate(ctx context.Context, g *collective.Group, t Task, buf []float32) er
 			return errors.Join(collective.Send(ctx, g, buf, 1%g.Size(), 3), collective.Recv(ctx, g, buf, g.Size()-1, 3))
 		}
 		return errors.Join(collective.Recv(ctx, g, buf, g.Rank()-1, 3), collective.Send(ctx, g, buf, (g.Rank()+1)%g.Size(), 3))
+	case "sum-shared":
+		return into(buf)(collective.AllReduceShared(ctx, g, buf, collective.Sum))
+	case "avg-shared":
+		return into(buf)(collective.AllReduceShared(ctx, g, buf, collective.Avg))
+	case "broadcast-shared":
+		return into(buf)(collective.BroadcastShared(ctx, g, buf, t.Root))
+	case "all-gather-shared":
+		return into(buf)(collective.AllGatherShared(ctx, g, buf))
 	case "ring":
 		return collective.SendRecv(ctx, g, buf, (g.Rank()+1)%g.Size(), make([]float32, len(buf)), (g.Rank()+g.Size()-1)%g.Size(), 0)
 	default:
 		return collective.Barrier(ctx, g)
+	}
+}
+
+// into copies what a view shows into a buffer.
+func into(buf []float32) func(v *arrowstore.View[float32], err error) error {
+	return func(v *arrowstore.View[float32], err error) error {
+		if v != nil {
+			copy(buf, v.Slice())
+			v.Release()
+		}
+		return err
 	}
 }
 
@@ -190,7 +211,7 @@ func TestActorsReduceAcrossHosts(t *testing.T) {
 			text, err := g.Explain(schedule.AllReduce, 1<<20)
 			require.NoError(t, err)
 			require.Contains(t, text, "in a host of 3:")
-			for _, op := range []string{"sum", "avg", "broadcast"} {
+			for _, op := range []string{"sum", "avg", "broadcast", "sum-shared", "avg-shared", "broadcast-shared"} {
 				results, err := run(t, actors, Task{Group: "dp", Op: op, Length: length, Root: n - 1, Odd: -1})
 				require.NoError(t, err)
 				for rank, got := range results {
@@ -207,7 +228,7 @@ func TestActorsReduceAcrossHosts(t *testing.T) {
 
 func expected(op string, i, rank, n int) float32 {
 	sum := float32(n*i*8) + float32(n*(n-1)/2)
-	switch op {
+	switch strings.TrimSuffix(op, "-shared") {
 	case "sum":
 		return sum
 	case "avg":
@@ -249,7 +270,7 @@ func lossReports(t *testing.T, actors []*core.Handle[*member], op string, harm f
 }
 
 func TestAKilledNodeIsAnErrorForAllSurvivors(t *testing.T) {
-	for _, op := range []string{"sum", "broadcast", "barrier", "all-to-all", "ring"} {
+	for _, op := range []string{"sum", "broadcast", "barrier", "all-to-all", "ring", "sum-shared", "all-gather-shared"} {
 		for _, victim := range []uint32{1, 3} { // rank 0, which is the root of the broadcast, lives on node 1
 			t.Run(fmt.Sprintf("%s/node=%d", op, victim), func(t *testing.T) { killNode(t, op, victim) })
 		}

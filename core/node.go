@@ -55,7 +55,7 @@ type node struct {
 
 // newNode takes the node's side of the mesh into service. The mesh must not have been started.
 func newNode(ctx context.Context, dir string, m *mesh.Mesh, st *arrowstore.Store, host string, c *codec.Codec, t *table, log *slog.Logger) *node {
-	n := &node{mesh: m, store: st, codec: c, table: t, log: log, scope: &scope.Node{Mesh: m, Dir: dir}}
+	n := &node{mesh: m, store: st, codec: c, table: t, log: log, scope: &scope.Node{Mesh: m, Dir: dir, Store: st, Host: host}}
 	n.workers.wg = &n.wg
 	n.ctx, n.cancel = context.WithCancelCause(ctx)
 	n.mu.actors = map[uint32]*actor{}

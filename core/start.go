@@ -115,7 +115,7 @@ func (s *System) start(ctx context.Context, cfg config) (err error) {
 		return err
 	}
 	opened = append(opened, s.mesh.Close)
-	s.scope = &scope.Node{Mesh: s.mesh}
+	s.scope = &scope.Node{Mesh: s.mesh, Store: s.store, Host: s.host}
 	s.routes.fanOut = cfg.fanOut
 	s.routes.rankOf(s.host)
 	s.transfers = newTransfers(s.ctx, s.mesh, s.store, s.host, s.log, s.begin)

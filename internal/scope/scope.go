@@ -15,6 +15,9 @@ type Node struct {
 	Mesh *mesh.Mesh
 	Dir  string // of the system on this machine, for files that go with it; empty if there is none
 
+	Store any    // the *arrowstore.Store of the node, and perhaps of others of its process; nil if it has none
+	Host  string // identity of the host, whose nodes read each other's stores
+
 	mu struct {
 		sync.Mutex
 		values map[any]any

@@ -1,0 +1,284 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/collective/schedule"
+)
+
+// sharing is one operation whose result is one object for each host, which all its members hold. One member of each host, its head,
+// makes the object and tells the others what it is; they hold it before the head lets go, so that nobody's end takes it away from
+// another, and nothing is left of it when the last of them has released it or died.
+type sharing struct {
+	x       *execution
+	g       *Group
+	hosts   *hosts
+	storage *storage
+	heads   *team // of all hosts
+	head    int   // place of the own host's in hosts.here
+}
+
+// share begins an operation with a shared result. The head of root's host is root.
+func (x *execution) share(ctx context.Context, g *Group, root int) (*sharing, error) {
+	h, err := x.hostsOf(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	s := &sharing{x: x, g: g, hosts: h, storage: g.m.s.hub.storage}
+	x.sent = &s.storage.sent
+	s.heads = h.headsFor(root, g.Rank())
+	head := s.heads.ranks[h.own]
+	for i, rank := range h.here.ranks {
+		if rank == head {
+			s.head = i
+		}
+	}
+	return s, nil
+}
+
+// isHead says whether the caller is the head of its host.
+func (s *sharing) isHead() bool { return s.hosts.here.at == s.head }
+
+// alone says whether all members are on one host.
+func (s *sharing) alone() bool { return len(s.hosts.ranks) == 1 }
+
+// down copies a few bytes from the head to all members of its host.
+func (s *sharing) down(ctx context.Context, b []byte) error {
+	p := s.hosts.here.plan(s.g.first(schedule.Broadcast), s.head)
+	return s.x.runAmong(ctx, s.hosts.here, p, &even{bytes: b, size: 1, count: len(b), blocks: p.Blocks})
+}
+
+// up returns at the head when all members of its host have called it.
+func (s *sharing) up(ctx context.Context) error {
+	p := s.hosts.here.plan(s.g.first(schedule.Reduce), s.head)
+	return s.x.runAmong(ctx, s.hosts.here, p, &even{blocks: p.Blocks})
+}
+
+// together returns when all members of the host have called it.
+func (s *sharing) together(ctx context.Context) error {
+	return s.x.runAmong(ctx, s.hosts.here, s.hosts.here.plan(s.g.first(schedule.Barrier), 0), &even{})
+}
+
+// joint is an object that the members of a host write together.
+type joint struct {
+	*arrowstore.Joint
+
+	writer *arrowstore.Writer // at the head
+}
+
+// begin makes an object of some bytes, for all members of the host to write. The caller ends it.
+func (s *sharing) begin(ctx context.Context, size int) (*joint, error) {
+	j := &joint{}
+	b := make([]byte, 0, arrowstore.IDSize)
+	if s.isHead() {
+		w, err := s.storage.store.Create(size)
+		if err != nil {
+			return nil, fmt.Errorf("shared result: %w", err)
+		}
+		id, err := w.Open()
+		if err != nil {
+			w.Abort()
+			return nil, err
+		}
+		j.writer = w
+		b, _ = id.AppendBinary(b) // never fails
+	}
+	err := s.down(ctx, b[:arrowstore.IDSize])
+	var id arrowstore.ID
+	if err == nil {
+		id, err = arrowstore.ParseID(b[:arrowstore.IDSize])
+	}
+	if err == nil {
+		j.Joint, err = s.storage.store.Join(id)
+	}
+	if err != nil {
+		j.end()
+		return nil, s.lost(ctx, err)
+	}
+	return j, nil
+}
+
+// lost says why an object is not there of which the head has told: it died, or its epoch is over. Word of that comes soon.
+func (s *sharing) lost(ctx context.Context, err error) error {
+	if !errors.Is(err, arrowstore.ErrNotFound) {
+		return err
+	}
+	timer := time.NewTimer(s.g.s.bounds.Silence)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return stopped(ctx)
+	case <-timer.C:
+		return err
+	}
+}
+
+// end lets go of what has not become an object.
+func (j *joint) end() {
+	if j.Joint != nil {
+		j.Release()
+	}
+	if j.writer != nil {
+		j.writer.Abort()
+	}
+}
+
+// seal makes the object one that nobody can change, when the head knows that all have written, and returns it to all.
+func (s *sharing) seal(ctx context.Context, j *joint) (*arrowstore.Object, error) {
+	if s.isHead() {
+		if err := s.sealed(j); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.down(ctx, make([]byte, 1)); err != nil {
+		return nil, err
+	}
+	return j.Object()
+}
+
+// sealed is seal at the head. The object is deleted at once: what holds it are those who have joined.
+func (s *sharing) sealed(j *joint) error {
+	obj, err := j.writer.Seal()
+	if err != nil {
+		return err
+	}
+	err = s.storage.store.Delete(obj.ID())
+	obj.Release()
+	return err
+}
+
+// ticket says where the data of an object are.
+type ticket struct {
+	id             arrowstore.ID
+	buffer, offset int
+	length         int // in bytes
+}
+
+const ticketSize = arrowstore.IDSize + 20
+
+func (t ticket) append(b []byte) []byte {
+	b, _ = t.id.AppendBinary(b) // never fails
+	b = binary.LittleEndian.AppendUint32(b, uint32(t.buffer))
+	b = binary.LittleEndian.AppendUint64(b, uint64(t.offset))
+	return binary.LittleEndian.AppendUint64(b, uint64(t.length))
+}
+
+// lengthIn returns the length in a ticket that names no object.
+func lengthIn(b []byte) (int, error) {
+	n := int(binary.LittleEndian.Uint64(b[ticketSize-8:]))
+	if n < 0 {
+		return 0, fmt.Errorf("%w: shared result of %d bytes", ErrArgument, n)
+	}
+	return n, nil
+}
+
+func parseTicket(b []byte) (ticket, error) {
+	id, err := arrowstore.ParseID(b[:arrowstore.IDSize])
+	if err != nil {
+		return ticket{}, err
+	}
+	b = b[arrowstore.IDSize:]
+	t := ticket{id: id, buffer: int(binary.LittleEndian.Uint32(b)), offset: int(binary.LittleEndian.Uint64(b[4:])), length: int(binary.LittleEndian.Uint64(b[12:]))}
+	if t.offset < 0 || t.length < 0 {
+		return ticket{}, fmt.Errorf("%w: shared result of %d bytes at %d", ErrArgument, t.length, t.offset)
+	}
+	return t, nil
+}
+
+// hand gives all members of the host an object that the head holds. own is the head's, which is left to the caller; the result is
+// to be released by itself.
+func (s *sharing) hand(ctx context.Context, own *arrowstore.Object, t ticket) (*arrowstore.Object, ticket, error) {
+	b := make([]byte, ticketSize)
+	if own != nil {
+		t.id = own.ID()
+		b = t.append(b[:0])
+	}
+	if err := s.down(ctx, b); err != nil {
+		return nil, ticket{}, err
+	}
+	t, err := parseTicket(b)
+	if err != nil {
+		return nil, ticket{}, err
+	}
+	obj, err := s.storage.store.GetHeld(t.id)
+	if err != nil {
+		return nil, ticket{}, s.lost(ctx, fmt.Errorf("shared result: %w", err))
+	}
+	if err := s.up(ctx); err != nil {
+		obj.Release()
+		return nil, ticket{}, err
+	}
+	return obj, t, nil
+}
+
+// put makes an object that fill writes, at the head alone, and deletes it at once: it lasts while somebody holds it.
+func (s *sharing) put(size int, fill func([]byte) error) (*arrowstore.Object, error) {
+	w, err := s.storage.store.Create(size)
+	if err != nil {
+		return nil, fmt.Errorf("shared result: %w", err)
+	}
+	defer w.Abort()
+	if err := fill(w.Bytes()); err != nil {
+		return nil, err
+	}
+	obj, err := w.Seal()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.storage.store.Delete(obj.ID()); err != nil {
+		obj.Release()
+		return nil, err
+	}
+	return obj, nil
+}
+
+// copyIn copies data of the caller's into an object.
+func (s *sharing) copyIn(dst, src []byte) { s.storage.copied.Add(int64(copy(dst, src))) }
+
+// hostBlocks cuts a memory with a part of some bytes for each rank into one block for each host. If the ranks of a host do not
+// follow each other, the blocks are those of a copy, in the order of hosts.
+func (s *sharing) hostBlocks(all []byte, length int) (blocks *pieces, copied bool) {
+	n := len(s.hosts.ranks)
+	if !s.hosts.inOrder {
+		all, copied = make([]byte, len(all)), true
+	}
+	return split(all, 0, n, n, func(host int) int { return length * len(s.hosts.ranks[host]) }), copied
+}
+
+// move copies the parts of a host's members from where they are in the order of ranks into the host's block, or back.
+func (s *sharing) move(all, block []byte, host, length int, back bool) {
+	for i, rank := range s.hosts.ranks[host] {
+		in, out := all[rank*length:(rank+1)*length], block[i*length:(i+1)*length]
+		if back {
+			in, out = out, in
+		}
+		copy(out, in)
+	}
+}
+
+// exchange completes a memory with a part of some bytes for each rank, of which each host has those of its members. Heads call it.
+func (s *sharing) exchange(ctx context.Context, all []byte, length int) error {
+	blocks, copied := s.hostBlocks(all, length)
+	if copied {
+		s.move(all, blocks.block(s.hosts.own), s.hosts.own, length, false)
+	}
+	if err := s.x.runAmong(ctx, s.heads, s.heads.plan(s.g.first(schedule.AllGather), 0), blocks); err != nil {
+		return err
+	}
+	if copied {
+		for host := range s.hosts.ranks {
+			if host != s.hosts.own {
+				s.move(all, blocks.block(host), host, length, true)
+			}
+		}
+	}
+	return nil
+}
