@@ -23,6 +23,17 @@ type line struct {
 	}
 }
 
+// enter takes the turn if nobody has it, and reports whether it did.
+func (l *line) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.busy {
+		return false
+	}
+	l.mu.busy = true
+	return true
+}
+
 // join returns a channel that closes when the caller's turn has come.
 func (l *line) join() chan struct{} {
 	l.mu.Lock()

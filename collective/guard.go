@@ -22,6 +22,13 @@ type guard struct {
 	heard uint32        // from the other end, when it began to hang
 }
 
+// guarded puts the operation that runs under the eyes of the guard.
+func (m *member) guarded(stall time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.guardLocked(stall)
+}
+
 func (m *member) guardLocked(stall time.Duration) {
 	g := &m.mu.guard
 	g.stall, g.idle, g.moved, g.hangs = stall, 0, m.mu.moved, 0

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tutti-go/tutti/collective/hostshm"
 	"github.com/tutti-go/tutti/collective/kernel"
@@ -142,10 +143,10 @@ func (o *host) nudge() {
 	}
 }
 
-// hostState is what a member knows of the memory of its epoch. Only the operation that runs uses it.
+// hostState is what a member knows of the memory of its epoch. Only the operation that runs changes it.
 type hostState struct {
-	met  bool          // it is known whether there is such memory
-	port *hostshm.Port // nil if there is none
+	met  bool                         // it is known whether there is such memory
+	port atomic.Pointer[hostshm.Port] // nil if there is none
 }
 
 // meet finds out, at all members alike, whether they have memory in common.
@@ -175,7 +176,7 @@ func (x *execution) meet(ctx context.Context, g *Group) error {
 		return nil
 	}
 	if s := o.use(); s != nil {
-		m.host.port = s.Port(m.rank)
+		m.host.port.Store(s.Port(m.rank))
 		o.leave()
 	}
 	return nil
@@ -187,24 +188,40 @@ func takes(c *invocation) bool {
 	return !c.op.isPoint() && !c.op.isShared() && c.op != opAllToAllV && !c.math.foreign
 }
 
-// run carries out an operation. The error is a reason to end the epoch.
+// run carries out an operation. The error is an *ending.
 func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64) error {
-	if o.use() == nil {
-		return o.over(ctx)
-	}
-	defer o.leave()
-	r := &onHost{Port: g.m.host.port, g: g, ctx: ctx, call: c, root: -1}
+	r := &onHost{Port: g.m.host.port.Load(), g: g, ctx: ctx, call: c, root: -1}
 	defer r.rest()
-	r.Begin(hostshm.Call{Seq: seq, What: c.words()})
-	err := r.operate()
-	if errors.Is(err, hostshm.ErrEnded) {
-		return o.over(ctx)
+	err := hostshm.ErrEnded
+	if o.use() != nil {
+		defer o.leave()
+		r.Begin(hostshm.Call{Seq: seq, What: c.words()})
+		err = r.operate()
 	}
-	return err
+	if errors.Is(err, hostshm.ErrEnded) {
+		err = r.over()
+	}
+	if err != nil {
+		return g.m.endingOf(r.ctx, err)
+	}
+	return nil
 }
 
-// over waits for the reason why the epoch is over, which another has found out, and which is on its way.
-func (*host) over(ctx context.Context) error {
-	<-ctx.Done()
-	return stopped(ctx)
+// operateOnHost is operate where it is known that the memory of the machine takes the operation. It takes a few microseconds if nobody has to wait: what
+// bounds an operation is set up by the first look around.
+func (g *Group) operateOnHost(ctx context.Context, c *invocation) error {
+	s, m := g.s, g.m
+	seq, err := m.take(ctx, c.descriptor)
+	if err == nil {
+		defer m.release(m.lineFor(ctx))
+		err = s.host.run(ctx, g, c, seq)
+	}
+	if err == nil {
+		err = m.finish()
+	}
+	if err != nil {
+		s.abort(m.endingOf(ctx, err))
+		return s.failure(m.rank, seq, c.String())
+	}
+	return nil
 }

@@ -24,17 +24,14 @@ type onHost struct {
 	pause    time.Duration // between questions
 	asked    time.Time
 	progress uint64
-	stop     func() bool
+	stop     func() // what bounds the operation; nil until it was waited for a while
 }
 
 // idle looks around for a member that has waited for a while: whether its time is over, another called something else, or the one that it waits for is
 // silent. It returns when to look again.
 func (r *onHost) idle() (time.Duration, error) {
 	m, tick := r.g.m, r.g.s.bounds.tick()
-	if r.stop == nil { // the end of the context is noticed at once from now on
-		r.stop = context.AfterFunc(r.ctx, r.g.s.host.nudge)
-		r.pause, r.asked = probeAfter, time.Now()
-	}
+	r.bounded()
 	if end := r.mismatch(r.Differing()); end != nil {
 		return 0, end
 	}
@@ -68,6 +65,29 @@ func (r *onHost) idle() (time.Duration, error) {
 	}
 	r.asked = time.Now()
 	return tick, err
+}
+
+// bounded bounds the operation like any other, and makes it notice the end of its context at once.
+func (r *onHost) bounded() {
+	if r.stop != nil {
+		return
+	}
+	s, m := r.g.s, r.g.m
+	m.guarded(s.stallOf(r.ctx))
+	ctx, cancel := s.bound(r.ctx)
+	unhook := context.AfterFunc(ctx, s.host.nudge)
+	r.ctx, r.stop = ctx, func() {
+		unhook()
+		cancel()
+	}
+	r.pause, r.asked = probeAfter, time.Now()
+}
+
+// over waits for the reason why the epoch is over, which another has found out and which is on its way.
+func (r *onHost) over() error {
+	r.bounded()
+	<-r.ctx.Done()
+	return stopped(r.ctx)
 }
 
 // rest ends the waits of an operation.

@@ -93,8 +93,7 @@ type member struct {
 		posting int    // rank that something is being posted to, or -1
 		rounds  uint64 // of Shrink and Agree that were begun
 		guard   guard
-		text    string // of the last call, for the record
-		texted  uint32 // its hash
+		texts   [4]text // of the last calls, for the record
 	}
 }
 
@@ -131,10 +130,9 @@ func edgeIn(edges map[int]*edge, rank int) *edge {
 
 // begin takes the next number for an operation; Send and Recv, which not all members call, have none. The error is the *ending
 // that a frame which came early calls for.
-func (m *member) begin(d descriptor, stall time.Duration) (uint64, error) {
+func (m *member) begin(d descriptor) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.guardLocked(stall)
 	hash := d.hash()
 	if d.op.isPoint() {
 		m.mu.pointed++
@@ -149,12 +147,19 @@ func (m *member) begin(d descriptor, stall time.Duration) (uint64, error) {
 	return m.mu.seq, m.checkHeadsLocked()
 }
 
-// textLocked describes a call, which is often the same as the one before.
+// textLocked describes a call, which is often the same as one of those before.
 func (m *member) textLocked(d descriptor, hash uint32) string {
-	if m.mu.text == "" || m.mu.texted != hash {
-		m.mu.text, m.mu.texted = d.String(), hash
+	t := &m.mu.texts[hash%uint32(len(m.mu.texts))]
+	if t.words == "" || t.hash != hash {
+		*t = text{d.String(), hash}
 	}
-	return m.mu.text
+	return t.words
+}
+
+// text is the words for a call of a hash.
+type text struct {
+	words string
+	hash  uint32
 }
 
 // finish ends the operation. The error is the *ending that a frame nobody wanted calls for.

@@ -36,12 +36,16 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 		return err
 	}
 	s, m := g.m.s, g.m
+	if m.host.port.Load() != nil && takes(&c) {
+		return g.operateOnHost(ctx, &c)
+	}
 	stall := s.stallOf(ctx)
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	seq, err := m.take(ctx, d, stall)
+	seq, err := m.take(ctx, d)
 	if err == nil {
 		defer m.release(m.lineFor(ctx))
+		m.guarded(stall)
 		err = g.carryOut(ctx, &c, seq, do)
 	}
 	if err == nil {
@@ -70,7 +74,7 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 				return err
 			}
 		}
-		if m.host.port != nil && takes(c) {
+		if m.host.port.Load() != nil && takes(c) {
 			return s.host.run(ctx, g, c, seq)
 		}
 	}
@@ -78,19 +82,21 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 }
 
 // take waits until the member may begin an operation, and begins it. Without an error, release must be called.
-func (m *member) take(ctx context.Context, d descriptor, stall time.Duration) (seq uint64, err error) {
+func (m *member) take(ctx context.Context, d descriptor) (seq uint64, err error) {
 	if ctx.Err() != nil {
 		return 0, fmt.Errorf("was done before: %w", stopped(ctx))
 	}
 	l := m.lineFor(ctx)
-	turn := l.join()
-	select {
-	case <-turn:
-	case <-ctx.Done():
-		l.quit(turn)
-		return 0, fmt.Errorf("waited for the operation before it: %w", stopped(ctx))
+	if !l.enter() {
+		turn := l.join()
+		select {
+		case <-turn:
+		case <-ctx.Done():
+			l.quit(turn)
+			return 0, fmt.Errorf("waited for the operation before it: %w", stopped(ctx))
+		}
 	}
-	if seq, err = m.begin(d, stall); err != nil {
+	if seq, err = m.begin(d); err != nil {
 		m.release(l)
 	}
 	return seq, err
