@@ -35,15 +35,15 @@ func (r *onHost) idle() (time.Duration, error) {
 	if end := r.mismatch(r.Differing()); end != nil {
 		return 0, end
 	}
-	rank := r.Missing()
-	if rank < 0 {
-		rank = r.root
-	}
-	if rank == m.rank {
-		rank = -1
-	}
+	rank, ask := r.missing()
 	m.mu.Lock()
 	m.mu.awaits = rank
+	if number := m.numberLocked(); m.mu.chase.seq != number {
+		m.mu.chase = chase{seq: number, asked: -1, head: -1, silent: -1, tails: map[int]tail{}}
+	}
+	if m.mu.chase.asked < 0 { // else it is told by whether there is an answer
+		m.mu.chase.suspect, m.mu.chase.idle = rank, true
+	}
 	if now := r.Progress(); now != r.progress {
 		r.progress = now
 		m.mu.moved++
@@ -55,16 +55,39 @@ func (r *onHost) idle() (time.Duration, error) {
 		}
 		return 0, fmt.Errorf("waited for rank %d: %w", rank, stopped(r.ctx))
 	}
-	if rank < 0 || time.Since(r.asked) < r.pause {
+	if ask < 0 || time.Since(r.asked) < r.pause {
 		return tick, nil
 	}
-	m.log.Wait(rank)
-	quiet, err := m.probe(r.ctx, rank)
+	m.log.Wait(ask)
+	quiet, err := m.probe(r.ctx, ask)
 	if r.pause = min(2*r.pause, probeEvery); quiet {
 		r.pause = 0 // at every tick
 	}
 	r.asked = time.Now()
 	return tick, err
+}
+
+// missing returns the rank that the member waits for, as far as it is known, and one to ask whether it lives; or -1. All can see who is missing,
+// but in a large group only neighbours ask, at distances that are powers of two: else all would connect to one at once. Somebody who waits is
+// a neighbour of somebody who is missing.
+func (r *onHost) missing() (rank, ask int) {
+	const few = 32
+	own, n := r.g.m.rank, r.Members()
+	others := func(rank int) bool { return rank != own }
+	near := func(rank int) bool {
+		ahead := (rank - own + n) % n
+		return rank != own && (n <= few || ahead&(ahead-1) == 0 || (n-ahead)&(n-ahead-1) == 0)
+	}
+	if rank = r.Missing(others); rank >= 0 {
+		return rank, r.Missing(near)
+	}
+	if r.root < 0 || r.root == own {
+		return -1, -1
+	}
+	if near(r.root) {
+		return r.root, r.root
+	}
+	return r.root, -1
 }
 
 // bounded bounds the operation like any other, and makes it notice the end of its context at once.

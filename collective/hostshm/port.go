@@ -240,14 +240,14 @@ func (p *Port) Differing() *Mismatch {
 	return nil
 }
 
-// Missing returns the first rank that has not arrived where the member waits, or -1.
-func (p *Port) Missing() int {
+// Missing returns the first rank of some that has not arrived where the member waits, or -1.
+func (p *Port) Missing(of func(rank int) bool) int {
 	round := p.round
 	if p.line(p.rank).arrived.Load() < round {
 		round-- // it has not arrived itself: it enters, or awaits the publisher
 	}
 	for rank := range p.members {
-		if p.line(rank).arrived.Load() < round {
+		if p.line(rank).arrived.Load() < round && of(rank) {
 			return rank
 		}
 	}

@@ -43,6 +43,8 @@ func share(t *testing.T, members int) []*hostshm.Port {
 	return ports
 }
 
+func anyone(int) bool { return true }
+
 func patient() (time.Duration, error) { return 100 * time.Millisecond, nil }
 
 func all(ports []*hostshm.Port, do func(rank int, p *hostshm.Port) error) error {
@@ -114,7 +116,7 @@ func TestAFoldHasAllContributionsInTheOrderOfRanks(t *testing.T) {
 				}
 				return nil
 			}))
-			assert.Equal(t, -1, ports[0].Missing())
+			assert.Equal(t, -1, ports[0].Missing(anyone))
 		})
 	}
 }
@@ -251,7 +253,7 @@ func TestOneThatWaitsLooksAroundAndIsFreedByTheEnd(t *testing.T) {
 	require.Nil(t, ports[0].Arrive())
 	looked := 0
 	err := ports[0].Await(func() (time.Duration, error) {
-		assert.Equal(t, 1, ports[0].Missing())
+		assert.Equal(t, 1, ports[0].Missing(anyone))
 		if looked++; looked == 3 {
 			return 0, gaveUp
 		}
@@ -262,7 +264,7 @@ func TestOneThatWaitsLooksAroundAndIsFreedByTheEnd(t *testing.T) {
 	require.NoError(t, ports[1].Enter(patient))
 	require.Nil(t, ports[1].Arrive())
 	assert.NotEqual(t, before, ports[0].Progress())
-	assert.Equal(t, 2, ports[0].Missing())
+	assert.Equal(t, 2, ports[0].Missing(anyone))
 	ended := make(chan error, 1)
 	waits := make(chan struct{}, 10)
 	go func() {

@@ -38,13 +38,14 @@ func Open(path string, members int) (*Segment, error) {
 }
 
 // patienceOf returns how long a member gives way to others before it sleeps. While few members share a processor the one that is awaited
-// has its turn soon, and all are spared the sleep and the waking; with more the turns of those that only look take longer than that. Measured
-// on 2 cores: 8 members are faster so, 32 are slower.
+// has its turn soon, and all are spared the sleep and the waking, which take longer than that; where there are many, those that only look keep
+// the processors from those that do something. Measured on 2 cores: a barrier of 32 members takes half as long so, and 400 starve.
 func patienceOf(members, processors int) time.Duration {
-	if members <= 6*processors {
-		return 100 * time.Microsecond
+	const many, turn = 16, 30 * time.Microsecond
+	if members > many*processors {
+		return 0
 	}
-	return 0
+	return max(time.Duration(members)*turn, 100*time.Microsecond)
 }
 
 // Patience returns how long a member that waits gives way to others before it sleeps.
