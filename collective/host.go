@@ -158,7 +158,7 @@ func (x *execution) meet(ctx context.Context, g *Group) error {
 	for _, w := range own {
 		words = append(words, w, ^w)
 	}
-	and, _ := kernel.Of(kernel.And, kernel.U64) // there is one
+	and, _ := kernel.Of(kernel.And, kernel.U64)         // there is one
 	p := g.plan(g.named(schedule.AllReduce, "tree"), 0) // of all ways the one with the fewest connections
 	x.buf, x.combine = evenly(words, p.Blocks), and.Combine
 	if err := x.run(ctx, p); err != nil {
