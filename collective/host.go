@@ -92,7 +92,7 @@ func (o *host) unname() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.mu.tried {
-		_ = os.Remove(o.path) // another may have done it
+		_ = hostshm.Remove(o.path) // what is left is swept with the directory
 	}
 }
 
@@ -129,7 +129,7 @@ func (o *host) end() {
 		o.mu.segment.End()
 	}
 	if o.mu.tried {
-		_ = os.Remove(o.path) // it may be removed already
+		_ = hostshm.Remove(o.path)
 	}
 	o.mu.ended = true
 	o.closeLocked()
@@ -153,7 +153,7 @@ type hostState struct {
 func (x *execution) meet(ctx context.Context, g *Group) error {
 	m, o := g.m, g.s.host
 	f := o.open(g.Size())
-	own := []uint64{f.Boot, f.Device, f.Inode}
+	own := []uint64{f.Boot, f.Device, f.Inode, f.Bell}
 	words := make([]uint64, 0, 2*len(own))
 	for _, w := range own {
 		words = append(words, w, ^w)
@@ -175,10 +175,16 @@ func (x *execution) meet(ctx context.Context, g *Group) error {
 	if f == (hostshm.File{}) {
 		return nil
 	}
-	if s := o.use(); s != nil {
-		m.host.port.Store(s.Port(m.rank))
-		o.leave()
+	s := o.use()
+	if s == nil {
+		return nil
 	}
+	defer o.leave()
+	port, err := s.Port(m.rank)
+	if err != nil {
+		return fmt.Errorf("collective: the memory of this machine: %w", err)
+	}
+	m.host.port.Store(port)
 	return nil
 }
 

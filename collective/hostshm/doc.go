@@ -4,8 +4,8 @@
 // Package hostshm lets members of a group that run in processes of one machine exchange data through a file that all of them map. It knows
 // nothing of operations, types or messages: package collective builds its operations of the rounds that it offers.
 //
-//	s, err := hostshm.Open(path, members) // the same path at all; then all compare s.File, and one removes the path
-//	p := s.Port(rank)
+//	s, err := hostshm.Open(path, members) // the same path at all; then all compare s.File, and one calls Remove
+//	p, err := s.Port(rank)
 //	p.Begin(call)                                   // what this member calls
 //	err = p.Enter(idle)                              // begins a round, when all have arrived at the one before
 //	mismatch := p.Fold(own, reduce)                  // arrives with a contribution; the last to arrive reduces
@@ -46,7 +46,8 @@
 // End makes all waits end at once. After End, or an error, the segment is of no more use. The kernel frees the memory when
 // the path is removed and the last process has closed it or is gone.
 //
-// Waiting is by giving way to others for a few microseconds where there are not many members for each processor, then by futex: see [Segment.Patience].
+// Waiting is by giving way to others for a few microseconds where there are not many members for each processor, then by a pipe with a name next to the segment's,
+// which the runtime's poller watches: see [Segment.Patience]. Whoever waits holds no thread.
 //
 // Systems other than Linux have no segments: Open returns an error that matches errors.ErrUnsupported.
 package hostshm

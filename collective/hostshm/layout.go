@@ -27,7 +27,7 @@ const (
 
 // head is what all members share. Each word that many write has a cache line to itself.
 type head struct {
-	bell    atomic.Uint32 // the futex that all wait on: rung at every event
+	bell    atomic.Uint32 // counts the events that those who wait are told of
 	_       [cacheLine - 4]byte
 	ready   atomic.Uint64 // the last round whose data may be read
 	done    atomic.Uint64 // the last round at which all have arrived
@@ -38,7 +38,8 @@ type head struct {
 	_       [cacheLine - 4]byte
 	ended   atomic.Uint32
 	large   atomic.Uint32 // whether the large slots are backed: a state
-	_       [cacheLine - 8]byte
+	backer  atomic.Uint32 // 1 + the rank that backs them, or 0
+	_       [cacheLine - 12]byte
 }
 
 // line is what one member alone writes.

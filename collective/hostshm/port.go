@@ -5,6 +5,7 @@ package hostshm
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -37,14 +38,22 @@ const firstSleep = 10 * time.Millisecond
 type Port struct {
 	*Segment
 
-	rank  int
-	round uint64
-	call  Call
-	srcs  [radix][]byte
+	bell   bell
+	rank   int
+	round  uint64
+	inRoom bool // it waits for memory
+	call   Call
+	srcs   [radix][]byte
 }
 
-// Port returns the end of a rank, which must be one and have no other.
-func (s *Segment) Port(rank int) *Port { return &Port{Segment: s, rank: rank} }
+// Port returns the end of a rank, which must be one and have no other. It goes with the segment.
+func (s *Segment) Port(rank int) (*Port, error) {
+	p := &Port{Segment: s, rank: rank}
+	if err := s.memory.hear(&p.bell, &p.head().bell); err != nil {
+		return nil, fmt.Errorf("hostshm: hear the bell: %w", err)
+	}
+	return p, nil
+}
 
 // Begin says what the member calls from now on. Others learn of it when it enters a round: until then they may need what it called before.
 func (p *Port) Begin(c Call) { p.call = c }
@@ -114,7 +123,7 @@ func (p *Port) wait(so func() bool, idle Idle) error {
 		}
 		h.waiters.Add(1)
 		if bell == h.bell.Load() {
-			sleep(&h.bell, bell, most)
+			p.bell.await(bell, most)
 		}
 		h.waiters.Add(-1)
 		if so() {
@@ -242,6 +251,9 @@ func (p *Port) Differing() *Mismatch {
 
 // Missing returns the first rank of some that has not arrived where the member waits, or -1.
 func (p *Port) Missing(of func(rank int) bool) int {
+	if backer := int(p.head().backer.Load()) - 1; p.inRoom && backer >= 0 && of(backer) {
+		return backer
+	}
 	round := p.round
 	if p.line(p.rank).arrived.Load() < round {
 		round-- // it has not arrived itself: it enters, or awaits the publisher

@@ -36,10 +36,12 @@ func share(t *testing.T, members int) []*hostshm.Port {
 		s, err := hostshm.Open(path, members)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, s.Close()) })
-		ports[rank] = s.Port(rank)
+		ports[rank], err = s.Port(rank)
+		require.NoError(t, err)
 		require.Equal(t, ports[0].File(), s.File())
 	}
-	require.NoError(t, os.Remove(path))
+	require.NoError(t, hostshm.Remove(path))
+	require.NoError(t, hostshm.Remove(path), "once more")
 	return ports
 }
 

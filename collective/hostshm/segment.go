@@ -4,14 +4,16 @@
 package hostshm
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"time"
 	"unsafe"
 )
 
 // File is the identity of a file among all machines. The zero File is none.
-type File struct{ Boot, Device, Inode uint64 }
+type File struct{ Boot, Device, Inode, Bell uint64 }
 
 // Segment is memory that the members of one epoch share. It may be used from many goroutines.
 type Segment struct {
@@ -48,6 +50,17 @@ func patienceOf(members, processors int) time.Duration {
 	return max(time.Duration(members)*turn, 100*time.Microsecond)
 }
 
+// Remove removes the names that Open made at a path, if they are there. Whoever has opened the segment keeps it.
+func Remove(path string) error {
+	var err error
+	for _, name := range []string{path, path + bellSuffix} {
+		if e := os.Remove(name); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("hostshm: %w", e))
+		}
+	}
+	return err
+}
+
 // Patience returns how long a member that waits gives way to others before it sleeps.
 func (s *Segment) Patience() time.Duration { return s.yields }
 
@@ -82,7 +95,7 @@ func (s *Segment) ring(always bool) {
 	h := s.head()
 	h.bell.Add(1)
 	if always || h.waiters.Load() > 0 {
-		rouse(&h.bell)
+		s.memory.strike()
 	}
 }
 
@@ -111,7 +124,6 @@ func (s *Segment) slot(parity, rank, n int) []byte {
 // The states of the large slots.
 const (
 	unbacked = iota
-	beingBacked
 	backed
 	refused
 )
@@ -123,7 +135,7 @@ func (p *Port) Room(n int, idle Idle) (int, error) {
 	if n <= middleBytes {
 		return n, nil
 	}
-	if h.large.CompareAndSwap(unbacked, beingBacked) {
+	if h.large.Load() == unbacked && h.backer.CompareAndSwap(0, uint32(p.rank)+1) {
 		state := uint32(backed)
 		if s.memory.back(s.large.at, s.total) != nil {
 			state = refused
@@ -131,7 +143,9 @@ func (p *Port) Room(n int, idle Idle) (int, error) {
 		h.large.Store(state)
 		s.ring(true)
 	}
-	err := p.wait(func() bool { return h.large.Load() >= backed }, idle)
+	p.inRoom = true
+	err := p.wait(func() bool { return h.large.Load() != unbacked }, idle)
+	p.inRoom = false
 	if h.large.Load() == refused {
 		return middleBytes, err
 	}

@@ -7,8 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
-	"time"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +16,12 @@ import (
 // mapping is a file that is mapped.
 type mapping struct {
 	file *os.File
+	pipe int // all who wait are told of events through it, see bell
 	base unsafe.Pointer
 	size int
+
+	mu    sync.Mutex
+	bells []*os.File
 }
 
 // open maps a file of a size, of which the first bytes are backed with memory. The file is made if it is missing; any number of
@@ -46,15 +49,24 @@ func open(path string, size, backed int) (_ *mapping, id File, err error) {
 	if err := unix.Ftruncate(int(f.Fd()), int64(size)); err != nil {
 		return nil, File{}, err
 	}
-	m := &mapping{file: f, size: size}
+	m := &mapping{file: f, size: size, pipe: -1}
 	if err := m.back(0, backed); err != nil {
 		return nil, File{}, err
 	}
+	var bell uint64
+	if m.pipe, bell, err = openPipe(path + bellSuffix); err != nil {
+		return nil, File{}, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unix.Close(m.pipe))
+		}
+	}()
 	m.base, err = unix.MmapPtr(int(f.Fd()), 0, nil, uintptr(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, File{}, err
 	}
-	return m, File{Boot: bootID(), Device: uint64(st.Dev), Inode: st.Ino}, nil //nolint:unconvert // the type of Dev depends on the system
+	return m, File{Boot: bootID(), Device: uint64(st.Dev), Inode: st.Ino, Bell: bell}, nil //nolint:unconvert // the type of Dev depends on the system
 }
 
 // back makes sure that a range has memory, so that no access to it can fail.
@@ -68,7 +80,13 @@ func (m *mapping) back(from, to int) error {
 }
 
 func (m *mapping) close() error {
-	return errors.Join(unix.MunmapPtr(m.base, uintptr(m.size)), m.file.Close())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var err error
+	for _, b := range m.bells {
+		err = errors.Join(err, b.Close())
+	}
+	return errors.Join(err, unix.MunmapPtr(m.base, uintptr(m.size)), unix.Close(m.pipe), m.file.Close())
 }
 
 // bootID tells machines, and their starts, apart.
@@ -82,22 +100,6 @@ func bootID() uint64 {
 		id = (id ^ uint64(c)) * 1099511628211
 	}
 	return id
-}
-
-// The operations of futex(2); not the private ones, which are for one process.
-const futexWait, futexWake = 0, 1
-
-// sleep waits while the word has the value, at most as long as it is told, and reports whether that time is over. It may return early.
-func sleep(word *atomic.Uint32, value uint32, most time.Duration) (over bool) {
-	ts := unix.NsecToTimespec(most.Nanoseconds())
-	_, _, errno := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), futexWait, uintptr(value), uintptr(unsafe.Pointer(&ts)), 0, 0)
-	return errno == unix.ETIMEDOUT
-}
-
-// rouse wakes all that sleep on a word.
-func rouse(word *atomic.Uint32) {
-	const all = 1<<31 - 1
-	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), futexWake, all, 0, 0, 0) // it cannot fail for a mapped word
 }
 
 // giveWay lets another thread of the machine run, without giving up the processor of the Go scheduler.

@@ -21,9 +21,15 @@ func (*mapping) back(int, int) error { return errors.ErrUnsupported }
 
 func (*mapping) close() error { return nil }
 
-// Without segments nobody sleeps.
-func sleep(*atomic.Uint32, uint32, time.Duration) bool { return true }
+func (*mapping) hear(*bell, *atomic.Uint32) error { return errors.ErrUnsupported }
 
-func rouse(*atomic.Uint32) {}
+func (*mapping) strike() {}
+
+// bell is never heard without segments.
+type bell struct{}
+
+func (*bell) await(uint32, time.Duration) {}
+
+const bellSuffix = ".bell"
 
 func giveWay() { runtime.Gosched() }
