@@ -49,6 +49,13 @@ func (h *hub) hostFor(s *session) *host {
 	if h.run != "" {
 		o.path = filepath.Join(h.run, fmt.Sprintf("%s%x-%d", hostFiles+h.job, s.id, s.epoch))
 	}
+	h.mesh.Go(func() { // a group that nobody closed ends with the node
+		select {
+		case <-h.mesh.Done():
+		case <-s.ctx.Done():
+		}
+		o.end()
+	})
 	return o
 }
 

@@ -130,6 +130,9 @@ func (m *Mesh) Close() error {
 	return m.endErr
 }
 
+// Done is closed when the mesh is told to end.
+func (m *Mesh) Done() <-chan struct{} { return m.ctx.Done() }
+
 // Go runs fn on a goroutine of its own that Close waits for, and reports whether it does: not after the end of the mesh. fn may
 // block in Send and Connect, which end with the mesh, but nowhere else for long.
 func (m *Mesh) Go(fn func()) bool {
