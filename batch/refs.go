@@ -16,6 +16,9 @@ type Refs[Out any] struct {
 	slots *core.Slots
 }
 
+// RefsOf makes Refs of a submission of package core. Out must be the result type of its method; otherwise Get fails with core.ErrDecode.
+func RefsOf[Out any](s *core.Slots) *Refs[Out] { return &Refs[Out]{s} }
+
 // Indexed is a value with the index of the actor that it is from.
 type Indexed[Out any] struct {
 	Index int
@@ -63,6 +66,24 @@ func (r *Refs[Out]) Get(ctx context.Context) ([]Out, error) {
 		return values, failed
 	}
 	return values, nil
+}
+
+// Err waits for all answers and returns nil, or an *Error with one entry for each slot that failed. Unlike Get it leaves large values
+// where they are. If ctx ends first, the error is the context's.
+func (r *Refs[Out]) Err(ctx context.Context) error {
+	if err := r.slots.Wait(ctx, r.Len()); err != nil {
+		return fmt.Errorf("batch: %w", err)
+	}
+	var failed *Error
+	for i := range r.Len() {
+		if err := r.slots.Err(i); err != nil {
+			failed = failed.add(r.slots, i, err)
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	return nil
 }
 
 // Stream yields the answers as they arrive, with the index of the actor. If ctx ends first, it yields index -1 with the

@@ -4,6 +4,7 @@
 package batch_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,5 +45,29 @@ func TestASlotIsTheArgumentOfFurtherCalls(t *testing.T) {
 		require.NoError(t, err)
 		_, err = batch.CallRef(t.Context(), r, (*worker).SetNumber, failed.At(1))
 		require.ErrorContains(t, err, "odd", "the error of the call that should have made the argument")
+	})
+}
+
+func TestErrWaitsAndLeavesValuesWhereTheyAre(t *testing.T) {
+	eachSystem(t, 2, func(t *testing.T, sys *core.System) {
+		r := batch.New(spawn(t, sys, 4))
+		made, err := batch.Call(t.Context(), r, (*worker).Make, 1<<20)
+		require.NoError(t, err)
+		require.NoError(t, made.Err(bounded(t)))
+		made.Release()
+		failed, err := batch.Call(t.Context(), r, (*worker).OnlyEven, core.Void{})
+		require.NoError(t, err)
+		var some *batch.Error
+		require.ErrorAs(t, failed.Err(bounded(t)), &some)
+		require.Equal(t, 4, some.Total)
+		require.ErrorContains(t, some.At(1), "odd")
+		require.NoError(t, some.At(2))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		waiting, err := batch.Call(t.Context(), r, (*worker).BlockOdd, core.Void{})
+		require.NoError(t, err)
+		require.ErrorIs(t, waiting.Err(ctx), context.Canceled)
+		waiting.Cancel()
+		nothingIsLeft(t, sys)
 	})
 }

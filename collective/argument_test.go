@@ -132,3 +132,11 @@ func TestErrorTextsNameWhatFailed(t *testing.T) {
 	assert.Equal(t, "op(99)", Op(99).String())
 	assert.Equal(t, "operation(0)", operation(0).String())
 }
+
+func TestOperationsOverReferencesAreForTheCreator(t *testing.T) {
+	c := newCluster(t, 2, inMemory)
+	_, groups := c.group("g", 2)
+	_, err := AllReduceRefs[int](t.Context(), groups[0], nil, Sum)
+	require.ErrorIs(t, err, ErrNotMember)
+	require.ErrorContains(t, err, "by one that is not its creator")
+}

@@ -66,12 +66,18 @@ func (o Op) on(k kind) (arithmetic, error) {
 		return arithmetic{}, fmt.Errorf("op(%d), want one of the reductions", uint8(o))
 	}
 	op, elements := o.kernel(), k.elements()
-	does, ok := kernel.Of(op, elements)
 	logical := o == LogicalAnd || o == LogicalOr
-	if !ok || logical != (k == kindBool) || o == Avg && !k.isReal() {
+	if logical && k != kindBool {
+		op = map[Op]kernel.Op{LogicalAnd: kernel.Min, LogicalOr: kernel.Max}[o] // of zeros and ones
+	}
+	does, ok := kernel.Of(op, elements)
+	if !ok || k == kindBool && !logical || o == Avg && !k.isReal() {
 		return arithmetic{}, fmt.Errorf("%v, which is not for elements of kind %v", o, k)
 	}
 	a := by(o, does)
+	if logical && k != kindBool {
+		a.prepare = func(own []byte) { kernel.Truth(elements, own) }
+	}
 	if o == Avg {
 		a.divide = func(dst []byte, members int) { kernel.Div(elements, dst, members) }
 	}

@@ -416,12 +416,13 @@ func TestNaNWinsInMinAndMax(t *testing.T) {
 func TestReductionsThatAreNotForAnElementTypeAreRefused(t *testing.T) {
 	c := newCluster(t, 2, inMemory)
 	_, groups := c.group("g", 1)
+	also := func(ops []Op) []Op { return append(slices.Clone(ops), LogicalAnd, LogicalOr) }
 	for op := Sum; op < reductionEnd; op++ {
-		tryReduction[float32](t, groups[0], op, halves[float32]().ops)
-		tryReduction[uint16](t, groups[0], op, integers[uint16]().ops)
+		tryReduction[float32](t, groups[0], op, also(halves[float32]().ops))
+		tryReduction[uint16](t, groups[0], op, also(integers[uint16]().ops))
 		tryReduction[complex64](t, groups[0], op, units[complex64]().ops)
 		tryReduction[bool](t, groups[0], op, truths[bool]().ops)
-		tryReduction[Float16](t, groups[0], op, halves[float32]().ops)
+		tryReduction[Float16](t, groups[0], op, also(halves[float32]().ops))
 	}
 }
 

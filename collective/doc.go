@@ -42,7 +42,8 @@
 //     a result do not depend on the processors.
 //
 // Sum, Prod and [PremulSum] are for all numbers; Avg, Min and Max for integers and floats, [Float16] and [BFloat16] among them; BitAnd,
-// BitOr and BitXor for integers; LogicalAnd and LogicalOr for bool; [Custom] for the type of its function. Other combinations are an
+// BitOr and BitXor for integers; LogicalAnd and LogicalOr for bool and, with 0 and 1 as results, for what Min is for: all but
+// 0 and -0 are true, a NaN too; [Custom] for the type of its function. Other combinations are an
 // [ErrArgument].
 //
 // # Concurrency
@@ -123,6 +124,13 @@
 // an operation that failed may have changed them, so a program goes on from what it has kept, and [Group.Agree] tells whether all
 // have. The creator can make the next epoch too, by its own Shrink or by [Grow]. A member that was taken for lost by mistake gets
 // [ErrExcluded].
+//
+// # Operations over references
+//
+// The creator of a group can have its members run an operation whose inputs are references to slices, one for each rank: [AllReduceRefs],
+// [ReduceScatterRefs], [AllGatherRefs] and [BroadcastRefs]. It is one batch call; the members read the inputs in place, run the operation
+// among themselves, and each result stays in the object store of its host, as a reference that is an input of the next call. Errors
+// are by rank.
 //
 // # Programs without actors
 //

@@ -57,8 +57,8 @@ const (
 	BitAnd                   // integers
 	BitOr                    // integers
 	BitXor                   // integers
-	LogicalAnd               // bool
-	LogicalOr                // bool
+	LogicalAnd               // bool, integers and floats, of which all but 0 and -0 are true; the result is 0 or 1
+	LogicalOr                // likewise
 	reductionEnd
 )
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tutti-go/tutti/core"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/scope"
 )
@@ -69,6 +70,9 @@ type Group struct {
 	m       *member                                                // nil at the creator
 	handles any                                                    // at the creator: []*core.Handle[A]
 	again   func(ctx context.Context, ranks []int) (*Group, error) // at the creator: makes the next epoch of some of its members
+
+	targets  func() (*core.Targets, error) // at the creator: the members, for operations over references
+	ordering chan struct{}                 // holds one while such an operation runs
 }
 
 // FromContext returns the group of the given name that the actor was put into, by the latest NewGroup, Shrink or Split that gave it

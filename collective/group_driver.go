@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/tutti-go/tutti/batch"
 	"github.com/tutti-go/tutti/core"
@@ -94,6 +95,8 @@ func newGroup[A any](ctx context.Context, c charter, handles []*core.Handle[A]) 
 	}
 	handles = slices.Clone(handles)
 	g.handles = handles
+	g.targets = sync.OnceValues(func() (*core.Targets, error) { return core.NewTargets(handles) })
+	g.ordering = make(chan struct{}, 1)
 	g.again = func(ctx context.Context, ranks []int) (*Group, error) {
 		left := make([]*core.Handle[A], len(ranks))
 		for i, rank := range ranks {

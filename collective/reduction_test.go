@@ -6,6 +6,7 @@ package collective
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -67,6 +68,47 @@ func checkScheme[T Element](t *testing.T, s scheme[T]) {
 			runTrials(t, groups, subject{kindOf[T]().String(), s.reductions}, length)
 		}
 	}
+}
+
+// Of numbers, all but the zeros are true.
+func TestLogicalReductionsOfNumbers(t *testing.T) {
+	checkTruths(t, []int{0, 0, 3, -1})
+	checkTruths(t, []int8{0, 0, 16, -128})
+	checkTruths(t, []uint16{0, 256, 1})
+	checkTruths(t, []int32{0, 2, math.MinInt32})
+	checkTruths(t, []uint64{0, 1 << 63, 1})
+	checkTruths(t, []float32{0, float32(math.Copysign(0, -1)), math.SmallestNonzeroFloat32, -7})
+	checkTruths(t, []float64{0, math.Copysign(0, -1), math.Inf(-1), 1})
+	checkTruths(t, []celsius{0, 0.5})
+	const minusZero, least = 1 << 15, 1
+	checkTruthsAre(t, []Float16{0, minusZero, least, NewFloat16(-3)}, NewFloat16(1), func(v Float16) bool { return v.Float32() != 0 })
+	checkTruthsAre(t, []BFloat16{0, minusZero, least, NewBFloat16(-3)}, NewBFloat16(1), func(v BFloat16) bool { return v.Float32() != 0 })
+}
+
+func checkTruths[T integer | ~float32 | ~float64](t *testing.T, of []T) {
+	t.Helper()
+	checkTruthsAre(t, of, 1, func(v T) bool { return v != 0 })
+}
+
+// checkTruthsAre checks reductions of some values, which are as one if all, or any, are true.
+func checkTruthsAre[T Element](t *testing.T, of []T, one T, isTrue func(T) bool) {
+	t.Helper()
+	var zero T
+	draw := func(rng *rand.Rand) T { return of[rng.IntN(len(of))] }
+	result := func(yes bool) T {
+		if yes {
+			return one
+		}
+		return zero
+	}
+	checkScheme(t, scheme[T]{
+		of: func(int) Reduction { return LogicalAnd }, draw: draw,
+		want: func(all []T) T { return result(!slices.ContainsFunc(all, func(v T) bool { return !isTrue(v) })) },
+	})
+	checkScheme(t, scheme[T]{
+		of: func(int) Reduction { return LogicalOr }, draw: draw,
+		want: func(all []T) T { return result(slices.ContainsFunc(all, isTrue)) },
+	})
 }
 
 // Each member has a factor of its own, such that no rounding can be seen.

@@ -69,6 +69,9 @@ func (c *callContext) Value(key any) any {
 	if scope.IsKey(key) {
 		return c.life.scope
 	}
+	if key == (callKey{}) {
+		return c
+	}
 	// Package context finds here that Done is the channel of a context of its own, and spares a goroutine, and the cause of its end.
 	return c.derive().Value(key)
 }
