@@ -9,8 +9,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-
-	"github.com/tutti-go/tutti/collective/schedule"
 )
 
 // line lets one after the other in, in the order in which they came.
@@ -23,29 +21,31 @@ type line struct {
 	}
 }
 
-// enter takes the turn if nobody has it, and reports whether it did.
-func (l *line) enter() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.mu.busy {
-		return false
-	}
-	l.mu.busy = true
-	return true
-}
-
-// join returns a channel that closes when the caller's turn has come.
+// join returns a channel that closes when the caller's turn has come, or nil if it has come already.
 func (l *line) join() chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	turn := make(chan struct{})
-	if l.mu.busy {
-		l.mu.queue = append(l.mu.queue, turn)
-	} else {
+	if !l.mu.busy {
 		l.mu.busy = true
-		close(turn)
+		return nil
 	}
+	turn := make(chan struct{})
+	l.mu.queue = append(l.mu.queue, turn)
 	return turn
+}
+
+// await waits for a turn that join returned. It returns false if ctx ends before: then there is no turn to leave.
+func (l *line) await(ctx context.Context, turn chan struct{}) bool {
+	if turn == nil {
+		return true
+	}
+	select {
+	case <-turn:
+		return true
+	case <-ctx.Done():
+		l.quit(turn)
+		return false
+	}
 }
 
 // leave ends the turn of who has it.
@@ -91,27 +91,90 @@ func (m *member) lineFor(ctx context.Context) *line {
 	return &m.line
 }
 
-// Work is a function that Async runs.
+// Work is what runs in the background: a function that Async was given, or what Prepared.Start has started.
 type Work struct {
-	done chan struct{}
-	err  error // valid when done is closed
+	token chan struct{} // full when it is over, but for the moment in which somebody looks
+
+	mu struct {
+		sync.Mutex
+
+		runs int // that were begun after the first
+		over bool
+		err  error         // valid when it is over
+		done chan struct{} // nil until somebody asked for it
+	}
 }
 
-// Done is closed when the function has returned.
-func (w *Work) Done() <-chan struct{} { return w.done }
+func newWork() *Work { return &Work{token: make(chan struct{}, 1)} }
 
-// Wait waits for the function and returns its error; or the context's, if ctx ends first, which does not end the function.
-func (w *Work) Wait(ctx context.Context) error {
+// again begins a further run of work that is over, without an error.
+func (w *Work) again() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.runs++
+	w.mu.over, w.mu.done = false, nil
 	select {
-	case <-w.done:
-		return w.err
-	default:
+	case <-w.token:
+	default: // one that waited has it, and puts it back
 	}
+}
+
+func (w *Work) end(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.endLocked(err)
+}
+
+func (w *Work) endLocked(err error) {
+	w.mu.over, w.mu.err = true, err
+	if w.mu.done != nil {
+		close(w.mu.done)
+	}
+	w.wake()
+}
+
+// wake wakes one of those that wait, which wakes the next.
+func (w *Work) wake() {
 	select {
-	case <-w.done:
-		return w.err
-	case <-ctx.Done():
-		return fmt.Errorf("collective: wait: %w", stopped(ctx))
+	case w.token <- struct{}{}:
+	default: // there is a token already
+	}
+}
+
+// Done is closed when the work is over.
+func (w *Work) Done() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.done == nil {
+		w.mu.done = make(chan struct{})
+		if w.mu.over {
+			close(w.mu.done)
+		}
+	}
+	return w.mu.done
+}
+
+// Wait waits for the work and returns its error; or the context's, if ctx ends first, which does not end the work.
+func (w *Work) Wait(ctx context.Context) error {
+	w.mu.Lock()
+	run := w.mu.runs
+	w.mu.Unlock()
+	for {
+		w.mu.Lock()
+		over, err := w.mu.over, w.mu.err
+		if w.mu.runs != run { // nothing is started again after an error
+			over, err = true, nil
+		}
+		w.mu.Unlock()
+		if over {
+			w.wake()
+			return err
+		}
+		select {
+		case <-w.token:
+		case <-ctx.Done():
+			return fmt.Errorf("collective: wait: %w", stopped(ctx))
+		}
 	}
 }
 
@@ -129,76 +192,31 @@ func (w *Work) Wait(ctx context.Context) error {
 // Buffers are the operations' until Done. The function ends with ctx and with the epoch, like any operation; a panic in it ends the
 // epoch and is its error. Somebody should wait for it before the actor's call returns, whose end ends ctx.
 func (g *Group) Async(ctx context.Context, run func(ctx context.Context) error) *Work {
-	w := &Work{done: make(chan struct{})}
+	w := newWork()
 	if err := g.checkMember(ctx, named("Async")); err != nil {
-		w.err = err
-		close(w.done)
+		w.end(err)
 		return w
 	}
 	l := g.m.lineFor(ctx)
 	turn := l.join()
 	s := &slot{m: g.m}
 	go func() {
-		select {
-		case <-turn:
+		if l.await(ctx, turn) { // else its operations find that out, and tell the others
 			defer l.leave() // when it is done for all to see
-		case <-ctx.Done(): // its operations find that out, and tell the others
-			l.quit(turn)
 		}
-		defer close(w.done)
-		defer func() {
-			if p := recover(); p != nil {
-				text := fmt.Sprintf("rank %d: a function given to Async panicked: %v", g.m.rank, p)
-				g.s.abort(&ending{failed: []int{g.m.rank}, text: text})
-				w.err = fmt.Errorf("collective: %s\n%s", text, debug.Stack())
-			}
-		}()
-		w.err = run(context.WithValue(ctx, slotKey{}, s))
+		var err error
+		defer func() { w.end(err) }()
+		defer g.recoverTo(&err, "a function given to Async")
+		err = run(context.WithValue(ctx, slotKey{}, s))
 	}()
 	return w
 }
 
-// Prepared is an operation whose arguments are checked, and whose way through the group is known and open. It is for loops that call
-// the same operation with the same buffer again and again.
-type Prepared struct {
-	g    *Group
-	call invocation
-}
-
-// Run carries the operation out once. All members must call it as if they called the operation itself; some may do that.
-func (p *Prepared) Run(ctx context.Context) error {
-	return p.g.allReduce(ctx, p.call)
-}
-
-// Start does the same in the background, as Async does.
-func (p *Prepared) Start(ctx context.Context) *Work { return p.g.Async(ctx, p.Run) }
-
-// PrepareAllReduce prepares AllReduce(ctx, g, buf, op). It sends nothing to the members, which need not prepare alike, but opens the
-// connections that the operation takes. buf is the operation's from each Run or Start to its end, and the caller's in between.
-// Errors: ErrNotMember, ErrArgument, *Error, and those of a node that cannot be reached.
-func PrepareAllReduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction) (*Prepared, error) {
-	c, err := allReduceOf(buf, op)
-	if err != nil {
-		return nil, err
+// recoverTo is deferred by what runs in the background. It makes a panic the end of the epoch, and an error.
+func (g *Group) recoverTo(err *error, what string) {
+	if p := recover(); p != nil {
+		text := fmt.Sprintf("rank %d: %s panicked: %v", g.m.rank, what, p)
+		g.s.abort(&ending{failed: []int{g.m.rank}, text: text})
+		*err = fmt.Errorf("collective: %s\n%s", text, debug.Stack())
 	}
-	if err := g.admit(ctx, c.descriptor); err != nil {
-		return nil, err
-	}
-	if g.s.medium != nil { // there is nothing to open
-		return &Prepared{g, c}, nil
-	}
-	return &Prepared{g, c}, g.open(ctx, g.plan(g.choose(schedule.AllReduce, len(bytesOf(buf))), 0))
-}
-
-// open connects the caller's node to those of the members that it sends to in a plan.
-func (g *Group) open(ctx context.Context, p plan) error {
-	for _, st := range p.Steps() {
-		if st.Send.Peer == schedule.None {
-			continue
-		}
-		if err := g.s.hub.mesh.Connect(ctx, g.s.nodeOf(st.Send.Peer)); err != nil {
-			return fmt.Errorf("collective: group %q: %w", g.Name(), err)
-		}
-	}
-	return nil
 }

@@ -126,39 +126,3 @@ func TestAsyncEndsWithItsContext(t *testing.T) {
 		require.ErrorIs(t, creator.Async(t.Context(), nil).Wait(t.Context()), ErrNotMember)
 	})
 }
-
-func TestPreparedOperationsAreTheSameAgainAndAgain(t *testing.T) {
-	const n = 6
-	c := newCluster(t, 4, overSockets)
-	creator, groups := c.group("g", n)
-	for _, length := range []int{3, 20000} {
-		requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
-			buf := make([]int64, length)
-			p, err := PrepareAllReduce(ctx, g, buf, Sum)
-			if err != nil {
-				return err
-			}
-			for i := range 20 {
-				for j := range buf {
-					buf[j] = int64(i + j)
-				}
-				switch {
-				case g.Rank() == 4: // unprepared
-					err = AllReduce(ctx, g, buf, Sum)
-				case i%2 == 0:
-					err = p.Run(ctx)
-				default:
-					err = p.Start(ctx).Wait(ctx)
-				}
-				if err := compare(err, []int64{int64(n * i), int64(n * (i + 1))}, buf[:2], "round %d", i); err != nil {
-					return err
-				}
-			}
-			return nil
-		}))
-	}
-	_, err := PrepareAllReduce(t.Context(), creator, []int{1}, Sum)
-	require.ErrorIs(t, err, ErrNotMember)
-	_, err = PrepareAllReduce(t.Context(), groups[0], []bool{true}, Sum)
-	require.ErrorIs(t, err, ErrArgument)
-}

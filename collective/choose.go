@@ -155,6 +155,37 @@ func (g *Group) choose(op schedule.Op, bytes int) schedule.Choice {
 	return c
 }
 
+// choiceOf returns how an operation that can be prepared is carried out by messages. A reduction that keeps the order of ranks moves all
+// contributions to where they are reduced.
+func (g *Group) choiceOf(c invocation) schedule.Choice {
+	n, ordered := g.Size(), c.math.ordered
+	switch c.op {
+	case opAllReduce:
+		if ordered {
+			return g.named(schedule.AllReduce, "gather")
+		}
+		return g.choose(schedule.AllReduce, len(c.out))
+	case opReduce:
+		if ordered {
+			return g.choose(schedule.Gather, n*len(c.in))
+		}
+		return g.choose(schedule.Reduce, len(c.in))
+	case opReduceScatter:
+		if ordered {
+			return g.first(schedule.AllToAll)
+		}
+		return g.choose(schedule.ReduceScatter, len(c.in))
+	case opBroadcast:
+		return g.choose(schedule.Broadcast, len(c.out))
+	case opAllGather:
+		return g.choose(schedule.AllGather, len(c.out))
+	case opAllToAll:
+		return g.choose(schedule.AllToAll, len(c.in))
+	default:
+		return g.choose(schedule.Barrier, 0)
+	}
+}
+
 // named returns the algorithm of a name, which there must be.
 func (g *Group) named(op schedule.Op, name string) schedule.Choice {
 	return schedule.Choice{Algorithm: g.chooser().catalogue.Lookup(op, name), Parts: 1}

@@ -52,7 +52,7 @@
 // called if one goroutine called them. That includes Send and Recv: SendRecv is for members that send to each other. Different
 // groups do not wait for each other, also where they share actors, but two groups must not be used by their common members in
 // different orders: that is a deadlock, which ends with the deadline. [Group.Async] runs operations beside their caller, in the place that
-// they were given to it; [PrepareAllReduce] is for loops that repeat one. [Bucketer] reduces the gradients of a training step while the
+// they were given to it; [Prepared] operations are for loops that repeat one. [Bucketer] reduces the gradients of a training step while the
 // backward pass still makes others.
 //
 // # One machine

@@ -15,22 +15,37 @@ import (
 // error. The root does not wait for the others, so that its nil does not mean that they have the data. Errors: *Error,
 // ErrNotMember, ErrArgument for a root that is no rank.
 func Broadcast[T Element](ctx context.Context, g *Group, buf []T, root int) error {
-	if err := g.checkRoot(opBroadcast, root); err != nil {
+	c, err := broadcastOf(g, buf, root)
+	if err != nil {
 		return err
 	}
+	return g.broadcast(ctx, c)
+}
+
+func broadcastOf[T Element](g *Group, buf []T, root int) (invocation, error) {
+	if err := g.checkRoot(opBroadcast, root); err != nil {
+		return invocation{}, err
+	}
 	d := descriptor{op: opBroadcast, kind: kindOf[T](), root: uint32(root), count: uint64(len(buf))}
-	c := invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(buf), out: bytesOf(buf)}
+	return invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(buf), out: bytesOf(buf)}, nil
+}
+
+func (g *Group) broadcast(ctx context.Context, c invocation) error {
 	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
-		p := g.plan(g.choose(schedule.Broadcast, len(bytesOf(buf))), root)
-		x.buf = evenly(buf, p.Blocks)
+		p := g.plan(g.choiceOf(c), int(c.root))
+		x.buf = &even{bytes: c.out, size: c.size, count: int(c.count), blocks: p.Blocks}
 		return x.run(ctx, p)
 	})
 }
 
 // Barrier returns when all members have called it. Errors: *Error, ErrNotMember.
 func Barrier(ctx context.Context, g *Group) error {
-	return g.operate(ctx, invocation{descriptor: descriptor{op: opBarrier}}, func(ctx context.Context, x *execution) error {
-		return x.run(ctx, g.plan(g.choose(schedule.Barrier, 0), 0))
+	return g.barrier(ctx, invocation{descriptor: descriptor{op: opBarrier}})
+}
+
+func (g *Group) barrier(ctx context.Context, c invocation) error {
+	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
+		return x.run(ctx, g.plan(g.choiceOf(c), 0))
 	})
 }
 
@@ -39,14 +54,26 @@ func Barrier(ctx context.Context, g *Group) error {
 // Both are the operation's until the call returns, and out holds nothing of use after an error. Errors: *Error, ErrNotMember,
 // ErrArgument for a wrong length.
 func AllGather[T Element](ctx context.Context, g *Group, in, out []T) error {
-	n := g.Size()
-	if err := checkLength(opAllGather, "out", len(out), n*len(in), fmt.Sprintf("%d from each of %d members", len(in), n)); err != nil {
+	c, err := allGatherOf(g, in, out)
+	if err != nil {
 		return err
 	}
+	return g.allGather(ctx, c)
+}
+
+func allGatherOf[T Element](g *Group, in, out []T) (invocation, error) {
+	n := g.Size()
+	if err := checkLength(opAllGather, "out", len(out), n*len(in), fmt.Sprintf("%d from each of %d members", len(in), n)); err != nil {
+		return invocation{}, err
+	}
 	d := descriptor{op: opAllGather, kind: kindOf[T](), count: uint64(len(in))}
-	c := invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out)}
+	return invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out)}, nil
+}
+
+func (g *Group) allGather(ctx context.Context, c invocation) error {
 	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
-		return x.allGather(ctx, g, g.choose(schedule.AllGather, len(bytesOf(out))), bytesOf(in), evenly(out, n))
+		n := g.Size()
+		return x.allGather(ctx, g, g.choiceOf(c), c.in, &even{bytes: c.out, size: c.size, count: n * int(c.count), blocks: n})
 	})
 }
 
@@ -163,23 +190,35 @@ func (x *execution) scatter(ctx context.Context, g membership, p plan, in, out [
 // type. Both are the operation's until the call returns, and out holds nothing of use after an error. Errors: *Error, ErrNotMember,
 // ErrArgument for a wrong length.
 func AllToAll[T Element](ctx context.Context, g *Group, in, out []T) error {
-	n := g.Size()
-	if len(in)%n != 0 {
-		return fmt.Errorf("%w: %v: in has %d elements, want a multiple of %d, the number of members", ErrArgument, opAllToAll, len(in), n)
-	}
-	if err := checkLength(opAllToAll, "out", len(out), len(in), "as many as in"); err != nil {
+	c, err := allToAllOf(g, in, out)
+	if err != nil {
 		return err
 	}
+	return g.allToAll(ctx, c)
+}
+
+func allToAllOf[T Element](g *Group, in, out []T) (invocation, error) {
+	n := g.Size()
+	if len(in)%n != 0 {
+		return invocation{}, fmt.Errorf("%w: %v: in has %d elements, want a multiple of %d, the number of members", ErrArgument, opAllToAll, len(in), n)
+	}
+	if err := checkLength(opAllToAll, "out", len(out), len(in), "as many as in"); err != nil {
+		return invocation{}, err
+	}
 	d := descriptor{op: opAllToAll, kind: kindOf[T](), count: uint64(len(in) / n)}
-	c := invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out)}
+	return invocation{descriptor: d, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out)}, nil
+}
+
+func (g *Group) allToAll(ctx context.Context, c invocation) error {
 	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
-		length := len(bytesOf(in)) / n
+		n := g.Size()
+		length := len(c.in) / n
 		each := func(int) int { return length }
-		c := g.choose(schedule.AllToAll, len(bytesOf(in)))
-		if c.Algorithm.Local {
-			return x.gatherAndPick(ctx, g, g.plan(c, 0), bytesOf(in), bytesOf(out), length)
+		choice := g.choiceOf(c)
+		if choice.Algorithm.Local {
+			return x.gatherAndPick(ctx, g, g.plan(choice, 0), c.in, c.out, length)
 		}
-		return x.allToAll(ctx, g, c, split(bytesOf(in), 0, n, n, each), split(bytesOf(out), 0, n, n, each))
+		return x.allToAll(ctx, g, choice, split(c.in, 0, n, n, each), split(c.out, 0, n, n, each))
 	})
 }
 

@@ -87,14 +87,8 @@ func (m *member) take(ctx context.Context, d descriptor) (seq uint64, err error)
 		return 0, fmt.Errorf("was done before: %w", stopped(ctx))
 	}
 	l := m.lineFor(ctx)
-	if !l.enter() {
-		turn := l.join()
-		select {
-		case <-turn:
-		case <-ctx.Done():
-			l.quit(turn)
-			return 0, fmt.Errorf("waited for the operation before it: %w", stopped(ctx))
-		}
+	if !l.await(ctx, l.join()) {
+		return 0, fmt.Errorf("waited for the operation before it: %w", stopped(ctx))
 	}
 	if seq, err = m.begin(d); err != nil {
 		m.release(l)

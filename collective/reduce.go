@@ -4,9 +4,9 @@
 package collective
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/tutti-go/tutti/collective/schedule"
 )
@@ -36,10 +36,7 @@ func (g *Group) allReduce(ctx context.Context, c invocation) error {
 		math, buf := c.math, &even{bytes: c.out, size: c.size, count: int(c.count), blocks: 1}
 		defer g.guard(math)()
 		math.begin(buf.bytes)
-		choice := g.choose(schedule.AllReduce, len(buf.bytes))
-		if math.ordered {
-			choice = g.named(schedule.AllReduce, "gather")
-		}
+		choice := g.choiceOf(c)
 		p := g.plan(choice, 0)
 		if choice.Algorithm.Local {
 			return x.gatherAndReduce(ctx, g, p, buf, math)
@@ -102,32 +99,43 @@ func (g *Group) guard(math arithmetic) func() {
 // that it has the result. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T or a root that is no
 // rank.
 func Reduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction, root int) error {
-	math, err := arithmeticOf[T](opReduce, op)
+	c, err := reduceOf(g, buf, op, root)
 	if err != nil {
 		return err
 	}
+	return g.reduce(ctx, c)
+}
+
+func reduceOf[T Element](g *Group, buf []T, op Reduction, root int) (invocation, error) {
+	math, err := arithmeticOf[T](opReduce, op)
+	if err != nil {
+		return invocation{}, err
+	}
 	if err := g.checkRoot(opReduce, root); err != nil {
-		return err
+		return invocation{}, err
 	}
 	d := descriptor{op: opReduce, how: math.how, kind: kindOf[T](), root: uint32(root), count: uint64(len(buf))}
-	c := invocation{descriptor: d, math: math, size: sizeOf[T](), in: bytesOf(buf), out: bytesOf(buf)}
+	return invocation{descriptor: d, math: math, size: sizeOf[T](), in: bytesOf(buf), out: bytesOf(buf)}, nil
+}
+
+func (g *Group) reduce(ctx context.Context, c invocation) error {
 	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
+		math := c.math
 		defer g.guard(math)()
-		math.begin(bytesOf(buf))
+		math.begin(c.in)
+		p := g.plan(g.choiceOf(c), int(c.root))
 		if math.ordered {
-			return x.gatherToReduce(ctx, g, bytesOf(buf), root, math)
+			return x.gatherToReduce(ctx, g, p, c.out, int(c.root), math)
 		}
-		p := g.plan(g.choose(schedule.Reduce, len(bytesOf(buf))), root)
-		x.buf = evenly(buf, p.Blocks)
+		x.buf = &even{bytes: c.out, size: c.size, count: int(c.count), blocks: p.Blocks}
 		x.reduceWith(math, g.Size())
 		return x.run(ctx, p)
 	})
 }
 
 // gatherToReduce copies all contributions to the root, which combines them in the order of ranks.
-func (x *execution) gatherToReduce(ctx context.Context, g *Group, buf []byte, root int, math arithmetic) error {
+func (x *execution) gatherToReduce(ctx context.Context, g *Group, p plan, buf []byte, root int, math arithmetic) error {
 	n := g.Size()
-	p := g.plan(g.choose(schedule.Gather, n*len(buf)), root)
 	var all []byte
 	if g.Rank() == root {
 		all = make([]byte, n*len(buf))
@@ -146,39 +154,52 @@ func (x *execution) gatherToReduce(ctx context.Context, g *Group, buf []byte, ro
 // returns, and out holds nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for an op
 // that is not for T or a wrong length.
 func ReduceScatter[T Element](ctx context.Context, g *Group, in, out []T, op Reduction) error {
-	math, err := arithmeticOf[T](opReduceScatter, op)
+	c, err := reduceScatterOf(g, in, out, op)
 	if err != nil {
 		return err
 	}
+	return g.reduceScatter(ctx, c)
+}
+
+func reduceScatterOf[T Element](g *Group, in, out []T, op Reduction) (invocation, error) {
+	math, err := arithmeticOf[T](opReduceScatter, op)
+	if err != nil {
+		return invocation{}, err
+	}
 	n := g.Size()
 	if err := checkLength(opReduceScatter, "in", len(in), n*len(out), fmt.Sprintf("%d for each of %d members", len(out), n)); err != nil {
-		return err
+		return invocation{}, err
 	}
 	d := descriptor{op: opReduceScatter, how: math.how, kind: kindOf[T](), count: uint64(len(out))}
-	c := invocation{descriptor: d, math: math, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out)}
+	return invocation{descriptor: d, math: math, size: sizeOf[T](), in: bytesOf(in), out: bytesOf(out)}, nil
+}
+
+func (g *Group) reduceScatter(ctx context.Context, c invocation) error {
 	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
+		math, n := c.math, g.Size()
 		defer g.guard(math)()
-		partial := evenly(slices.Clone(in), n)
+		partial := &even{bytes: bytes.Clone(c.in), size: c.size, count: n * int(c.count), blocks: n}
 		math.begin(partial.bytes)
+		choice := g.choiceOf(c)
 		if math.ordered {
-			return x.exchangeToReduce(ctx, g, partial.bytes, bytesOf(out), math)
+			return x.exchangeToReduce(ctx, g, choice, partial.bytes, c.out, math)
 		}
 		x.buf, x.combine = partial, math.combine
-		if err := x.run(ctx, g.plan(g.choose(schedule.ReduceScatter, len(bytesOf(in))), 0)); err != nil {
+		if err := x.run(ctx, g.plan(choice, 0)); err != nil {
 			return err
 		}
-		copy(bytesOf(out), partial.block(g.Rank()))
-		math.finish(bytesOf(out), n)
+		copy(c.out, partial.block(g.Rank()))
+		math.finish(c.out, n)
 		return nil
 	})
 }
 
 // exchangeToReduce copies all contributions for its part to each member, which combines them in the order of ranks.
-func (x *execution) exchangeToReduce(ctx context.Context, g *Group, in, out []byte, math arithmetic) error {
+func (x *execution) exchangeToReduce(ctx context.Context, g *Group, c schedule.Choice, in, out []byte, math arithmetic) error {
 	n := g.Size()
 	each := func(int) int { return len(out) }
 	parts := split(make([]byte, len(in)), 0, n, n, each)
-	if err := x.allToAll(ctx, g, g.first(schedule.AllToAll), split(in, 0, n, n, each), parts); err != nil {
+	if err := x.allToAll(ctx, g, c, split(in, 0, n, n, each), parts); err != nil {
 		return err
 	}
 	math.all(out, blocks(parts, n))
