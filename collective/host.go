@@ -42,7 +42,7 @@ type host struct {
 // of no use. It is the same at all nodes.
 func (h *hub) hostFor(s *session) *host {
 	n := len(s.members)
-	if runtime.GOOS != "linux" || !s.bounds.Host || s.bounds.Select.byMessages() || s.medium != nil || len(s.nodes) < 2 || n > hostshm.MaxMembers {
+	if runtime.GOOS != "linux" || !s.bounds.Host || s.bounds.Select.byMessages() || len(s.nodes) < 2 || n > hostshm.MaxMembers {
 		return nil
 	}
 	o := &host{}

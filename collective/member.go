@@ -66,9 +66,8 @@ type member struct {
 	line    line          // of operations, which run one at a time
 	wake    chan struct{} // holds a token after something came from the awaited rank
 	plans   plans
-	hosts   *hosts     // of the members; nil until an operation needed them
-	work    workspace  // of the operation that runs
-	now     invocation // of the operation that runs, if it goes through the medium of the epoch
+	hosts   *hosts    // of the members; nil until an operation needed them
+	work    workspace // of the operation that runs
 	host    hostState
 	chooser atomic.Pointer[chooser] // of a group that members have made; nil: the epoch's
 	log     *flight.Recorder

@@ -62,11 +62,6 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 // carryOut runs an operation by what the members have in common.
 func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func(context.Context, *execution) error) error {
 	s, m := g.s, g.m
-	if s.medium != nil && !c.op.isPoint() && !c.op.isShared() {
-		m.now = *c
-		defer func() { m.now = invocation{} }() // it holds on to nobody's memory
-		return s.medium.run(ctx, m)
-	}
 	x := &execution{peers: m, head: c.append(nil)}
 	if s.host != nil && !c.op.isPoint() {
 		if !m.host.met {

@@ -161,9 +161,6 @@ func prepare(ctx context.Context, g *Group, c invocation, bad error, run func(*G
 	}
 	p := &Prepared{g: g, call: c, run: run, work: newWork(), slot: slot{m: g.m}}
 	p.start = p.background
-	if g.s.medium != nil { // there is nothing to open
-		return p, nil
-	}
 	if err := g.open(ctx, g.plan(g.choiceOf(c), int(c.root))); err != nil {
 		return nil, err
 	}

@@ -90,8 +90,7 @@ type session struct {
 	ctx    context.Context //nolint:containedctx // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
 
-	medium   medium   // nil: there are messages only, or host
-	host     *host    // nil: there are messages only, or medium
+	host     *host    // nil: there are messages only
 	chooser  *chooser // as the charter has it
 	programs programs // compiled schedules that members of this node share
 
@@ -121,7 +120,6 @@ func newSession(h *hub, c charter) *session {
 	s.chooser, _ = c.Bounds.Select.chooser(len(c.Members)) // the charter was validated
 	s.ctx, s.cancel = context.WithCancelCause(h.root)
 	s.mu.local = map[int]*member{}
-	s.medium = h.mediumFor(s)
 	s.host = h.hostFor(s)
 	return s
 }
@@ -188,9 +186,6 @@ func (s *session) finish(end *ending) bool {
 		m.retire(end)
 	}
 	s.cancel(end)
-	if s.medium != nil {
-		s.medium.end(end)
-	}
 	if s.host != nil {
 		s.host.end()
 	}

@@ -207,7 +207,7 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 			err = a.recovered(p, r)
 		}
 	}()
-	in, err := p.await(c, ctx.life.ctx)
+	in, err := p.await(ctx.life.ctx, c)
 	if err != nil {
 		return codec.Value{}, err
 	}

@@ -24,6 +24,10 @@ type batchContext struct {
 	}
 }
 
+func (b *batchContext) begin(parent context.Context, expires time.Time) {
+	b.parent, b.expires = parent, expires
+}
+
 // get returns the context.
 func (b *batchContext) get() context.Context {
 	b.mu.Lock()

@@ -29,7 +29,7 @@ type late struct {
 }
 
 // await returns the argument when it is there.
-func (p *param) await(c *inbound, actor context.Context) (codec.Value, error) {
+func (p *param) await(actor context.Context, c *inbound) (codec.Value, error) {
 	if p.late == nil {
 		return p.value, nil
 	}
@@ -101,7 +101,7 @@ func (n *node) accept(m *message) {
 		return
 	}
 	c.left.Store(int64(total))
-	c.batch.parent, c.batch.expires = n.ctx, m.expires
+	c.batch.begin(n.ctx, m.expires)
 	n.admit(c)
 	if m.cancelled {
 		c.batch.end(context.Canceled)
