@@ -167,7 +167,7 @@ func runElastic(ctx context.Context, sys *core.System) error {
 		if err != nil {
 			return err
 		}
-		return process.Kill()
+		return errors.Join(process.Kill(), process.Release())
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"math"
 	"os"
 	"slices"
@@ -140,7 +141,7 @@ func TestTrainingEndsWithAnErrorWhenANodeDies(t *testing.T) {
 	require.NoError(t, err)
 	_, err = train(t.Context(), actors, 1000, func(epoch int, _ Score, _ time.Duration) {
 		if epoch == 2 {
-			require.NoError(t, process.Kill()) // the trainers are in the next epoch before anybody notices
+			require.NoError(t, errors.Join(process.Kill(), process.Release())) // the trainers are in the next epoch before anybody notices
 		}
 	})
 	require.ErrorIs(t, err, core.ErrNodeLost)
@@ -197,7 +198,7 @@ func TestTrainingGoesOnWithoutAKilledNode(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				return process.Kill()
+				return errors.Join(process.Kill(), process.Release())
 			})
 			require.NoError(t, err)
 			require.Equal(t, tt.left, left)
