@@ -355,7 +355,7 @@ func TestOperationsAgreeWithASequentialReference(t *testing.T) {
 	turn := 0
 	for _, nodes := range []int{1, 2, 3, 5, 7} {
 		t.Run(fmt.Sprint("nodes=", nodes), func(t *testing.T) {
-			c := makers()[map[int]string{1: "sockets", 2: "memory", 3: "host", 5: "sockets", 7: "host"}[nodes]](t, nodes+1)
+			c := links()[map[int]string{1: "sockets", 2: "memory", 3: "host", 5: "tcp", 7: "shared memory"}[nodes]](t, nodes+1)
 			for _, n := range sizes {
 				_, groups := c.group(fmt.Sprint("g", n), n)
 				for _, length := range lengths(n) {
@@ -367,17 +367,20 @@ func TestOperationsAgreeWithASequentialReference(t *testing.T) {
 	}
 }
 
-// Every operation, every reduction and every type at a few sizes.
+// Every operation, every reduction and every type at a few sizes, over every kind of link.
 func TestEveryTypeAgreesWithASequentialReference(t *testing.T) {
-	for _, c := range []*cluster{newCluster(t, 4, inMemory), newHostCluster(t, 4)} {
-		for _, n := range []int{1, 5, 8} {
-			_, groups := c.group(fmt.Sprint("g", n), n)
-			for _, s := range subjects() {
-				for _, length := range lengths(n) {
-					runTrials(t, groups, s, length)
+	for name, begin := range links() {
+		t.Run(name, func(t *testing.T) {
+			c := begin(t, 4)
+			for _, n := range []int{1, 5, 8} {
+				_, groups := c.group(fmt.Sprint("g", n), n)
+				for _, s := range subjects() {
+					for _, length := range lengths(n) {
+						runTrials(t, groups, s, length)
+					}
 				}
 			}
-		}
+		})
 	}
 }
 
