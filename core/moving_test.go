@@ -7,6 +7,7 @@ package core_test
 
 import (
 	"context"
+	"syscall"
 	"testing"
 	"time"
 
@@ -199,4 +200,24 @@ func TestCallsWaitWhileAnActorMoves(t *testing.T) {
 	require.Equal(t, uint32(3), actors[0].Node(), "node 2 was lost before it had it")
 	require.Error(t, core.Call(t.Context(), actors[0], (*probe).Panic, "the second death").Err(bounded(t)))
 	get(t, core.Call(bounded(t), actors[0], (*probe).Ping, core.Void{}))
+}
+
+// A call that waits for an actor to be made anew ends with the system, though its context does not.
+func TestCallsThatWaitForAnActorThatMovesEndWithTheSystem(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(2))
+	a := one(t, sys, core.OnNodes(1, 2), core.Restarts(2))
+	home := a.Node()
+	stopped := sys.Nodes()[2-home]
+	coretest.StopNode(t, sys, stopped.ID) // which does not answer when it is to make the actor
+	coretest.KillNode(t, sys, home)
+	eventually(t, "it is moved", func() bool { return a.Node() != home })
+	waits := make(chan error, 1)
+	go func() {
+		waits <- core.Call(context.WithoutCancel(t.Context()), a, (*probe).Ping, core.Void{}).Err(bounded(t))
+	}()
+	ended := make(chan error, 1)
+	go func() { ended <- sys.Shutdown(bounded(t)) }()
+	require.ErrorIs(t, <-waits, core.ErrClosed)
+	require.NoError(t, syscall.Kill(stopped.PID, syscall.SIGCONT))
+	require.NoError(t, <-ended)
 }

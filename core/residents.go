@@ -50,6 +50,8 @@ type members struct {
 	epoch   atomic.Uint64
 	lasting atomic.Bool // some may be made anew elsewhere
 
+	closing <-chan struct{} // closed when the system shuts down: nobody moves any more
+
 	sync.Mutex
 	byID    map[uint32]*member
 	moved   map[ActorID]ActorID // places of actors that were made anew elsewhere, by identity; they stay when the actor ends
@@ -115,6 +117,8 @@ func (m *members) settle(ctx context.Context, ids []ActorID) (places []ActorID, 
 		}
 		select {
 		case <-changed:
+		case <-m.closing:
+			return nil, 0, ErrClosed
 		case <-ctx.Done():
 			return nil, 0, fmt.Errorf("wait for actors that are made anew on other nodes: %w", ended(ctx))
 		}
@@ -173,6 +177,8 @@ func (m *members) awaitLoss(ctx context.Context, node uint32) error {
 		}
 		select {
 		case <-changed:
+		case <-m.closing:
+			return ErrClosed
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the loss of node %d to be taken in: %w", node, ended(ctx))
 		}

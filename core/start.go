@@ -60,6 +60,7 @@ func newSystem(ctx context.Context, cfg config) *System {
 	s.orders.byNode = map[uint32]*atomic.Uint64{}
 	s.puts.open = map[*object]struct{}{}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	s.members.closing = s.ctx.Done()
 	return s
 }
 
