@@ -4,19 +4,16 @@
 package collective
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/core"
+	"github.com/tutti-go/tutti/internal/reach"
 	"github.com/tutti-go/tutti/internal/rundir"
 )
 
@@ -35,25 +32,8 @@ func worldStore(secret []byte) (st *arrowstore.Store, host string, closed func()
 		return nil, "", nil, errors.Join(err, dir.Close())
 	}
 	closed = func() error { return errors.Join(st.Close(), dir.Close()) }
-	if host, err = directoryIdentity(dir.Path); err != nil {
+	if host, err = reach.Host("", dir.Path); err != nil {
 		return nil, "", nil, errors.Join(err, closed())
 	}
 	return st, host, closed, nil
-}
-
-// directoryIdentity is what processes agree on that share a directory in memory, and no others.
-func directoryIdentity(dir string) (string, error) {
-	var at unix.Stat_t
-	if err := unix.Stat(dir, &at); err != nil {
-		return "", fmt.Errorf("%s: %w", dir, err)
-	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil { // not Linux, or no /proc: the name has to do
-		name, err := os.Hostname()
-		if err != nil {
-			return "", err
-		}
-		boot = []byte(name)
-	}
-	return fmt.Sprintf("%s %d %d", bytes.TrimSpace(boot), at.Dev, at.Ino), nil
 }

@@ -64,15 +64,9 @@ func SubmitLent[H, T any](ctx context.Context, t *Targets, name string, with H, 
 	if err != nil {
 		return nil, err
 	}
-	t, cfg, err := t.configure(ctx, opts)
+	t, cfg, err := t.configureEach(ctx, m, opts, len(refs), "references")
 	if err != nil {
-		return nil, fmt.Errorf("call %v: %w", m, err)
-	}
-	if len(refs) != len(t.ids) {
-		return nil, fmt.Errorf("call %v: %w: %d references for %d actors", m, ErrInvalid, len(refs), len(t.ids))
-	}
-	if err := t.sys.err(); err != nil {
-		return nil, fmt.Errorf("call %v: %w", m, err)
+		return nil, err
 	}
 	var held []argument // with something to let go of
 	all := argument{each: make([]argument, len(refs)), release: func() {

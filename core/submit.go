@@ -316,15 +316,9 @@ func SubmitEach[A, In, Out any](ctx context.Context, t *Targets, f func(A, conte
 	if err != nil {
 		return nil, err
 	}
-	t, cfg, err := t.configure(ctx, opts)
+	t, cfg, err := t.configureEach(ctx, m, opts, len(ins), "arguments")
 	if err != nil {
-		return nil, fmt.Errorf("call %v: %w", m, err)
-	}
-	if len(ins) != len(t.ids) {
-		return nil, fmt.Errorf("call %v: %w: %d arguments for %d actors", m, ErrInvalid, len(ins), len(t.ids))
-	}
-	if err := t.sys.err(); err != nil {
-		return nil, fmt.Errorf("call %v: %w", m, err)
+		return nil, err
 	}
 	args := make([]argument, 0, len(ins))
 	release := func() {
@@ -351,6 +345,21 @@ func SubmitEach[A, In, Out any](ctx context.Context, t *Targets, f func(A, conte
 	}
 	all.each = args
 	return t.submit(ctx, m, all, cfg)
+}
+
+// configureEach is configure for a call that gives each target something of its own.
+func (t *Targets) configureEach(ctx context.Context, m *method, opts []CallOption, given int, of string) (*Targets, callConfig, error) {
+	t, cfg, err := t.configure(ctx, opts)
+	if err == nil && given != len(t.ids) {
+		err = fmt.Errorf("%w: %d %s for %d actors", ErrInvalid, given, of, len(t.ids))
+	}
+	if err == nil {
+		err = t.sys.err()
+	}
+	if err != nil {
+		return nil, callConfig{}, fmt.Errorf("call %v: %w", m, err)
+	}
+	return t, cfg, nil
 }
 
 func (t *Targets) submitValue(ctx context.Context, m *method, v codec.Value, cfg callConfig) (*Slots, error) {
