@@ -17,8 +17,8 @@ import (
 
 // bell is what a member waits by: a pipe with a name, which all members open and the runtime's poller watches. Whoever rings writes a byte, and the
 // kernel tells every process that watches, as a futex would tell every thread. But who sleeps by a futex holds a thread and, on waking, has to find
-// a processor of the Go scheduler again, which wakes further threads: with 400 processes on 2 cores that took 40 us for each, and
-// this 6.
+// a processor of the Go scheduler again, which wakes further threads. On 2 cores a barrier of 128 processes took 3.1 ms so, and takes 1.1 ms with the
+// pipe; of 32, 193 us and 84 (collectives -way processes -members 32,128 -operations barrier -modes reused, one run after the other).
 type bell struct {
 	file  *os.File
 	raw   syscall.RawConn

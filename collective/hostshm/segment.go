@@ -41,7 +41,8 @@ func Open(path string, members int) (*Segment, error) {
 
 // patienceOf returns how long a member gives way to others before it sleeps. While few members share a processor the one that is awaited
 // has its turn soon, and all are spared the sleep and the waking, which take longer than that; where there are many, those that only look keep
-// the processors from those that do something. Measured on 2 cores: a barrier of 32 members takes half as long so, and 400 starve.
+// the processors from those that do something. Measured on 2 cores: a barrier of 8 members takes 21 us so and 47 to 56 without, one of 32 takes 87 to 112
+// and 219 to 223 (collectives -way processes -members 8,32 -operations barrier -modes reused).
 func patienceOf(members, processors int) time.Duration {
 	const many, turn = 16, 30 * time.Microsecond
 	if members > many*processors {
