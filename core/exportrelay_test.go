@@ -14,7 +14,7 @@ import (
 // handlerOf returns what a node does with frames of a kind.
 func handlerOf(n *node, k wire.Kind) mesh.Handler {
 	return map[wire.Kind]mesh.Handler{
-		wire.KindCall: n.onCall, wire.KindReply: n.onReply, wire.KindChunk: n.transfers.onChunk,
+		wire.KindCall: n.onCall, wire.KindRelay: n.onRelay, wire.KindReply: n.onReply, wire.KindChunk: n.transfers.onChunk,
 	}[k]
 }
 

@@ -82,6 +82,35 @@ func TestAnswersThatDieWithARelayAndAreNotKeptFailByName(t *testing.T) {
 	get(t, core.Call(t.Context(), there[0], (*probe).Ping, core.Void{}))
 }
 
+// A relay holds 16 MiB of calls for a peer that does not read. The caller is told of those that have no room, and sends them itself.
+func TestWhatARelayHasNoRoomForTheCallerSendsItself(t *testing.T) {
+	sys := coretest.Start(t, farWorld(8, 8)...)
+	unleaked(t, sys)
+	actors := spawn(t, sys, 8, core.Mailbox(1000))
+	release := core.Block(sys, 3, wire.KindRelay)
+	t.Cleanup(release)
+	const size = 96 << 10
+	var batches []*core.Slots
+	most := 0
+	for more := 20; more > 0; { // the links hold some, too
+		if len(batches) > 3000 {
+			t.Fatalf("%d bytes wait at the relay", most)
+		}
+		s := submit(t.Context(), t, actors, (*probe).Length, make([]byte, size))
+		require.NoError(t, s.Wait(bounded(t), s.Len()-1), "the others are not held up")
+		batches = append(batches, s)
+		if most = max(most, core.Forwarding(sys, 2, 3)); most > core.RelayRoom-2*size {
+			more--
+		}
+	}
+	require.LessOrEqual(t, most, core.RelayRoom)
+	release()
+	for _, s := range batches {
+		succeeded(t, s)
+	}
+	require.LessOrEqual(t, core.Forwarding(sys, 2, 3), core.RelayRoom)
+}
+
 // When what an object comes from dies amid it, the rest comes from its own host.
 func TestAFetchGoesOnElsewhereWhereItsSourceHasLeftOff(t *testing.T) {
 	const size, before = 8 << 20, 5 // chunks
