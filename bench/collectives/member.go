@@ -66,7 +66,12 @@ func (*member) Measure(ctx context.Context, j Job) (t Timing, err error) {
 			return Timing{}, err
 		}
 		end := time.Now()
-		if atEnds {
+		var each time.Duration
+		if atEnds { // else the checks of some would take the processors from those who are not done
+			if err := collective.Barrier(ctx, g); err != nil {
+				return Timing{}, err
+			}
+			each = time.Since(begin)
 			if err := check(j.Operation, s, m.out, g.Rank(), g.Size()); err != nil {
 				return Timing{}, err
 			}
@@ -75,19 +80,16 @@ func (*member) Measure(ctx context.Context, j Job) (t Timing, err error) {
 			t.Begins, t.Ends = append(t.Begins, begin.UnixNano()), append(t.Ends, end.UnixNano())
 			continue
 		}
-		if rounds, err = agree(ctx, g, begin, j.Seconds); err != nil {
+		if rounds, err = agree(ctx, g, each, j.Seconds); err != nil {
 			return Timing{}, err
 		}
 	}
 	return t, nil
 }
 
-// agree returns how many rounds there will be, of which one took since begin.
-func agree(ctx context.Context, g *collective.Group, begin time.Time, seconds float64) (int, error) {
-	if err := collective.Barrier(ctx, g); err != nil {
-		return 0, err
-	}
-	rounds := []int64{int64(min(max(seconds/time.Since(begin).Seconds(), 2), mostRounds))}
+// agree returns how many rounds there will be, of which one took each.
+func agree(ctx context.Context, g *collective.Group, each time.Duration, seconds float64) (int, error) {
+	rounds := []int64{int64(min(max(seconds/each.Seconds(), 2), mostRounds))}
 	err := collective.Broadcast(ctx, g, rounds, 0)
 	return int(rounds[0]), err
 }

@@ -175,11 +175,13 @@ static void measure_point(struct peer *p, enum operation op, int a, size_t bytes
     p->barrier();
     double begin = seconds();
     p->run(op, a, in, out, s.block);
-    double end = seconds();
-    if (i <= 0 || i == rounds - 1) check(p, op, algorithm, s, out);
+    double end = seconds(), each = 0;
+    if (i <= 0 || i == rounds - 1) {
+      p->barrier(); // else the checks of some would take the processors from those who are not done
+      each = seconds() - begin;
+      check(p, op, algorithm, s, out);
+    }
     if (i < 0) {
-      p->barrier();
-      double each = seconds() - begin;
       rounds = (int)p->agree(each * MOST < budget ? MOST : budget / each < 2 ? 2 : budget / each);
       continue;
     }
