@@ -174,7 +174,7 @@ bench-collectives: ## Measure collectives beside Gloo, Open MPI and MPICH (ARGS=
 
 .PHONY: bench-collectives-all
 bench-collectives-all: ## The same with up to 400 members: takes an hour and more
-	@$(MAKE) bench-collectives ARGS='-members 8,32,64,128,400 -timeout 10m -memory 17179869184'
+	@$(MAKE) bench-collectives ARGS='-members 8,32,64,128,400 -limit 10m'
 
 .PHONY: bench-schedule
 bench-schedule: ## Measure every algorithm of three collectives beside what the cost model predicts, into bench/results/schedule.txt; takes about 2 minutes

@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,97 +17,106 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tutti-go/tutti/core"
+	"github.com/tutti-go/tutti/collective/benchmark"
 	"github.com/tutti-go/tutti/core/coretest"
 )
 
 func TestMain(m *testing.M) { coretest.Main(m) }
 
-// Every member checks its data at every point, so that a line means that it was right.
-func TestEveryOperationIsMeasured(t *testing.T) {
-	p := plan{operations: operations(), sizes: []int{4, 4096}, modes: []string{"reused", "fresh"}}
-	for name, nodes := range map[string]core.Option{"processes": core.LocalNodes(3), "goroutines": core.InProcess(1)} {
-		t.Run(name, func(t *testing.T) {
-			sys := coretest.Start(t, nodes)
-			var out bytes.Buffer
-			require.NoError(t, measure(t.Context(), sys, name, 3, p, &out))
-			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-			require.Len(t, lines, 8*2*2+1)
-			for _, text := range lines {
-				l, err := parseLine(text)
-				require.NoError(t, err)
-				assert.Equal(t, text, l.String())
-				assert.Equal(t, 3, l.members)
-				assert.Equal(t, 2, l.rounds)
-				assert.LessOrEqual(t, l.least, l.mean)
-				assert.LessOrEqual(t, l.mean, l.most)
-				assert.Positive(t, l.span)
-			}
-		})
-	}
-}
-
-func TestWrongDataIsFound(t *testing.T) {
-	for _, op := range operations()[:8] {
-		s := shapeOf(op, 64, 0, 4)
-		out := make([]float32, s.out)
-		for i := range out {
-			out[i] = expected(op, i, 0, 4, s.block)
+func TestOurWaysPrintALineForEachPoint(t *testing.T) {
+	for _, tc := range []struct {
+		way    string
+		points int
+	}{{"processes", 1 + 12*2}, {"goroutines", 1 + 12*2}, {"shared", 6 * 2}} {
+		_, c, err := parse([]string{"-members", "2", "-sizes", "4", "-seconds", "0.001", "-way", tc.way})
+		require.NoError(t, err)
+		sys := coretest.Start(t, ways()[tc.way].nodes(2))
+		var out bytes.Buffer
+		require.NoError(t, c.measure(t.Context(), sys, tc.way, &out))
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		require.Len(t, lines, tc.points)
+		for _, text := range lines {
+			r, err := benchmark.ParseResult(text)
+			require.NoError(t, err)
+			assert.Equal(t, "tutti-"+tc.way, r.Library)
 		}
-		require.NoError(t, check(op, s, out, 0, 4))
-		out[s.checked-1]++
-		require.ErrorContains(t, check(op, s, out, 0, 4), "at rank 0 is")
+		require.NoError(t, sys.Shutdown(t.Context()))
 	}
-	assert.Equal(t, shape{1, 4, 1, 1}, shapeOf("reduce-scatter", 4, 3, 4), "a block has an element at least")
-	assert.Equal(t, shape{16, 0, 16, 0}, shapeOf("reduce", 64, 1, 4))
-}
-
-func TestTimingsOfAllMembersBecomeOneLine(t *testing.T) {
-	l := summary([]Timing{
-		{Begins: []int64{1000, 11000, 21000}, Ends: []int64{3000, 14000, 22000}},
-		{Begins: []int64{2000, 10000, 21000}, Ends: []int64{4000, 13000, 30000}},
-	})
-	assert.Equal(t, line{rounds: 3, least: 2, mean: 3.3333333333333335, most: 4.666666666666667, span: 4}, l)
-	l = line{operation: "allreduce", bytes: 1 << 20, members: 4, span: 1000}
-	algorithm, bus := l.rate()
-	assert.InDelta(t, 1.048576, algorithm, 1e-9)
-	assert.InDelta(t, 1.048576*1.5, bus, 1e-9)
 }
 
 // script is a library whose program is a script of the shell.
 func script(name, text string) contender {
-	return contender{name: name, commands: func(string, string, int, plan) ([][]string, error) {
+	return contender{name: name, commands: func(string, string, int, benchmark.Plan) ([][]string, error) {
 		return [][]string{{"sh", "-c", text}}, nil
 	}}
 }
 
-func TestALibraryThatHangsOrFailsOrIsNotHereKeepsNobodyFromBeingMeasured(t *testing.T) {
-	_, c, err := parse([]string{"-members", "2", "-sizes", "4,64", "-operations", "allreduce", "-modes", "reused", "-timeout", "1s", "-out", t.TempDir(), "-peers", t.TempDir()})
+func TestALibraryThatIsSlowOrFailsOrIsNotHereKeepsNobodyFromBeingMeasured(t *testing.T) {
+	_, c, err := parse([]string{"-members", "2", "-sizes", "4,64", "-operations", "allreduce", "-buffers", "reused", "-limit", "1s", "-out", t.TempDir(), "-peers", t.TempDir()})
 	require.NoError(t, err)
 	var out, progress bytes.Buffer
 	require.NoError(t, c.compare(t.Context(), []contender{
 		script("tutti-processes", "echo tutti-processes,default,allreduce,4,reused,2,9,1,2,3,4"),
 		script("openmpi", "echo openmpi,default,allreduce,4,reused,2,9,5,6,7,8; echo out of luck >&2; exit 3"),
-		script("mpich", "echo mpich,default,allreduce,4,reused,2,9,1,2,3,10; sleep 1000 & sleep 1000"),
+		script("mpich", "echo mpich,default,allreduce,4,reused,2,9,1,2,3,10; echo mpich,default,allreduce,64,reused,2,0,0,0,0,0"),
 		{name: "gloo", compiler: "no-such-compiler", packages: "one two"},
-		script("tutti-goroutines", "echo nonsense"),
+		script("tutti-shared", "echo nonsense; echo more of it"),
+		script("tutti-goroutines", "echo tutti-goroutines,default,allreduce,4,reused,2,9,1,2,3,2; echo ==== BAD; echo out of luck >&2; exit 3"),
 	}, &out, &progress))
 	for _, want := range []string{
-		"openmpi, 2 members: ended after 1 points: sh: exit status 3: out of luck",
-		"mpich, 2 members: ended after 1 points: it took longer than 1s",
-		"gloo: not measured: no-such-compiler is not here: apt-get install one two",
-		`tutti-goroutines, 2 members: ended after 0 points: "nonsense" has 1 fields, want 11`,
+		"# openmpi, 2 members: ended after 1 results: sh: exit status 3: out of luck\n",
+		"# mpich, 2 members: left out, for 1s were over: allreduce of 64 B\n",
+		"# gloo: not measured: no-such-compiler is not here: apt-get install one two\n",
+		"# tutti-shared, 2 members: ended after 0 results: \"nonsense\" has 1 fields, want 11\n",
+		"# tutti-goroutines, 2 members: ended after 1 results: sh: exit status 3: out of luck\n",
 		"the best MPI over tutti-processes, 2 members, reused buffers\n  bytes                   4        64\n  allreduce            2.00          \n",
-		"         4  mpich             default                 1.0        2.0        3.0          10.0       0.000       0.000    2.50\n",
+		"mpich             default                   4         9        1.0        2.0        3.0          10.0       0.000       0.000    2.50\n",
 	} {
 		assert.Contains(t, out.String(), want)
 	}
 	assert.Contains(t, progress.String(), "gloo: not measured")
-	for _, name := range []string{"collectives.txt", "collectives.csv", "collectives-raw.txt", "collectives-2.svg"} {
+	for _, name := range []string{"collectives-2.txt", "collectives-2.csv", "collectives-2-allreduce.svg"} {
 		text, err := os.ReadFile(filepath.Join(c.out, name))
 		require.NoError(t, err)
 		assert.NotEmpty(t, text)
 	}
+}
+
+func TestALibraryThatHangsIsEndedWithAllThatItStarted(t *testing.T) {
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("it was ended"))
+	defer cancel()
+	began := time.Now()
+	lib := script("mpich", "echo mpich,default,allreduce,4,reused,2,9,1,2,3,10; sleep 1000 & echo ====; sleep 1000")
+	results, err := lib.run(ctx, t.TempDir(), 2, benchmark.Plan{})
+	require.EqualError(t, err, "it was ended")
+	assert.Len(t, results, 1)
+	assert.Less(t, time.Since(began), 500*time.Second)
+}
+
+func TestPointsThatTakeTooMuchAreNamed(t *testing.T) {
+	_, c, err := parse([]string{"-memory", "4000", "-sizes", "4,64,128", "-buffers", "reused", "-operations", "barrier,allreduce,reduce,alltoall"})
+	require.NoError(t, err)
+	all := c.choice.Points()
+	for members, want := range map[int]string{
+		10: "", 20: "reduce of 128 B", 32: "allreduce of 128 B; reduce of 64 B, 128 B; alltoall of 4 B, 64 B, 128 B",
+	} {
+		assert.Equal(t, want, missing(all, c.fitting(all, members)), members)
+	}
+	free, err := halfOfTheFreeMemory()
+	require.NoError(t, err)
+	assert.Positive(t, free)
+
+	patient, spinning := contender{}, contender{spins: true}
+	points := benchmark.DefaultChoice().Points()
+	left, why := restrain(patient, points, 10000)
+	assert.Equal(t, points, left)
+	assert.Empty(t, why)
+	left, why = restrain(spinning, points, 1)
+	assert.Equal(t, points, left)
+	assert.Empty(t, why)
+	left, why = restrain(spinning, points, 10000)
+	assert.Len(t, left, 1+8*3)
+	assert.Contains(t, why, "up to 64 KiB, reused buffers only")
 }
 
 func TestACompilerThatFailsIsNamedInOneLine(t *testing.T) {
@@ -127,18 +137,19 @@ func TestWhenOneProcessFailsAllEnd(t *testing.T) {
 
 func TestFlagsAreChecked(t *testing.T) {
 	for want, args := range map[string][]string{
-		`-sizes: "6": want a multiple of 4, at least 4`:       {"-sizes", "4,6"},
-		`-members: "0": want a multiple of 1, at least 1`:     {"-members", "0"},
-		`-modes: "old": want some of reused, fresh`:           {"-modes", "old"},
-		`-libraries: "nccl": want some of tutti-processes`:    {"-libraries", "nccl"},
-		`-way: "threads": want some of processes, goroutines`: {"-way", "threads"},
-		`-operations: "scan": want some of allreduce`:         {"-operations", "scan"},
+		`-members: "0": want a number from 1 on`:                        {"-members", "0"},
+		`"old": want some of reused, fresh`:                             {"-buffers", "old"},
+		`-libraries: "nccl": want some of tutti-processes`:              {"-libraries", "nccl"},
+		`-way: "threads": want some of processes, shared, goroutines`:   {"-way", "threads"},
+		`point "allreduce:4": want operation:bytes:buffers`:             {"-points", "allreduce:4"},
+		`point "allreduce:4:old": buffers are "old", want fresh or reu`: {"-points", "barrier:0:reused,allreduce:4:old"},
 	} {
 		_, _, err := parse(args)
 		require.ErrorContains(t, err, want)
 	}
-	_, c, err := parse([]string{"-memory", "1000", "-sizes", "4,64,128", "-members", "8"})
+	all := benchmark.DefaultChoice().Points()
+	way, c, err := parse(append([]string{"-way", "shared", "-points"}, arguments(benchmark.Plan{Points: all})[0]))
 	require.NoError(t, err)
-	assert.Equal(t, []int{4}, c.fitting(8))
-	assert.Equal(t, []int{4, 64}, c.fitting(7))
+	assert.Equal(t, "shared", way)
+	assert.Equal(t, all, c.points)
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tutti-go/tutti/collective/benchmark"
 )
 
 // contender is a library to measure. Its programs print a line for each point.
@@ -26,26 +28,28 @@ type contender struct {
 	source   string   // in the folder of the peers
 	launcher string
 	packages string // of Debian, that must be installed
+	spins    bool   // its members keep their processor while they wait
 	// commands returns what to start for some members: a launcher, or every process. program is the compiled one.
-	commands func(program, dir string, members int, p plan) ([][]string, error)
+	commands func(program, dir string, members int, p benchmark.Plan) ([][]string, error)
 }
 
 func allContenders() []contender {
 	return []contender{
 		{name: "tutti-processes", commands: ours},
+		{name: "tutti-shared", commands: ours},
 		{name: "tutti-goroutines", commands: ours},
 		{
 			name: "openmpi", compiler: "mpicc.openmpi", source: "mpi.c", launcher: "mpirun.openmpi", packages: "gcc libopenmpi-dev openmpi-bin",
-			commands: func(program, _ string, members int, p plan) ([][]string, error) {
+			commands: func(program, _ string, members int, p benchmark.Plan) ([][]string, error) {
 				// With more members than cores they must give way to each other while they poll.
 				launch := []string{"mpirun.openmpi", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1", "-n", strconv.Itoa(members)}
-				return [][]string{append(append(launch, program, "openmpi"), p.arguments()...)}, nil
+				return [][]string{append(append(launch, program, "openmpi"), arguments(p)...)}, nil
 			},
 		},
 		{
-			name: "mpich", compiler: "mpicc.mpich", source: "mpi.c", launcher: "mpiexec.mpich", packages: "gcc libmpich-dev mpich",
-			commands: func(program, _ string, members int, p plan) ([][]string, error) {
-				return [][]string{append([]string{"mpiexec.mpich", "-n", strconv.Itoa(members), program, "mpich"}, p.arguments()...)}, nil
+			name: "mpich", compiler: "mpicc.mpich", source: "mpi.c", launcher: "mpiexec.mpich", spins: true, packages: "gcc libmpich-dev mpich",
+			commands: func(program, _ string, members int, p benchmark.Plan) ([][]string, error) {
+				return [][]string{append([]string{"mpiexec.mpich", "-n", strconv.Itoa(members), program, "mpich"}, arguments(p)...)}, nil
 			},
 		},
 		{
@@ -56,36 +60,37 @@ func allContenders() []contender {
 }
 
 // ours starts this program again, which starts the nodes.
-func ours(program, _ string, members int, p plan) ([][]string, error) {
+func ours(program, _ string, members int, p benchmark.Plan) ([][]string, error) {
 	self, err := os.Executable()
-	args := p.arguments()
+	args := arguments(p)
 	return [][]string{{
 		self, "-way", strings.TrimPrefix(program, "tutti-"), "-members", strconv.Itoa(members),
-		"-operations", args[0], "-sizes", args[1], "-modes", args[2], "-seconds", args[3],
+		"-points", args[0], "-seconds", args[1], "-rounds", args[2], "-limit", args[3] + "s",
 	}}, err
 }
 
 // everyProcess starts one for each rank; they find each other by files in a folder that is empty at first.
-func everyProcess(program, dir string, members int, p plan) ([][]string, error) {
+func everyProcess(program, dir string, members int, p benchmark.Plan) ([][]string, error) {
 	store, err := os.MkdirTemp(dir, "store-")
 	if err != nil {
 		return nil, err
 	}
 	commands := make([][]string, members)
 	for rank := range commands {
-		commands[rank] = append([]string{program, "gloo"}, p.arguments()...)
+		commands[rank] = append([]string{program, "gloo"}, arguments(p)...)
 		commands[rank] = append(commands[rank], strconv.Itoa(rank), strconv.Itoa(members), store)
 	}
 	return commands, nil
 }
 
 // arguments are the plan as the programs of the peers take it.
-func (p plan) arguments() []string {
-	var sizes []string
-	for _, s := range p.sizes {
-		sizes = append(sizes, strconv.Itoa(s))
+func arguments(p benchmark.Plan) []string {
+	points := make([]string, len(p.Points))
+	for i, at := range p.Points {
+		points[i] = at.String()
 	}
-	return []string{strings.Join(p.operations, ","), strings.Join(sizes, ","), strings.Join(p.modes, ","), strconv.FormatFloat(p.seconds, 'f', -1, 64)}
+	decimal := func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+	return []string{strings.Join(points, ","), decimal(p.Seconds), strconv.Itoa(p.Least), decimal(p.Limit.Seconds())}
 }
 
 // prepare compiles the program. The error is one line that says what to install.
@@ -121,16 +126,17 @@ func (c contender) program(dir string) string {
 	return filepath.Join(dir, c.name)
 }
 
-// run measures a plan with some members. The lines are those that came before an error.
-func (c contender) run(ctx context.Context, dir string, members int, p plan, timeout time.Duration) ([]line, error) {
-	if len(p.sizes) == 0 {
-		return nil, nil
-	}
+// grace is how much longer than its points a library may take at least: until all members run, and for a point that never ends.
+const grace = time.Minute
+
+// run measures a plan with some members. The results are those that came before an error, which is one short line.
+func (c contender) run(ctx context.Context, dir string, members int, p benchmark.Plan) ([]benchmark.Result, error) {
 	commands, err := c.commands(c.program(dir), dir, members, p)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took longer than %v", timeout))
+	most := p.Limit + max(p.Limit, grace)
+	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("it was ended after %v", most))
 	defer cancel()
 	reader, writer := io.Pipe()
 	ended := make(chan error, 1)
@@ -138,17 +144,20 @@ func (c contender) run(ctx context.Context, dir string, members int, p plan, tim
 		err := together(ctx, commands, writer)
 		ended <- errors.Join(err, writer.Close())
 	}()
-	var lines []line
-	var strange []error
+	var results []benchmark.Result
+	var strange error // launchers say at length that they were ended; the first line counts, and only if nothing else failed
 	for text := bufio.NewScanner(reader); text.Scan(); {
-		l, err := parseLine(text.Text())
-		if err != nil {
-			strange = append(strange, err)
-			continue
+		r, err := benchmark.ParseResult(text.Text())
+		if err == nil {
+			results = append(results, r)
+		} else if strange == nil {
+			strange = err
 		}
-		lines = append(lines, l)
 	}
-	return lines, errors.Join(<-ended, errors.Join(strange...))
+	if err := <-ended; err != nil {
+		return results, err
+	}
+	return results, strange
 }
 
 // together runs commands side by side and waits for all of them, with all that they started. When one fails, all end.
@@ -192,7 +201,7 @@ type tail []byte
 
 func (t *tail) Write(b []byte) (int, error) {
 	*t = append(*t, b...)
-	*t = (*t)[max(len(*t)-500, 0):]
+	*t = (*t)[max(len(*t)-200, 0):]
 	return len(b), nil
 }
 

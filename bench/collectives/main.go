@@ -3,7 +3,8 @@
 
 // Collectives measures the operations of package collective beside those of Gloo, Open MPI and MPICH, with the programs in
 // bench/peers, one after the other in one run on one machine. It prints what users of the OSU benchmarks and of nccl-tests know,
-// and the ratios, and writes raw lines, a table, CSV and plots.
+// and the ratios, and writes for every number of members a table, CSV and plots. What is measured of Tutti is in collective/benchmark, of which
+// "tutti bench collectives" shows the same without the others.
 //
 //	go run ./bench/collectives -members 8,64     # a library that is not installed is named, with what to install
 //	go run ./bench/collectives -way processes    # only ours, as lines of bench/peers/measure.h
@@ -23,19 +24,22 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tutti-go/tutti/collective/benchmark"
 	"github.com/tutti-go/tutti/core"
 )
 
 // config is what the flags say.
 type config struct {
-	plan
-
+	choice    benchmark.Choice
+	points    []benchmark.Point // in place of the choice, for one of our ways
+	seconds   float64           // for each point
+	rounds    int               // of each point, at least
+	limit     time.Duration     // for the points of one library and number of members
 	members   []int
 	libraries []string
-	timeout   time.Duration // for one library and number of members
-	memory    int           // bytes of all members' buffers together, beyond which a size is left out
-	peers     string        // folder of the sources
-	out       string        // folder of the files
+	memory    int    // bytes of all members' buffers together, beyond which a point is left out
+	peers     string // folder of the sources
+	out       string // folder of the files
 }
 
 func main() {
@@ -47,14 +51,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	case way != "":
-		n := c.members[0]
-		nodes := core.InProcess(1)
-		if way == "processes" {
-			nodes = core.LocalNodes(n)
-		}
 		core.Main(func(ctx context.Context, sys *core.System) error {
-			return measure(ctx, sys, "tutti-"+way, n, c.plan, os.Stdout)
-		}, nodes)
+			return c.measure(ctx, sys, way, os.Stdout)
+		}, ways()[way].nodes(c.members[0]))
 	default:
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		err := c.compare(ctx, allContenders(), os.Stdout, os.Stderr)
@@ -66,42 +65,78 @@ func main() {
 	}
 }
 
+// way is one of ours.
+type way struct {
+	nodes  func(members int) core.Option
+	shared bool
+}
+
+func ways() map[string]way {
+	one := func(int) core.Option { return core.InProcess(1) }
+	return map[string]way{
+		"processes":  {nodes: core.LocalNodes},
+		"shared":     {nodes: core.LocalNodes, shared: true},
+		"goroutines": {nodes: one},
+	}
+}
+
+// measure writes a line for each point.
+func (c config) measure(ctx context.Context, sys *core.System, way string, out io.Writer) error {
+	p := benchmark.Plan{Points: slices.Clone(c.points), Seconds: c.seconds, Least: c.rounds, Limit: c.limit}
+	if len(p.Points) == 0 {
+		p.Points = c.choice.Points()
+	}
+	for i := range p.Points {
+		p.Points[i].Shared = ways()[way].shared
+	}
+	p.Points = slices.DeleteFunc(p.Points, func(at benchmark.Point) bool { return at.Shared && !benchmark.Shareable(at.Operation) })
+	return benchmark.Measure(ctx, sys, "tutti-"+way, c.members[0], p, func(r benchmark.Result) error {
+		_, err := fmt.Fprintln(out, r)
+		return err
+	})
+}
+
 // parse reads the flags. way is empty where all libraries are to be compared.
 func parse(args []string) (way string, c config, err error) {
+	c.choice = benchmark.DefaultChoice()
 	f := flag.NewFlagSet("collectives", flag.ContinueOnError)
-	f.StringVar(&way, "way", "", "measure only ours: processes, a member in each, or goroutines of one process")
-	names := []string{"tutti-processes", "tutti-goroutines", "openmpi", "mpich", "gloo"}
+	benchmark.Flags(f, &c.choice)
+	f.StringVar(&way, "way", "", "measure only ours: processes, a member in each; shared, the same with shared results; or goroutines of one process")
+	names := []string{"tutti-processes", "tutti-shared", "tutti-goroutines", "openmpi", "mpich", "gloo"}
 	libraries := f.String("libraries", strings.Join(names, ","), "libraries to compare")
 	members := f.String("members", "8,32", "numbers of members")
-	ops := f.String("operations", strings.Join(operations(), ","), "operations")
-	sizes := f.String("sizes", "4,1024,65536,1048576,16777216", "bytes of the larger buffer of a member, multiples of 4")
-	modes := f.String("modes", "reused,fresh", "reused: the same buffers in every round; fresh: memory that was never used before")
-	f.Float64Var(&c.seconds, "seconds", 0.1, "seconds for each point, which takes at least two rounds")
-	f.DurationVar(&c.timeout, "timeout", 45*time.Second, "most time for one library and number of members")
-	f.IntVar(&c.memory, "memory", 4<<30, "most bytes of the buffers of all members together; larger sizes are left out")
+	points := f.String("points", "", "with -way: the points themselves, such as allreduce:4:reused,barrier:0:reused")
+	f.Float64Var(&c.seconds, "seconds", 0.1, "seconds for each point")
+	f.IntVar(&c.rounds, "rounds", 2, "rounds of each point, however long they take")
+	f.DurationVar(&c.limit, "limit", 45*time.Second, "most time for the points of one library and number of members; points beyond it are left out, and named")
+	f.IntVar(&c.memory, "memory", 0, "most bytes of the buffers of all members together; larger points are left out, and named; 0: half of what the machine has free")
 	f.StringVar(&c.peers, "peers", "bench/peers", "folder of the peers' programs")
-	f.StringVar(&c.out, "out", "bench/results", "folder for collectives.txt, collectives.csv, collectives-raw.txt and collectives-N.svg")
+	f.StringVar(&c.out, "out", "bench/results", "folder for collectives-N.txt, collectives-N.csv and collectives-N-OPERATION.svg")
 	if err := f.Parse(args); err != nil {
 		return "", config{}, err
 	}
-	var e1, e2 error
-	c.members, e1 = numbers("-members", *members, 1, 1)
-	c.sizes, e2 = numbers("-sizes", *sizes, 4, 4)
-	c.operations, c.modes, c.libraries = strings.Split(*ops, ","), strings.Split(*modes, ","), strings.Split(*libraries, ",")
-	err = errors.Join(e1, e2, known("-operations", c.operations, operations()), known("-modes", c.modes, []string{"reused", "fresh"}),
-		known("-libraries", c.libraries, names))
+	c.libraries = strings.Split(*libraries, ",")
+	c.members, err = numbers("-members", *members)
+	err = errors.Join(err, known("-libraries", c.libraries, names))
 	if way != "" {
-		err = errors.Join(err, known("-way", []string{way}, []string{"processes", "goroutines"}))
+		err = errors.Join(err, known("-way", []string{way}, []string{"processes", "shared", "goroutines"}))
+	}
+	for text := range strings.SplitSeq(*points, ",") {
+		if text == "" {
+			continue
+		}
+		p, e := benchmark.ParsePoint(text)
+		c.points, err = append(c.points, p), errors.Join(err, e)
 	}
 	return way, c, err
 }
 
-func numbers(name, list string, least, multiple int) ([]int, error) {
+func numbers(name, list string) ([]int, error) {
 	var all []int
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < least || n%multiple != 0 {
-			return nil, fmt.Errorf("%s: %q: want a multiple of %d, at least %d", name, text, multiple, least)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%s: %q: want a number from 1 on", name, text)
 		}
 		all = append(all, n)
 	}
@@ -117,49 +152,45 @@ func known(name string, given, all []string) error {
 	return nil
 }
 
-// compare measures all libraries and writes what came out.
+// compare measures all libraries and writes what came out, for one number of members after the other.
 func (c config) compare(ctx context.Context, all []contender, out, progress io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "tutti-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	began := time.Now()
-	r := &report{config: c}
-	if err := r.head(ctx); err != nil {
+	heading, err := head(ctx)
+	if err != nil {
 		return err
 	}
+	if c.memory == 0 {
+		if c.memory, err = halfOfTheFreeMemory(); err != nil {
+			return err
+		}
+	}
+	absent := map[string]error{}
 	for _, lib := range all {
-		if !slices.Contains(c.libraries, lib.name) {
-			continue
+		if slices.Contains(c.libraries, lib.name) {
+			absent[lib.name] = lib.prepare(ctx, c.peers, dir)
 		}
-		if err := lib.prepare(ctx, c.peers, dir); err != nil {
-			r.note(progress, "%s: not measured: %v", lib.name, err)
-			continue
-		}
-		for _, n := range c.members {
-			p := c.plan
-			p.sizes = c.fitting(n)
-			if len(p.sizes) < len(c.sizes) {
-				r.note(progress, "%s, %d members: buffers of more than %d bytes are left out: -memory is %d", lib.name, n, (c.memory/n/2)&^3, c.memory)
+	}
+	for _, n := range c.members {
+		r := &report{config: c, heading: heading, count: n}
+		began := time.Now()
+		for _, lib := range all {
+			if err, chosen := absent[lib.name]; err != nil {
+				r.note(progress, "%s: not measured: %v", lib.name, err)
+			} else if chosen {
+				r.run(ctx, lib, dir, progress)
 			}
-			start := time.Now()
-			lines, err := lib.run(ctx, dir, n, p, c.timeout)
-			r.lines = append(r.lines, lines...)
-			fmt.Fprintf(progress, "%s, %d members: %d points in %v\n", lib.name, n, len(lines), time.Since(start).Round(time.Millisecond))
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if err != nil {
-				r.note(progress, "%s, %d members: ended after %d points: %v", lib.name, n, len(lines), err)
-			}
+		}
+		r.note(io.Discard, "measured in %v", time.Since(began).Round(time.Second))
+		if err := r.write(out); err != nil {
+			return err
 		}
 	}
-	r.note(io.Discard, "measured in %v", time.Since(began).Round(time.Second))
-	return r.write(out)
-}
-
-// fitting returns the sizes that so many members have the memory for.
-func (c config) fitting(members int) []int {
-	return slices.DeleteFunc(slices.Clone(c.sizes), func(size int) bool { return 2*size*members > c.memory })
+	return nil
 }

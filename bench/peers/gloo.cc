@@ -1,14 +1,16 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// The operations of Gloo over TCP on loopback: gloo NAME OPERATIONS SIZES MODES SECONDS RANK MEMBERS DIRECTORY, one process for each
+// The operations of Gloo over TCP on loopback: gloo NAME POINTS SECONDS ROUNDS LIMIT RANK MEMBERS DIRECTORY, one process for each
 // rank; the directory, which is empty at first, is where they find each other.
 
 #include <gloo/allgather.h>
+#include <gloo/allgatherv.h>
 #include <gloo/allreduce.h>
 #include <gloo/allreduce_bcube.h>
 #include <gloo/allreduce_halving_doubling.h>
 #include <gloo/alltoall.h>
+#include <gloo/alltoallv.h>
 #include <gloo/barrier.h>
 #include <gloo/broadcast.h>
 #include <gloo/gather.h>
@@ -36,12 +38,14 @@ static void add(void *c, const void *a, const void *b, size_t n) { gloo::sum<flo
 static const char *const all_reduces[] = {"ring", "bcube", "halving-doubling", "bcube-class", nullptr};
 
 static const char *algorithm(enum operation op, int i) {
-  if (op == ALLREDUCE) return all_reduces[i];
+  if (op == GATHERV || op == SCATTERV) return nullptr;  // it has none
+  bool power = (members_ & (members_ - 1)) == 0;
+  if (op == ALLREDUCE) return i == 3 && !power ? nullptr : all_reduces[i];  // bcube-class is wrong for other numbers
   return i == 0 ? (op == REDUCE_SCATTER ? "halving-doubling" : "default") : nullptr;
 }
 
 // prepare makes those that Gloo binds to one buffer, which takes a round of messages.
-static void prepare(enum operation op, int a, float *in, float *out, size_t block) {
+static void prepare(enum operation op, int a, float *in, float *out, const struct shape *s) {
   static float *bound;
   static int with = -1;
   float *data = op == REDUCE_SCATTER ? in : out;
@@ -51,12 +55,12 @@ static void prepare(enum operation op, int a, float *in, float *out, size_t bloc
   bound = data;
   with = which;
   if (op == ALLREDUCE && a == 2) {
-    made.reset(new gloo::AllreduceHalvingDoubling<float>(context, {data}, (int)block));
+    made.reset(new gloo::AllreduceHalvingDoubling<float>(context, {data}, (int)s->block));
   } else if (op == ALLREDUCE && a == 3) {
-    made.reset(new gloo::AllreduceBcube<float>(context, {data}, (int)block));
+    made.reset(new gloo::AllreduceBcube<float>(context, {data}, (int)s->block));
   } else if (op == REDUCE_SCATTER) {
-    std::vector<int> counts(members_, (int)block);
-    made.reset(new gloo::ReduceScatterHalvingDoubling<float>(context, {data}, (int)block * members_, counts));
+    std::vector<int> counts(members_, (int)s->block);
+    made.reset(new gloo::ReduceScatterHalvingDoubling<float>(context, {data}, (int)s->block * members_, counts));
   }
 }
 
@@ -90,7 +94,8 @@ static void scatter(float *in, float *out, size_t n) {
   gloo::scatter(o);
 }
 
-static void run(enum operation op, int a, float *in, float *out, size_t n) {
+static void run(enum operation op, int a, float *in, float *out, const struct shape *s) {
+  size_t n = s->block;
   switch (op) {
     case ALLREDUCE:
       return all_reduce(a, out, n);
@@ -133,6 +138,19 @@ static void run(enum operation op, int a, float *in, float *out, size_t n) {
       o.setOutput(out, n * members_);
       return gloo::alltoall(o);
     }
+    case ALLGATHERV: {
+      gloo::AllgathervOptions o(context);
+      o.setInput(in, s->in);
+      o.setOutput(out, std::vector<size_t>(s->counts, s->counts + members_));
+      return gloo::allgatherv(o);
+    }
+    case ALLTOALLV: {
+      gloo::AlltoallvOptions o(context);
+      std::vector<int64_t> counts(s->counts, s->counts + members_);
+      o.setInput(in, counts);
+      o.setOutput(out, counts);
+      return gloo::alltoallv(o);
+    }
     default:
       return barrier();
   }
@@ -147,10 +165,10 @@ static double agree(double value) {
   return value;
 }
 
-static void collect(double value, double *all) {
+static void collect(const double *values, int count, double *all) {
   gloo::GatherOptions o(context);
-  o.setInput(&value, 1);
-  if (rank_ == 0) o.setOutput(all, members_);
+  o.setInput(const_cast<double *>(values), count);
+  if (rank_ == 0) o.setOutput(all, (size_t)members_ * count);
   o.setRoot(0);
   o.setTag(3);
   gloo::gather(o);
@@ -158,7 +176,7 @@ static void collect(double value, double *all) {
 
 int main(int argc, char **argv) {
   if (argc != 9) {
-    fprintf(stderr, "usage: gloo NAME OPERATIONS SIZES MODES SECONDS RANK MEMBERS DIRECTORY\n");
+    fprintf(stderr, "usage: gloo NAME POINTS SECONDS ROUNDS LIMIT RANK MEMBERS DIRECTORY\n");
     return 2;
   }
   rank_ = atoi(argv[6]);
@@ -170,7 +188,7 @@ int main(int argc, char **argv) {
     context->setTimeout(std::chrono::seconds(120));
     context->connectFullMesh(store, device);
     struct peer p = {argv[1], rank_, members_, algorithm, prepare, run, barrier, agree, collect};
-    measure(&p, argv[2], argv[3], argv[4], atof(argv[5]));
+    measure(&p, argv[2], atof(argv[3]), atoi(argv[4]), atof(argv[5]));
     barrier();
   } catch (const std::exception &e) {
     fprintf(stderr, "gloo: rank %d: %s\n", rank_, e.what());

@@ -6,9 +6,11 @@
 // all members meet in a barrier; each takes the time of its own call; the line has the least, the mean and the greatest over members of
 // their mean over rounds, and the median over rounds from when the first member begins until the last one has ended, in microseconds:
 //
-//   peer,algorithm,operation,bytes,mode,members,rounds,min,avg,max,span
+//   peer,algorithm,operation,bytes,buffers,members,rounds,min,avg,max,span
 //
-// bytes is the larger buffer of a member: the whole input of a reduce-scatter, the whole result of a gather. Blocks have at least 4.
+// bytes is the larger buffer of a member: the whole input of a reduce-scatter, the whole result of a gather. Blocks have at least 4. In
+// operations that end with v, odd ranks have or get half of a block, and even ones a block and a half. A point that would begin after its
+// operation's share of the time is left out: its line has 0 rounds. collective/benchmark does the same in Go.
 
 #ifndef TUTTI_BENCH_PEERS_MEASURE_H
 #define TUTTI_BENCH_PEERS_MEASURE_H
@@ -19,10 +21,21 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum operation { ALLREDUCE, BROADCAST, REDUCE, REDUCE_SCATTER, ALLGATHER, GATHER, SCATTER, ALLTOALL, BARRIER, OPERATIONS };
+enum operation {
+  ALLREDUCE, BROADCAST, REDUCE, REDUCE_SCATTER, ALLGATHER, GATHER, SCATTER, ALLTOALL, BARRIER,
+  ALLGATHERV, GATHERV, SCATTERV, ALLTOALLV, OPERATIONS
+};
 
 static const char *const operation_names[OPERATIONS] = {
     "allreduce", "broadcast", "reduce", "reduce-scatter", "allgather", "gather", "scatter", "alltoall", "barrier",
+    "allgatherv", "gatherv", "scatterv", "alltoallv",
+};
+
+// shape says how many elements the buffers of a member have. block is what one member has of another, or the whole buffer. Uneven
+// operations have the blocks of all members: how many elements, and where they begin.
+struct shape {
+  size_t block, in, out, checked;
+  int *counts, *places;
 };
 
 // peer is one library, seen by one member.
@@ -32,14 +45,14 @@ struct peer {
   // algorithm returns the name of the i-th way to do an operation, or NULL behind the last.
   const char *(*algorithm)(enum operation op, int i);
   // prepare is told the buffers of the next rounds; may be NULL.
-  void (*prepare)(enum operation op, int algorithm, float *in, float *out, size_t block);
+  void (*prepare)(enum operation op, int algorithm, float *in, float *out, const struct shape *s);
   // run does the operation once, with the root at rank 0. Those without in work in out.
-  void (*run)(enum operation op, int algorithm, float *in, float *out, size_t block);
+  void (*run)(enum operation op, int algorithm, float *in, float *out, const struct shape *s);
   void (*barrier)(void);
   // agree returns what rank 0 called it with.
   double (*agree)(double value);
-  // collect copies the value of each member to rank 0.
-  void (*collect)(double value, double *all);
+  // collect copies some values of each member to rank 0.
+  void (*collect)(const double *values, int count, double *all);
 };
 
 static double seconds(void) {
@@ -48,56 +61,69 @@ static double seconds(void) {
   return t.tv_sec + 1e-9 * t.tv_nsec;
 }
 
-static float value(size_t i, int rank) { return (float)(i % 1000 + rank); }
+static float value(size_t i, int rank) { return (float)((i & 1023) + rank); }
 
-static float sum(size_t i, int members) { return (float)((i % 1000) * members + (size_t)members * (members - 1) / 2); }
+static float sum(size_t i, int members) { return (float)((i & 1023) * members + (size_t)members * (members - 1) / 2); }
 
-// expected is element i of out of a rank, if it has any.
-static float expected(enum operation op, size_t i, int rank, int members, size_t block) {
-  switch (op) {
-    case ALLREDUCE:
-    case REDUCE:
-      return sum(i, members);
-    case BROADCAST:
-      return value(i, 0);
-    case REDUCE_SCATTER:
-      return sum(rank * block + i, members);
-    case ALLGATHER:
-    case GATHER:
-      return value(i % block, (int)(i / block));
-    case SCATTER:
-      return value(rank * block + i, 0);
-    default:
-      return value(rank * block + i % block, (int)(i / block));
+// uneven fills in the blocks of a rank and returns how many elements they have together.
+static size_t uneven(struct shape *s, int from, int members) {
+  size_t total = 0;
+  for (int i = 0; i < members; i++) {
+    s->places[i] = (int)total;
+    s->counts[i] = (int)((from + i) % 2 == 1 ? s->block - s->block / 2 : s->block + s->block / 2);
+    total += s->counts[i];
   }
+  return total;
 }
 
-// shape says how many elements the buffers of a member have. block is what one member has of another, or the whole buffer.
-struct shape {
-  size_t block, in, out, checked;
-};
-
 static struct shape shape_of(enum operation op, size_t bytes, int rank, int members) {
-  size_t count = bytes / 4, block = count / members > 0 ? count / members : 1, all = block * members;
+  static int *room;
+  if (room == NULL) room = (int *)calloc(2 * (size_t)members, sizeof(int));
+  size_t count = bytes / 4, block = count / members > 0 ? count / members : 1, all = block * members, root = rank == 0;
+  struct shape s = {block, 0, 0, 0, room, room + members};
   switch (op) {
     case ALLREDUCE:
     case BROADCAST:
-      return (struct shape){count, 0, count, count};
+      s.block = s.out = s.checked = count;
+      break;
     case REDUCE:
-      return (struct shape){count, count, count, rank == 0 ? count : 0};
+      s.block = s.in = s.out = count; // some libraries work in out at all members
+      s.checked = count * root;
+      break;
     case REDUCE_SCATTER:
-      return (struct shape){block, all, block, block};
+      s.in = all;
+      s.out = s.checked = block;
+      break;
     case ALLGATHER:
-      return (struct shape){block, block, all, all};
     case GATHER:
-      return (struct shape){block, block, rank == 0 ? all : 0, rank == 0 ? all : 0};
+      s.in = block;
+      s.out = s.checked = op == ALLGATHER ? all : all * root;
+      break;
     case SCATTER:
-      return (struct shape){block, rank == 0 ? all : 0, block, block};
+      s.in = all * root;
+      s.out = s.checked = block;
+      break;
     case ALLTOALL:
-      return (struct shape){block, all, all, all};
+      s.in = s.out = s.checked = all;
+      break;
+    case ALLGATHERV:
+    case GATHERV:
+      all = uneven(&s, 0, members);
+      s.in = s.counts[rank];
+      s.out = s.checked = op == ALLGATHERV ? all : all * root;
+      break;
+    case SCATTERV:
+      all = uneven(&s, 0, members);
+      s.in = all * root;
+      s.out = s.checked = s.counts[rank];
+      break;
+    case ALLTOALLV: // what a member has for another is what that one expects
+      s.in = s.out = s.checked = uneven(&s, rank, members);
+      break;
     default:
-      return (struct shape){0, 0, 0, 0};
+      s.block = 0;
   }
+  return s;
 }
 
 static float *allocate(size_t count) {
@@ -114,20 +140,55 @@ static void release(float *p, size_t count) {
   if (p != NULL) munmap(p, count * 4);
 }
 
-static void fill(const struct peer *p, enum operation op, struct shape s, float *in, float *out) {
-  for (size_t i = 0; i < s.in; i++) in[i] = value(i, p->rank);
+static void fill(const struct peer *p, enum operation op, const struct shape *s, float *in, float *out) {
+  for (size_t i = 0; i < s->in; i++) in[i] = value(i, p->rank);
   if (op == ALLREDUCE || (op == BROADCAST && p->rank == 0)) {
-    for (size_t i = 0; i < s.out; i++) out[i] = value(i, p->rank);
+    for (size_t i = 0; i < s->out; i++) out[i] = value(i, p->rank);
   }
 }
 
-static void check(const struct peer *p, enum operation op, const char *algorithm, struct shape s, const float *out) {
-  for (size_t i = 0; i < s.checked; i++) {
-    float want = expected(op, i, p->rank, p->members, s.block);
-    if (out[i] != want) {
-      fprintf(stderr, "%s %s (%s) of %d members: element %zu of %zu at rank %d is %g, want %g\n", p->name, operation_names[op], algorithm,
-              p->members, i, s.checked, p->rank, out[i], want);
+// check_run compares a stretch of what a member has in the end with elements of source from begin on; source -1: with the sum over all.
+static void check_run(const struct peer *p, enum operation op, const char *algorithm, const float *out, size_t from, size_t length, size_t begin,
+                      int source) {
+  for (size_t i = 0; i < length; i++) {
+    float want = source < 0 ? sum(begin + i, p->members) : value(begin + i, source);
+    if (out[from + i] != want) {
+      fprintf(stderr, "%s %s (%s) of %d members: element %zu at rank %d is %g, want %g\n", p->name, operation_names[op], algorithm, p->members,
+              from + i, p->rank, out[from + i], want);
       exit(1);
+    }
+  }
+}
+
+static void check(const struct peer *p, enum operation op, const char *algorithm, const struct shape *s, const float *out) {
+  size_t rank = p->rank;
+  switch (op) {
+    case ALLREDUCE:
+    case REDUCE:
+      return check_run(p, op, algorithm, out, 0, s->checked, 0, -1);
+    case REDUCE_SCATTER:
+      return check_run(p, op, algorithm, out, 0, s->checked, rank * s->block, -1);
+    case BROADCAST:
+      return check_run(p, op, algorithm, out, 0, s->checked, 0, 0);
+    case SCATTER:
+      return check_run(p, op, algorithm, out, 0, s->checked, rank * s->block, 0);
+    case SCATTERV:
+      return check_run(p, op, algorithm, out, 0, s->checked, s->places[rank], 0);
+    default:
+      break;
+  }
+  if (s->checked == 0) return;
+  for (int source = 0; source < p->members; source++) {
+    size_t odd = s->block - s->block / 2, even = s->block + s->block / 2;
+    if (op == ALLGATHER || op == GATHER) {
+      check_run(p, op, algorithm, out, source * s->block, s->block, 0, source);
+    } else if (op == ALLTOALL) {
+      check_run(p, op, algorithm, out, source * s->block, s->block, rank * s->block, source);
+    } else if (op == ALLTOALLV) { // where the block for this rank begins at the source, whose blocks take turns
+      size_t begin = source % 2 == 0 ? (rank + 1) / 2 * even + rank / 2 * odd : (rank + 1) / 2 * odd + rank / 2 * even;
+      check_run(p, op, algorithm, out, s->places[source], s->counts[source], begin, source);
+    } else {
+      check_run(p, op, algorithm, out, s->places[source], s->counts[source], 0, source);
     }
   }
 }
@@ -140,28 +201,39 @@ static int by_size(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-// span is the median over rounds of the time from the first begin to the last end; 0 but at rank 0.
-static double span(struct peer *p, const double *begins, const double *ends, int rounds, double *all) {
-  double spans[MOST];
+// print_point prints the line of what all members have measured: for each the total of its rounds, then when each began, then when each ended.
+static void print_point(const struct peer *p, const char *algorithm, enum operation op, size_t bytes, int fresh, int rounds, const double *all) {
+  double spans[MOST], least = 1e300, most = 0, mean = 0;
+  int each = 1 + 2 * rounds;
   for (int i = 0; i < rounds; i++) {
-    p->collect(begins[i], all);
-    double first = all[0], last = 0;
-    for (int r = 0; r < p->members; r++) first = all[r] < first ? all[r] : first;
-    p->collect(ends[i], all);
-    for (int r = 0; r < p->members; r++) last = all[r] > last ? all[r] : last;
+    double first = all[1 + i], last = 0;
+    for (int r = 0; r < p->members; r++) {
+      const double *m = all + (size_t)r * each;
+      first = m[1 + i] < first ? m[1 + i] : first;
+      last = m[1 + rounds + i] > last ? m[1 + rounds + i] : last;
+    }
     spans[i] = last - first;
   }
   qsort(spans, rounds, sizeof(double), by_size);
-  return spans[rounds / 2];
+  for (int r = 0; r < p->members; r++) {
+    double own = all[(size_t)r * each] / rounds;
+    least = own < least ? own : least;
+    most = own > most ? own : most;
+    mean += own / p->members;
+  }
+  printf("%s,%s,%s,%zu,%s,%d,%d,%.2f,%.2f,%.2f,%.2f\n", p->name, algorithm, operation_names[op], bytes, fresh ? "fresh" : "reused", p->members,
+         rounds, 1e6 * least, 1e6 * mean, 1e6 * most, 1e6 * spans[rounds / 2]);
+  fflush(stdout);
 }
 
-// measure_point prints the line of one point. It takes about as many seconds as it is given, but at least two rounds.
-static void measure_point(struct peer *p, enum operation op, int a, size_t bytes, int fresh, double budget) {
+// measure_point prints the line of one point. It takes about as many seconds as it is given, but some rounds at least.
+static void measure_point(struct peer *p, enum operation op, int a, size_t bytes, int fresh, double budget, int fewest) {
   const char *algorithm = p->algorithm(op, a);
   struct shape s = shape_of(op, bytes, p->rank, p->members);
   float *in = NULL, *out = NULL;
-  double total = 0, begins[MOST], ends[MOST];
-  int rounds = 2, allocated = 0;
+  double times[1 + 2 * MOST], begins[MOST], ends[MOST];
+  int rounds = 1, allocated = 0;
+  times[0] = 0;
   for (int i = -1; i < rounds; i++) { // the round before the first warms up, and says how many there will be
     if (fresh || !allocated) {
       release(in, s.in);
@@ -170,67 +242,83 @@ static void measure_point(struct peer *p, enum operation op, int a, size_t bytes
       out = allocate(s.out);
       allocated = 1;
     }
-    if (fresh || i <= 0 || i == rounds - 1) fill(p, op, s, in, out);
-    if (p->prepare != NULL) p->prepare(op, a, in, out, s.block);
+    if (fresh || i <= 0 || i == rounds - 1) fill(p, op, &s, in, out);
+    if (p->prepare != NULL) p->prepare(op, a, in, out, &s);
     p->barrier();
     double begin = seconds();
-    p->run(op, a, in, out, s.block);
+    p->run(op, a, in, out, &s);
     double end = seconds(), each = 0;
     if (i <= 0 || i == rounds - 1) {
       p->barrier(); // else the checks of some would take the processors from those who are not done
       each = seconds() - begin;
-      check(p, op, algorithm, s, out);
+      check(p, op, algorithm, &s, out);
     }
     if (i < 0) {
-      rounds = (int)p->agree(each * MOST < budget ? MOST : budget / each < 2 ? 2 : budget / each);
+      rounds = (int)p->agree(each * MOST < budget ? MOST : budget / each < fewest ? fewest : budget / each);
       continue;
     }
     begins[i] = begin;
     ends[i] = end;
-    total += end - begin;
+    times[0] += end - begin;
   }
   release(in, s.in);
   release(out, s.out);
-  double *all = (double *)calloc(p->members, sizeof(double));
-  double until_last = span(p, begins, ends, rounds, all);
-  p->collect(total / rounds, all);
-  if (p->rank == 0) {
-    double least = all[0], most = all[0], mean = 0;
-    for (int r = 0; r < p->members; r++) {
-      if (all[r] < least) least = all[r];
-      if (all[r] > most) most = all[r];
-      mean += all[r] / p->members;
-    }
-    printf("%s,%s,%s,%zu,%s,%d,%d,%.2f,%.2f,%.2f,%.2f\n", p->name, algorithm, operation_names[op], bytes, fresh ? "fresh" : "reused", p->members,
-           rounds, 1e6 * least, 1e6 * mean, 1e6 * most, 1e6 * until_last);
-    fflush(stdout);
-  }
+  memcpy(times + 1, begins, rounds * sizeof(double));
+  memcpy(times + 1 + rounds, ends, rounds * sizeof(double));
+  double *all = (double *)calloc((size_t)p->members * (1 + 2 * rounds), sizeof(double));
+  p->collect(times, 1 + 2 * rounds, all);
+  if (p->rank == 0) print_point(p, algorithm, op, bytes, fresh, rounds, all);
   free(all);
 }
 
-static int listed(const char *list, const char *word) {
-  size_t n = strlen(word);
-  for (const char *at = list; (at = strstr(at, word)) != NULL; at += n) {
-    if ((at == list || at[-1] == ',') && (at[n] == ',' || at[n] == 0)) return 1;
+// point is one of those to measure.
+struct point {
+  enum operation op;
+  size_t bytes;
+  int fresh;
+};
+
+// parse_points reads "operation:bytes:buffers,..." and returns how many there are.
+static int parse_points(const char *list, struct point *points, int room) {
+  int n = 0;
+  for (const char *at = list; *at != 0 && n < room; n++) {
+    char name[32], buffers[16];
+    int read = 0;
+    if (sscanf(at, "%31[^:]:%zu:%15[^,]%n", name, &points[n].bytes, buffers, &read) != 3) return -1;
+    points[n].fresh = strcmp(buffers, "fresh") == 0;
+    int op = 0;
+    while (op < OPERATIONS && strcmp(operation_names[op], name) != 0) op++;
+    if (op == OPERATIONS) return -1;
+    points[n].op = (enum operation)op;
+    at += read;
+    if (*at == ',') at++;
   }
-  return 0;
+  return n;
 }
 
-// measure takes lists with commas: operations, sizes in bytes, modes; and the seconds for each point.
-static void measure(struct peer *p, const char *operations, const char *sizes, const char *modes, double budget) {
-  for (int op = 0; op < OPERATIONS; op++) {
-    if (!listed(operations, operation_names[op])) continue;
-    for (const char *at = sizes; *at != 0;) {
-      char *end;
-      size_t bytes = strtoull(at, &end, 10);
-      at = *end == ',' ? end + 1 : end;
-      for (int fresh = 0; fresh < 2; fresh++) {
-        if (!listed(modes, fresh ? "fresh" : "reused")) continue;
-        if (op == BARRIER && (fresh || strtoull(sizes, NULL, 10) != bytes)) continue;
-        for (int a = 0; p->algorithm((enum operation)op, a) != NULL; a++) {
-          measure_point(p, (enum operation)op, a, op == BARRIER ? 0 : bytes, fresh, budget);
+// measure takes a list of points, the seconds for each, the fewest rounds, and the seconds for all, of which each operation has a share by
+// the number of its points.
+static void measure(struct peer *p, const char *list, double budget, int fewest, double limit) {
+  static struct point points[1000];
+  int n = parse_points(list, points, 1000);
+  if (n < 0 || fewest < 1 || fewest > MOST) {
+    fprintf(stderr, "%s: no list of points, or no number of rounds from 1 to %d: %s %d\n", p->name, MOST, list, fewest);
+    exit(2);
+  }
+  double began = seconds();
+  for (int i = 0; i < n; i++) {
+    int last = i;
+    while (last + 1 < n && points[last + 1].op == points[i].op) last++;
+    for (int a = 0; p->algorithm(points[i].op, a) != NULL; a++) {
+      if (limit > 0 && p->agree(seconds() - began > limit * (last + 1) / n)) {
+        if (p->rank == 0) {
+          printf("%s,%s,%s,%zu,%s,%d,0,0,0,0,0\n", p->name, p->algorithm(points[i].op, a), operation_names[points[i].op], points[i].bytes,
+                 points[i].fresh ? "fresh" : "reused", p->members);
+          fflush(stdout);
         }
+        continue;
       }
+      measure_point(p, points[i].op, a, points[i].bytes, points[i].fresh, budget, fewest);
     }
   }
 }

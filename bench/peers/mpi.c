@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// The operations of an MPI library: mpi NAME OPERATIONS SIZES MODES SECONDS, under its launcher.
+// The operations of an MPI library: mpi NAME POINTS SECONDS ROUNDS LIMIT, under its launcher.
 
 #include <mpi.h>
 
@@ -12,9 +12,9 @@ static const char *algorithm(enum operation op, int i) {
   return i == 0 ? "default" : NULL;
 }
 
-static void run(enum operation op, int a, float *in, float *out, size_t block) {
+static void run(enum operation op, int a, float *in, float *out, const struct shape *s) {
   (void)a;
-  int n = (int)block;
+  int n = (int)s->block, *counts = s->counts, *places = s->places;
   switch (op) {
     case ALLREDUCE:
       MPI_Allreduce(MPI_IN_PLACE, out, n, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
@@ -40,6 +40,18 @@ static void run(enum operation op, int a, float *in, float *out, size_t block) {
     case ALLTOALL:
       MPI_Alltoall(in, n, MPI_FLOAT, out, n, MPI_FLOAT, MPI_COMM_WORLD);
       break;
+    case ALLGATHERV:
+      MPI_Allgatherv(in, (int)s->in, MPI_FLOAT, out, counts, places, MPI_FLOAT, MPI_COMM_WORLD);
+      break;
+    case GATHERV:
+      MPI_Gatherv(in, (int)s->in, MPI_FLOAT, out, counts, places, MPI_FLOAT, 0, MPI_COMM_WORLD);
+      break;
+    case SCATTERV:
+      MPI_Scatterv(in, counts, places, MPI_FLOAT, out, (int)s->out, MPI_FLOAT, 0, MPI_COMM_WORLD);
+      break;
+    case ALLTOALLV:
+      MPI_Alltoallv(in, counts, places, MPI_FLOAT, out, counts, places, MPI_FLOAT, MPI_COMM_WORLD);
+      break;
     default:
       MPI_Barrier(MPI_COMM_WORLD);
   }
@@ -52,18 +64,20 @@ static double agree(double value) {
   return value;
 }
 
-static void collect(double value, double *all) { MPI_Gather(&value, 1, MPI_DOUBLE, all, 1, MPI_DOUBLE, 0, MPI_COMM_WORLD); }
+static void collect(const double *values, int count, double *all) {
+  MPI_Gather(values, count, MPI_DOUBLE, all, count, MPI_DOUBLE, 0, MPI_COMM_WORLD);
+}
 
 int main(int argc, char **argv) {
   MPI_Init(&argc, &argv);
   if (argc != 6) {
-    fprintf(stderr, "usage: mpi NAME OPERATIONS SIZES MODES SECONDS\n");
+    fprintf(stderr, "usage: mpi NAME POINTS SECONDS ROUNDS LIMIT\n");
     return 2;
   }
   struct peer p = {.name = argv[1], .algorithm = algorithm, .run = run, .barrier = barrier, .agree = agree, .collect = collect};
   MPI_Comm_rank(MPI_COMM_WORLD, &p.rank);
   MPI_Comm_size(MPI_COMM_WORLD, &p.members);
-  measure(&p, argv[2], argv[3], argv[4], atof(argv[5]));
+  measure(&p, argv[2], atof(argv[3]), atoi(argv[4]), atof(argv[5]));
   MPI_Finalize();
   return 0;
 }

@@ -39,7 +39,7 @@ type Chart struct {
 	Title  string
 	Axis   string    // what x is
 	Xs     []float64 // where the points are
-	Labels []string  // if there are any, one for each point, which are then as far from each other
+	Labels []string  // if there are any, one for each point: the axis is then logarithmic, and the first of Xs the least, above 0
 	Panels [2]Panel
 	Legend []Curve
 }
@@ -47,10 +47,11 @@ type Chart struct {
 // Write writes the chart as an SVG image.
 func (c Chart) Write(w io.Writer) error {
 	if c.Labels != nil {
-		c.Xs = make([]float64, len(c.Labels))
-		for i := range c.Xs {
-			c.Xs[i] = float64(i)
+		at := make([]float64, len(c.Labels))
+		for i := range at {
+			at[i] = math.Log10(c.Xs[i] / c.Xs[0])
 		}
+		c.Xs = at
 	}
 	d := &drawing{bounds: boundsOf(c), chart: c}
 	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="12" fill="#222">`, width, height)
@@ -71,8 +72,8 @@ func (c Chart) Write(w io.Writer) error {
 // bounds are what the axes show.
 type bounds struct {
 	xMost       float64
-	xStep       float64
-	from, until int // powers of ten of a millisecond
+	xStep       float64 // 0 where the points have labels
+	from, until int     // powers of ten of a millisecond
 }
 
 func boundsOf(c Chart) bounds {
@@ -80,10 +81,13 @@ func boundsOf(c Chart) bounds {
 	for _, x := range c.Xs {
 		b.xMost = max(b.xMost, x)
 	}
-	if b.xStep = step(b.xMost); c.Labels != nil {
-		b.xStep = 1
+	if c.Labels == nil {
+		b.xStep = step(b.xMost)
+		b.xMost = math.Ceil(b.xMost/b.xStep) * b.xStep
 	}
-	b.xMost = max(math.Ceil(b.xMost/b.xStep)*b.xStep, b.xStep)
+	if b.xMost <= 0 {
+		b.xMost = 1
+	}
 	for _, p := range c.Panels {
 		for _, curve := range p.Curves {
 			for _, y := range curve.Ys {
@@ -146,8 +150,7 @@ func (d *drawing) frame(left int, p Panel) {
 			d.printf(`<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#f3f3f3"/>`, left, y, right, y)
 		}
 	}
-	for i := 0; float64(i)*d.xStep <= d.xMost; i++ {
-		x := float64(i) * d.xStep
+	for i, x := range d.ticks() {
 		px, _ := d.at(left, x, 1)
 		d.printf(`<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#222"/>`, px, bottom, px, bottom+5)
 		d.text(px, bottom+20, `text-anchor="middle"`, d.label(i, x))
@@ -156,16 +159,24 @@ func (d *drawing) frame(left int, p Panel) {
 	d.text(float64(left)+panelWidth/2, bottom+42, `text-anchor="middle"`, d.chart.Axis)
 }
 
+// ticks are where the x axis has names: at the points that have one, else at round numbers.
+func (d *drawing) ticks() []float64 {
+	if d.chart.Labels != nil {
+		return d.chart.Xs
+	}
+	var all []float64
+	for i := 0; float64(i)*d.xStep <= d.xMost; i++ {
+		all = append(all, float64(i)*d.xStep)
+	}
+	return all
+}
+
 // label names a tick of the x axis.
 func (d *drawing) label(i int, x float64) string {
-	switch {
-	case d.chart.Labels == nil:
+	if d.chart.Labels == nil {
 		return count(x)
-	case i < len(d.chart.Labels):
-		return d.chart.Labels[i]
-	default:
-		return ""
 	}
+	return d.chart.Labels[i]
 }
 
 // curve joins the points of a curve, each of which says what it stands for when it is pointed at.

@@ -6,6 +6,7 @@ package plot
 import (
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -42,7 +43,7 @@ func drawn(t *testing.T, c Chart) string {
 func TestMissingPointsAreLeftOut(t *testing.T) {
 	some := Curve{Name: "a < b", Color: "#123456", Ys: []float64{0, 0.5, 20}}
 	svg := drawn(t, Chart{
-		Title: "t & t", Axis: "bytes", Labels: []string{"4 B", "1 KiB", "1 MiB"},
+		Title: "t & t", Axis: "bytes", Xs: []float64{4, 1 << 10, 1 << 20}, Labels: []string{"4 B", "1 KiB", "1 MiB"},
 		Panels: [2]Panel{{Title: "left", Curves: []Curve{some, {Name: "none", Ys: []float64{0, 0, 0}}}}, {Title: "right"}},
 		Legend: []Curve{some},
 	})
@@ -50,4 +51,12 @@ func TestMissingPointsAreLeftOut(t *testing.T) {
 	assert.Contains(t, svg, "a &lt; b, 1 KiB: 0.500 ms")
 	assert.Contains(t, svg, ">1 MiB</text>")
 	drawn(t, Chart{Title: "nothing"})
+	drawn(t, Chart{Title: "one", Xs: []float64{4}, Labels: []string{"4 B"}, Panels: [2]Panel{{Curves: []Curve{{Ys: []float64{1}}}}}})
+}
+
+func TestAnAxisWithLabelsIsLogarithmic(t *testing.T) {
+	svg := drawn(t, Chart{Xs: []float64{4, 400, 40000}, Labels: []string{"a", "b", "c"}})
+	for i, label := range []string{"a", "b", "c"} {
+		assert.Contains(t, svg, fmt.Sprintf(`<text x="%.1f" y="460.0" text-anchor="middle">%s</text>`, leftOf+float64(i)*panelWidth/2, label))
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tutti-go/tutti/collective/benchmark"
 	"github.com/tutti-go/tutti/collective/schedule"
 )
 
@@ -95,7 +96,7 @@ func TestWrongArgumentsAreNamed(t *testing.T) {
 
 func TestSizesAndNetworks(t *testing.T) {
 	for text, want := range map[string]int{"0": 0, "8": 8, "8B": 8, "64KiB": 65536, "1mb": 1e6, "3GiB": 3 << 30} {
-		got, err := parseSize(text)
+		got, err := benchmark.ParseSize(text)
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 	}
@@ -111,7 +112,7 @@ func FuzzUnits(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if n, err := parseSize(text); err == nil {
+		if n, err := benchmark.ParseSize(text); err == nil {
 			require.GreaterOrEqual(t, n, 0)
 		}
 		m := schedule.Model{}

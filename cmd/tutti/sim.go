@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tutti-go/tutti/collective/benchmark"
 	"github.com/tutti-go/tutti/collective/schedule"
 )
 
@@ -117,7 +118,7 @@ func parseSim(args []string, out io.Writer) (*simulation, error) {
 	f.IntVar(&s.root, "root", 0, "rank of the root, for operations that have one")
 	f.StringVar(&s.algorithm, "algorithm", "", "simulate this algorithm rather than the fastest")
 	f.Func("size", "bytes of a rank's larger buffer, such as 8, 64KiB or 1MB (default 1MiB)", func(text string) (err error) {
-		s.size, err = parseSize(text)
+		s.size, err = benchmark.ParseSize(text)
 		return err
 	})
 	network := func(text string) error { return parseNet(text, &s.model.Network) }

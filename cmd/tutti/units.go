@@ -5,26 +5,12 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tutti-go/tutti/collective/schedule"
 )
-
-// parseSize reads a number of bytes, such as 8, 8B, 64KiB or 1MB.
-func parseSize(text string) (int, error) {
-	digits := strings.TrimRight(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-	factor := map[string]int64{
-		"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1e3, "mb": 1e6, "gb": 1e9,
-	}[strings.ToLower(text[len(digits):])]
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || factor == 0 || n < 0 || n > math.MaxInt32*1024/factor {
-		return 0, fmt.Errorf("want a size such as 8, 64KiB or 1MB, up to 2 TiB, not %q", text)
-	}
-	return int(n * factor), nil
-}
 
 // parseNet reads rate, latency and perhaps work for a message into a link.
 func parseNet(text string, l *schedule.Link) error {

@@ -1,0 +1,109 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package benchmark
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tutti-go/tutti/batch"
+	"github.com/tutti-go/tutti/collective"
+	"github.com/tutti-go/tutti/core"
+)
+
+// Measure makes a group of n members on the nodes of a system, spread evenly, and calls each with the result of every point of the plan, in
+// its order, as soon as it is there. A result with no rounds is of a point that was left out, since the time was up. library is
+// only written into the results. Errors: those of each, of core and of collective; ErrInvalid of core for a plan that makes no sense.
+func Measure(ctx context.Context, sys *core.System, library string, n int, p Plan, each func(Result) error) (err error) {
+	if err := p.check(); err != nil {
+		return err
+	}
+	if p.Least == 0 {
+		p.Least = 2
+	}
+	actors, err := members.Spawn(ctx, sys, n, core.Void{})
+	if err != nil {
+		return err
+	}
+	hosts := make([]string, n)
+	for i, a := range actors {
+		hosts[i] = a.Host()
+	}
+	g, err := collective.NewGroup(ctx, groupName, actors)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		end := context.WithoutCancel(ctx)
+		err = errors.Join(err, g.Close(end))
+		for _, a := range actors {
+			err = errors.Join(err, a.Kill(end))
+		}
+	}()
+	all, began := batch.New(actors), time.Now()
+	for i, point := range p.Points {
+		r := Result{Point: point, Library: library, Algorithm: "default", Members: n}
+		if p.Limit == 0 || time.Since(began) <= p.deadline(i) {
+			refs, err := batch.Call(ctx, all, (*member).Measure, Job{point, p.Seconds, p.Least})
+			if err != nil {
+				return fmt.Errorf("%v: %w", point, err)
+			}
+			timings, err := refs.Get(ctx)
+			if err != nil {
+				return fmt.Errorf("%v: %w", point, err)
+			}
+			r = r.summarized(timings, hosts)
+		}
+		if err := each(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p Plan) check() error {
+	if p.Least < 0 || p.Least > mostRounds || p.Seconds < 0 || p.Limit < 0 {
+		return fmt.Errorf("%w: a plan with %d rounds at least, want 0 to %d, %v seconds for a point and a limit of %v", core.ErrInvalid, p.Least, mostRounds, p.Seconds, p.Limit)
+	}
+	for _, point := range p.Points {
+		if err := point.check(); err != nil {
+			return fmt.Errorf("%w: %w", core.ErrInvalid, err)
+		}
+	}
+	return nil
+}
+
+// summarized returns the result with what the timings of all members say, each of which is on one of the hosts.
+func (r Result) summarized(timings []Timing, hosts []string) Result {
+	r.Rounds, r.Min = len(timings[0].Begins), math.Inf(1)
+	spans := make([]int64, r.Rounds)
+	for i := range spans {
+		first, last := map[string]int64{}, map[string]int64{}
+		for m, t := range timings {
+			h := hosts[m]
+			if _, ok := first[h]; !ok {
+				first[h], last[h] = t.Begins[i], t.Ends[i]
+			}
+			first[h], last[h] = min(first[h], t.Begins[i]), max(last[h], t.Ends[i])
+		}
+		for h := range first {
+			spans[i] = max(spans[i], last[h]-first[h])
+		}
+	}
+	for _, t := range timings {
+		var total int64
+		for i := range t.Begins {
+			total += t.Ends[i] - t.Begins[i]
+		}
+		mean := float64(total) / float64(r.Rounds) / 1e3
+		r.Min, r.Max, r.Avg = min(r.Min, mean), max(r.Max, mean), r.Avg+mean/float64(len(timings))
+	}
+	slices.Sort(spans)
+	r.UntilLast = float64(spans[len(spans)/2]) / 1e3
+	return r
+}

@@ -1,0 +1,146 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package benchmark
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/collective"
+	"github.com/tutti-go/tutti/core"
+)
+
+const (
+	groupName  = "tutti-benchmark"
+	mostRounds = 200
+)
+
+// Job is one point for a member to measure. It is exported because members get it as an argument.
+type Job struct {
+	Point   Point
+	Seconds float64 // how long it should take
+	Least   int     // rounds, however long they take
+}
+
+// Timing is when a member began and ended the operation of each round, in nanoseconds of the clock that all processes of a machine share.
+type Timing struct{ Begins, Ends []int64 }
+
+type member struct{}
+
+func newMember(context.Context, core.Void) (*member, error) { return &member{}, nil }
+
+//nolint:gochecknoglobals // kinds are registered at package level, so that all processes agree on them
+var members = core.Register("tutti-benchmark-member", newMember, core.Method((*member).Measure))
+
+// Measure does what measure_point in bench/peers/measure.h does.
+func (*member) Measure(ctx context.Context, j Job) (t Timing, err error) {
+	g, err := collective.FromContext(ctx, groupName)
+	if err != nil {
+		return Timing{}, err
+	}
+	s := shapeOf(j.Point, g.Rank(), g.Size())
+	var m memory
+	defer func() { err = errors.Join(err, m.release()) }()
+	for i, rounds := -1, 1; i < rounds; i++ { // the round before the first warms up, and says how many there will be
+		atEnds := i <= 0 || i == rounds-1
+		if err := m.renew(s, j.Point.Fresh); err != nil {
+			return Timing{}, err
+		}
+		if j.Point.Fresh || atEnds {
+			fill(j.Point.Operation, m.in, m.out, g.Rank())
+		}
+		if err := collective.Barrier(ctx, g); err != nil {
+			return Timing{}, err
+		}
+		begin, end, each, err := once(ctx, g, j.Point, s, &m, atEnds)
+		if err != nil {
+			return Timing{}, err
+		}
+		if i >= 0 {
+			t.Begins, t.Ends = append(t.Begins, begin.UnixNano()), append(t.Ends, end.UnixNano())
+			continue
+		}
+		if rounds, err = agree(ctx, g, each, j); err != nil {
+			return Timing{}, err
+		}
+	}
+	return t, nil
+}
+
+// once does the operation and says when it began and ended; if the data is to be checked also how long it took until all were done. To
+// check and to let go of a shared result takes no part of those times.
+func once(ctx context.Context, g *collective.Group, p Point, s shape, m *memory, checked bool) (begin, end time.Time, each time.Duration, err error) {
+	result, view := m.out, (*arrowstore.View[float32])(nil)
+	begin = time.Now()
+	if p.Shared {
+		view, err = share(ctx, g, p.Operation, s, m.in)
+	} else {
+		err = operate(ctx, g, p.Operation, s, m.in, m.out)
+	}
+	end = time.Now()
+	if view != nil {
+		defer view.Release()
+		result = view.Slice()
+	}
+	if err != nil || !checked {
+		return begin, end, 0, err
+	}
+	// Without waiting, the checks of some would take the processors from those who are not done.
+	if err := collective.Barrier(ctx, g); err != nil {
+		return begin, end, 0, err
+	}
+	each = time.Since(begin)
+	return begin, end, each, check(p.Operation, s, result, g.Rank(), g.Size())
+}
+
+// agree returns how many rounds there will be, of which one took each.
+func agree(ctx context.Context, g *collective.Group, each time.Duration, j Job) (int, error) {
+	rounds := []int64{int64(min(max(j.Seconds/each.Seconds(), float64(j.Least)), mostRounds))}
+	err := collective.Broadcast(ctx, g, rounds, 0)
+	return int(rounds[0]), err
+}
+
+// memory is the buffers of a member, straight from the system as those of the peers are.
+type memory struct {
+	in, out []float32
+	maps    [][]byte
+}
+
+// renew makes the buffers, again if they must be fresh.
+func (m *memory) renew(s shape, fresh bool) error {
+	if m.maps != nil && !fresh {
+		return nil
+	}
+	if err := m.release(); err != nil {
+		return err
+	}
+	m.maps = [][]byte{}
+	for buf, count := range map[*[]float32]int{&m.in: s.in, &m.out: s.out} {
+		if count == 0 {
+			continue
+		}
+		b, err := unix.Mmap(-1, 0, elementSize*count, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err != nil {
+			return fmt.Errorf("map %d bytes: %w", elementSize*count, err)
+		}
+		m.maps = append(m.maps, b)
+		*buf = unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), count)
+	}
+	return nil
+}
+
+func (m *memory) release() error {
+	var errs []error
+	for _, b := range m.maps {
+		errs = append(errs, unix.Munmap(b))
+	}
+	*m = memory{}
+	return errors.Join(errs...)
+}
