@@ -47,7 +47,7 @@
 //	the deadline or Timeout passes     context.DeadlineExceeded, at once; the deadline has travelled, so the nodes know by themselves
 //	Cancel                             context.Canceled, like the end of the context
 //	the system is shut down            core.ErrClosed
-//	the driver is killed               nobody is left to answer: its nodes drop what waits, end what runs, and let go of what it held
+//	the driver is killed               nobody is left to answer: its nodes drop what waits, end what runs, and let go of what it held, at once
 //
 // A slot that has its answer keeps it whatever comes. No call runs twice unless it is Idempotent, which matters for actors spawned with
 // core.Restarts only.

@@ -57,8 +57,8 @@
 // A node process is collected at 16 MB of heap and not, like other Go programs, at 4 MB, unless GOGC or GOMEMLIMIT is set:
 // docs/decisions/0005.
 //
-// A directory that a killed driver and its nodes left behind is removed by the next Start of the same user, if not by the last of the
-// nodes.
+// The directory of a killed driver is removed by the last of its nodes on the driver's machine, and on other machines by the last node there. What is left when
+// these are killed, too, goes with the next Start of the same user.
 //
 // # Concurrency
 //
@@ -125,7 +125,9 @@
 //	more than 4096 calls come before an earlier one ErrMailboxFull
 //	a method, a kind, an option, a batch is wrong   ErrNoMethod, ErrNoKind, ErrInvalid, ErrNoActors, ErrMixed
 //	Register is given what cannot work              it panics with a *RegisterError
-//	the driver is killed, or cut off                its nodes end by themselves
+//	the driver is killed                            its nodes notice at once, drop the calls that wait, end the contexts of those that run, and end; a node whose
+//	                                                methods or constructors ignore their contexts does so after 6 s
+//	the driver is cut off                           its nodes do the same after the timeout of Heartbeat; those of other machines try to join again for as long
 //
 // Failures on the way arrive as *CallError, which names actor and method and matches one of the above. An actor's own
 // error matches no sentinel but the context errors, ErrReadOnly and those made with NewError, even if it tells of a call that the

@@ -122,7 +122,9 @@ type joining struct {
 	patience time.Duration // with a driver that does not answer
 	system   uint64        // incarnation of the driver; 0 while any will do
 
-	lostDriver bool          // the session ended without the driver's saying so
+	lostDriver bool          // the session ended without the driver's saying so, and the node joins again
+	orphaned   bool          // it ended so, whatever follows
+	withDriver bool          // on its machine: they share a directory
 	silence    time.Duration // after which the driver would have given this node up
 
 	end      endpoint
@@ -142,7 +144,11 @@ func (s *joining) run(ctx context.Context, n network) (err error) {
 		return err
 	}
 	s.end = endpoint{node: s.env.id, secret: []byte(n.Secret), transport: tr}
+	again := s.system != 0
 	conn, err := s.reach(ctx)
+	if err != nil && again && ctx.Err() == nil {
+		err = fmt.Errorf("%w: the driver, and it does not come back: %w", ErrNodeLost, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -150,10 +156,11 @@ func (s *joining) run(ctx context.Context, n network) (err error) {
 		return errors.Join(err, conn.Close())
 	}
 	err = s.serve(ctx, conn)
+	s.orphaned = errors.Is(err, cluster.ErrSessionEnded) && !s.shutdown.Load()
 	switch {
 	case !errors.Is(err, cluster.ErrSessionEnded):
 		return err
-	case s.env.driver != "" && !s.shutdown.Load():
+	case s.env.driver != "" && s.orphaned:
 		s.lostDriver = true
 		return err
 	}
@@ -307,6 +314,7 @@ func (s *joining) setUp(ctx context.Context, w *controlpb.Welcome) (*controlpb.R
 	s.silence = time.Duration(w.GetSilence())
 	s.end.node = w.GetNode()
 	dir, limit := s.env.dir, s.env.storeLimit
+	s.withDriver = dir != ""
 	var err error
 	if dir == "" {
 		s.log, limit = s.log.With("node", w.GetNode()), w.GetStoreLimit()
@@ -346,6 +354,7 @@ func (s *joining) joinHost(w *controlpb.Welcome) (dir string, err error) {
 		same = err == nil && id == w.GetHost() // else there is no such directory here, or it is another one
 	}
 	if same {
+		s.withDriver = true
 		s.held, err = rundir.Join(w.GetDir())
 		return w.GetDir(), err
 	}
@@ -394,7 +403,11 @@ func (s *joining) close(ctx context.Context) error {
 		err = errors.Join(err, s.store.Close())
 	}
 	if s.held != nil {
-		err = errors.Join(err, s.held.Close())
+		var wait time.Duration
+		if s.orphaned && s.withDriver {
+			wait = stopGrace
+		}
+		err = errors.Join(err, s.held.CloseWithin(wait))
 	}
 	return err
 }

@@ -80,7 +80,8 @@ func drive(run func(context.Context, *System) error, opts []Option) error {
 
 // Serve serves as a node of the driver that Join names, with the other options of the network, until the driver has ended or ctx does. It is for
 // programs that own their main function and are told by other means than the environment whom to join; Main does the same with
-// Join. The error is nil if the driver ended in order.
+// Join. The error is nil if the driver ended in order, and matches ErrNodeLost if it was lost and cannot be
+// joined again: then its calls have been dropped, and nothing of the system is left in this process.
 func Serve(ctx context.Context, opts ...Option) error {
 	cfg, err := newConfig(opts)
 	if err == nil && cfg.driver == "" {

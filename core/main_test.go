@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 		runDriver(os.Getenv(envDriver))
 		os.Exit(0)
 	}
+	if driver := os.Getenv(envServe); driver != "" && os.Getenv("TUTTI_ROLE") != "node" {
+		os.Exit(serveAndGoOn(driver))
+	}
 	coretest.Main(m)
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -135,12 +136,63 @@ func (d *Dir) check() error {
 }
 
 // Close gives the directory up. The last one to do so removes it.
-func (d *Dir) Close() error {
-	var err error
-	if unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-		err = os.RemoveAll(d.Path)
+func (d *Dir) Close() error { return d.CloseWithin(0) }
+
+// CloseWithin is Close for when a process that holds the directory is known to have been killed: the kernel may take a moment longer to let go of its
+// lock than of its connections. It waits for that moment, up to a bound, so that what nobody holds any more is removed by who closes it and not by the
+// next who comes.
+func (d *Dir) CloseWithin(wait time.Duration) error {
+	removed, err := removeUnheld(d.Path, d.lock)
+	if !removed && err == nil && wait > 0 {
+		err = d.removeWithin(wait)
 	}
 	return errors.Join(err, d.lock.Close())
+}
+
+// The pause between two looks at a lock doubles from the one to the other.
+const (
+	minPause = time.Millisecond
+	maxPause = 50 * time.Millisecond
+)
+
+func (d *Dir) removeWithin(wait time.Duration) error {
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	look := time.NewTimer(minPause)
+	defer look.Stop()
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_UN); err != nil { // or two who wait would wait for each other
+			return fmt.Errorf("unlock run directory %s: %w", d.Path, err)
+		}
+		look.Reset(pause)
+		select {
+		case <-look.C:
+		case <-over.C:
+			return nil
+		}
+		if removed, err := removeUnheld(d.Path, d.lock); removed || err != nil {
+			return err
+		}
+	}
+}
+
+// removeUnheld removes the directory whose lock file is open if nobody else holds it. What has been removed already, and may have been made anew since by
+// others, is theirs.
+func removeUnheld(path string, lock *os.File) (removed bool, err error) {
+	switch err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("lock run directory %s: %w", path, err)
+	}
+	d := Dir{path, lock}
+	switch err := d.check(); {
+	case err == nil:
+		return true, os.RemoveAll(path)
+	case !errors.Is(err, os.ErrNotExist):
+		return false, err
+	}
+	return true, nil
 }
 
 // sweep removes the directories that no live process has locked. One that cannot be removed is reported and
@@ -168,8 +220,6 @@ func sweepOne(path string) error {
 	if err != nil {
 		return err
 	}
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-		err = os.RemoveAll(path)
-	}
+	_, err = removeUnheld(path, f)
 	return errors.Join(err, f.Close())
 }

@@ -7,9 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/tutti-go/tutti/internal/leakcheck"
 	"github.com/tutti-go/tutti/internal/rundir"
@@ -58,4 +63,68 @@ func TestABaseThatOthersCanEnterIsRefused(t *testing.T) {
 		_, err := rundir.New(base, slog.Default())
 		require.ErrorIs(t, err, rundir.ErrUnsafe, base)
 	}
+}
+
+// lockedBy locks a directory as a process does that is about to die, and returns its death.
+func lockedBy(t *testing.T, path string) (die func()) {
+	t.Helper()
+	f, err := os.Open(filepath.Join(path, "lock"))
+	require.NoError(t, err)
+	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_SH))
+	return func() { require.NoError(t, f.Close()) }
+}
+
+func TestWhoWaitsForTheLockOfTheDeadRemovesTheDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, err := rundir.New(filepath.Join(t.TempDir(), "base"), slog.Default())
+		require.NoError(t, err)
+		second, err := rundir.Join(first.Path)
+		require.NoError(t, err)
+		die := lockedBy(t, first.Path)
+		var wg sync.WaitGroup
+		start := time.Now()
+		for _, d := range []*rundir.Dir{first, second} {
+			wg.Go(func() { assert.NoError(t, d.CloseWithin(5*time.Second)) })
+		}
+		time.Sleep(2 * time.Second)
+		require.DirExists(t, first.Path, "somebody has it yet")
+		die()
+		wg.Wait()
+		require.Less(t, time.Since(start), 3*time.Second)
+		require.NoDirExists(t, first.Path)
+	})
+}
+
+func TestWhoWaitsForTheLockOfTheLivingGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, err := rundir.New(filepath.Join(t.TempDir(), "base"), slog.Default())
+		require.NoError(t, err)
+		die := lockedBy(t, d.Path)
+		start := time.Now()
+		require.NoError(t, d.CloseWithin(5*time.Second))
+		require.Equal(t, 5*time.Second, time.Since(start))
+		require.DirExists(t, d.Path)
+		die()
+	})
+}
+
+// A directory that was removed and made anew under the same name is not that of who has held the first.
+func TestADirectoryThatWasMadeAnewIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "base", "shared")
+		old, err := rundir.Share(path, slog.Default())
+		require.NoError(t, err)
+		die := lockedBy(t, path)
+		var wg sync.WaitGroup
+		wg.Go(func() { assert.NoError(t, old.CloseWithin(time.Minute)) })
+		synctest.Wait()                        // it has let go, and waits
+		require.NoError(t, os.RemoveAll(path)) // as another user of it does that closes it
+		anew, err := rundir.Share(path, slog.Default())
+		require.NoError(t, err)
+		die()
+		wg.Wait()
+		require.DirExists(t, path)
+		require.NoError(t, anew.Close())
+		require.NoDirExists(t, path)
+	})
 }
