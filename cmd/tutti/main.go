@@ -22,6 +22,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
+		{"bench", "measure collective operations on this machine, or on the hosts of a cluster", bench},
 		{"flight", "find the first operation in which the members of a group differ, in the records that they keep", flightRecords},
 		{"sim", "predict what a collective operation takes on a cluster that you may not have", sim},
 		{"version", "print the version of this command and of Go", version},

@@ -18,9 +18,9 @@ import (
 
 // Measure makes a group of n members on the nodes of a system, spread evenly, and calls each with the result of every point of the plan, in
 // its order, as soon as it is there. A result with no rounds is of a point that was left out, since the time was up. library is
-// only written into the results. Errors: those of each, of core and of collective; ErrInvalid of core for a plan that makes no sense.
+// only written into the results. Errors: those of each, of core and of collective; what Plan.Validate returns.
 func Measure(ctx context.Context, sys *core.System, library string, n int, p Plan, each func(Result) error) (err error) {
-	if err := p.check(); err != nil {
+	if err := p.Validate(); err != nil {
 		return err
 	}
 	if p.Least == 0 {
@@ -66,7 +66,8 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 	return nil
 }
 
-func (p Plan) check() error {
+// Validate names what makes no sense in the plan, as an ErrInvalid of core. Measure does so as well.
+func (p Plan) Validate() error {
 	if p.Least < 0 || p.Least > mostRounds || p.Seconds < 0 || p.Limit < 0 {
 		return fmt.Errorf("%w: a plan with %d rounds at least, want 0 to %d, %v seconds for a point and a limit of %v", core.ErrInvalid, p.Least, mostRounds, p.Seconds, p.Limit)
 	}
