@@ -13,38 +13,63 @@ import (
 
 // arithmetic is what a reduction does to the memory of elements of one type. Destinations are aligned, sources need not be.
 type arithmetic struct {
-	how     Op                              // for descriptors
-	ordered bool                            // contributions must be combined in the order of ranks
-	prepare func(own []byte)                // what each member does to its contribution first; nil: nothing
-	combine func(dst, src []byte)           // dst = dst op src
-	fold    func(dst []byte, srcs [][]byte) // dst = srcs[0] op srcs[1] op ..., of which the first may be dst; nil: by combine
-	divide  func(dst []byte, members int)   // what Avg does in the end; nil for others
-	foreign bool                            // code of the caller's that may panic
+	how      Op      // for descriptors
+	ordered  bool    // contributions must be combined in the order of ranks
+	foreign  bool    // code of the caller's that may panic
+	averages bool    // divide in the end
+	scales   bool    // each member multiplies its contribution first
+	factor   float64 // by which
+	truths   bool    // each member makes zeros and ones of its contribution first
+
+	custom   combiner // nil: the kernel does it
+	kernel   kernel.Kernel
+	elements kernel.Type
 }
 
+// halves says whether an order of reductions matters that a kernel sees in one call: its sums are in more than the bits of an element.
+func (a *arithmetic) halves() bool { return a.elements == kernel.F16 || a.elements == kernel.BF16 }
+
+// combiner is a function of the caller's.
+type combiner interface{ combine(dst, src []byte) }
+
+// prepares says whether a member's contribution is other than its buffer.
+func (a *arithmetic) prepares() bool { return a.scales || a.truths }
+
 // begin makes a member's contribution of its buffer.
-func (a arithmetic) begin(own []byte) {
-	if a.prepare != nil {
-		a.prepare(own)
+func (a *arithmetic) begin(own []byte) {
+	switch {
+	case a.scales:
+		kernel.Scale(a.elements, own, a.factor)
+	case a.truths:
+		kernel.Truth(a.elements, own)
 	}
 }
 
-// all reduces contributions in the order in which they are given. The first may be dst.
-func (a arithmetic) all(dst []byte, srcs [][]byte) {
-	if a.fold != nil {
-		a.fold(dst, srcs)
+// combine makes dst = dst op src.
+func (a *arithmetic) combine(dst, src []byte) {
+	if a.custom != nil {
+		a.custom.combine(dst, src)
+		return
+	}
+	a.kernel.Combine(dst, src)
+}
+
+// all reduces contributions in the order in which they are given: dst = srcs[0] op srcs[1] op ..., of which the first may be dst.
+func (a *arithmetic) all(dst []byte, srcs [][]byte) {
+	if a.custom == nil {
+		a.kernel.Fold(dst, srcs, false)
 		return
 	}
 	copy(dst, srcs[0])
 	for _, s := range srcs[1:] {
-		a.combine(dst, s)
+		a.custom.combine(dst, s)
 	}
 }
 
 // finish completes a reduction when the contributions of all members are in dst.
-func (a arithmetic) finish(dst []byte, members int) {
-	if a.divide != nil {
-		a.divide(dst, members)
+func (a *arithmetic) finish(dst []byte, members int) {
+	if a.averages {
+		kernel.Div(a.elements, dst, members)
 	}
 }
 
@@ -74,22 +99,7 @@ func (o Op) on(k kind) (arithmetic, error) {
 	if !ok || k == kindBool && !logical || o == Avg && !k.isReal() {
 		return arithmetic{}, fmt.Errorf("%v, which is not for elements of kind %v", o, k)
 	}
-	a := by(o, does)
-	if logical && k != kindBool {
-		a.prepare = func(own []byte) { kernel.Truth(elements, own) }
-	}
-	if o == Avg {
-		a.divide = func(dst []byte, members int) { kernel.Div(elements, dst, members) }
-	}
-	return a, nil
-}
-
-// by is what a kernel does.
-func by(how Op, does kernel.Kernel) arithmetic {
-	return arithmetic{
-		how: how, combine: does.Combine,
-		fold: func(dst []byte, srcs [][]byte) { does.Fold(dst, srcs, false) },
-	}
+	return arithmetic{how: o, averages: o == Avg, truths: logical && k != kindBool, kernel: does, elements: elements}, nil
 }
 
 // kernel returns how the kernels name the reduction, or 0. A bool is a byte of 0 or 1, for which its bits do.
@@ -122,7 +132,7 @@ func (p premul) on(k kind) (arithmetic, error) {
 		return arithmetic{}, fmt.Errorf("%v, which is no whole number from -2^53 to 2^53, for elements of kind %v", p, k)
 	}
 	sum.how = premulSum
-	sum.prepare = func(own []byte) { kernel.Scale(k.elements(), own, x) }
+	sum.scales, sum.factor = true, x
 	return sum, nil
 }
 
@@ -142,11 +152,11 @@ type custom[T Element] struct {
 // gets all contributions for its part of the result before it begins, which takes Size times the memory. If the function panics, the
 // epoch is over for all members before the panic goes on. It is for elements of type T alone.
 func Custom[T Element](fn func(dst, src []T), commutative bool) Reduction {
-	return custom[T]{fn, commutative}
+	return &custom[T]{fn, commutative}
 }
 
 // String returns what the members can agree on: a function cannot be compared.
-func (c custom[T]) String() string {
+func (c *custom[T]) String() string {
 	if c.commutative {
 		return customAny.String()
 	}
@@ -154,14 +164,14 @@ func (c custom[T]) String() string {
 }
 
 // on implements Reduction.
-func (c custom[T]) on(k kind) (arithmetic, error) {
+func (c *custom[T]) on(k kind) (arithmetic, error) {
 	if c.fn == nil {
 		return arithmetic{}, fmt.Errorf("%v without a function", c)
 	}
 	if k != kindOf[T]() {
 		return arithmetic{}, fmt.Errorf("%v for elements of kind %v, which is not for elements of kind %v", c, kindOf[T](), k)
 	}
-	a := arithmetic{how: customOrdered, ordered: !c.commutative, combine: c.combine, foreign: true}
+	a := arithmetic{how: customOrdered, ordered: !c.commutative, foreign: true, custom: c}
 	if c.commutative {
 		a.how = customAny
 	}
@@ -169,7 +179,7 @@ func (c custom[T]) on(k kind) (arithmetic, error) {
 }
 
 // combine hands the elements over. Where src is not aligned, they go through a copy.
-func (c custom[T]) combine(dst, src []byte) {
+func (c *custom[T]) combine(dst, src []byte) {
 	d := elements[T](dst)
 	if len(d) == 0 {
 		return

@@ -29,7 +29,8 @@ type force struct {
 
 // Algorithm makes an operation go by the algorithm of a name, such as "ring" for a schedule.AllReduce, at every size, rather than by
 // the one of which the least time is predicted. [schedule.Algorithms] lists the names. Operations with blocks of different
-// lengths, and reductions that do not commute, go their own way. May be given once for each operation.
+// lengths, and reductions that do not commute, go their own way. May be given once for each operation. All operations of the group are
+// then by messages, also where its members share memory.
 func Algorithm(op schedule.Op, name string) Option { return force{op, name} }
 
 func (f force) apply(b *bounds)       { b.Select.Forced = append(b.Select.Forced, f) }
@@ -216,6 +217,9 @@ func (g *Group) Explain(op schedule.Op, bytes int) (string, error) {
 		return "", err
 	}
 	choice, why := c.choose(op, bytes)
+	if !g.s.bounds.Select.byMessages() && g.s.inOneProcess() {
+		why += "; but all members live in one process and use its memory instead of messages"
+	}
 	if c.model == nil {
 		return fmt.Sprintf("%v, %d ranks, %d bytes: %v, %s", op, g.Size(), bytes, choice, why), nil
 	}

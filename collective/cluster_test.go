@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -131,6 +132,14 @@ func links() map[string]func(t testing.TB, nodes int) *cluster {
 	return all
 }
 
+// makerOf returns the maker of a way: one of makers, or "process", of members that all live in one.
+func makerOf(way string) func(t testing.TB, nodes int) *cluster {
+	if way == "process" {
+		return func(t testing.TB, _ int) *cluster { t.Helper(); return newCluster(t, 2, inMemory) }
+	}
+	return makers()[way]
+}
+
 // newHostCluster makes nodes that stand for processes of one machine.
 func newHostCluster(t testing.TB, nodes int) *cluster {
 	t.Helper()
@@ -160,6 +169,9 @@ func (c *cluster) scope(actor uint64) *scope.Scope {
 	}
 	return sc
 }
+
+// places are numbers of nodes, the driver's among them: members that live on several exchange messages, those of one use its memory.
+func places() map[string]int { return map[string]int{"messages": 4, "memory": 2} }
 
 // actors names n actors, spread over all nodes but the driver's, neighbours together.
 func (c *cluster) actors(n int) []uint64 {
@@ -258,5 +270,20 @@ func requireAll(t testing.TB, errs []error) {
 	t.Helper()
 	for rank, err := range errs {
 		require.NoError(t, err, "rank %d", rank)
+	}
+}
+
+// inOneProcess runs a test for members of one process that use its memory and for some that exchange messages, as options say.
+func inOneProcess(t *testing.T, name string, do func(t *testing.T, opts ...Option)) {
+	t.Helper()
+	t.Run(name+"/memory", func(t *testing.T) { do(t) })
+	t.Run(name+"/messages", func(t *testing.T) { do(t, Messages()) })
+}
+
+// everywhere runs a test at all places.
+func everywhere(t *testing.T, name string, do func(t *testing.T, nodes int)) {
+	t.Helper()
+	for place, nodes := range places() {
+		t.Run(strings.Trim(name+"/"+place, "/"), func(t *testing.T) { do(t, nodes) })
 	}
 }

@@ -353,23 +353,28 @@ func TestOperationsAgreeWithASequentialReference(t *testing.T) {
 	sizes := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31}
 	subjects := subjects()
 	turn := 0
-	for _, nodes := range []int{1, 2, 3, 5, 7} {
-		t.Run(fmt.Sprint("nodes=", nodes), func(t *testing.T) {
-			c := links()[map[int]string{1: "sockets", 2: "memory", 3: "host", 5: "tcp", 7: "shared memory"}[nodes]](t, nodes+1)
-			for _, n := range sizes {
-				_, groups := c.group(fmt.Sprint("g", n), n)
-				for _, length := range lengths(n) {
-					runTrials(t, groups, subjects[turn%len(subjects)], length)
-					turn++
-				}
+	try := func(t *testing.T, nodes int, opts ...Option) {
+		t.Helper()
+		c := links()[map[int]string{1: "sockets", 2: "memory", 3: "host", 5: "tcp", 7: "shared memory"}[nodes]](t, nodes+1)
+		for _, n := range sizes {
+			_, groups := c.group(fmt.Sprint("g", n), n, opts...)
+			for _, length := range lengths(n) {
+				runTrials(t, groups, subjects[turn%len(subjects)], length)
+				turn++
 			}
-		})
+		}
+	}
+	inOneProcess(t, "nodes=1", func(t *testing.T, opts ...Option) { t.Helper(); try(t, 1, opts...) })
+	for _, nodes := range []int{2, 3, 5, 7} {
+		t.Run(fmt.Sprint("nodes=", nodes), func(t *testing.T) { try(t, nodes) })
 	}
 }
 
 // Every operation, every reduction and every type at a few sizes, over every kind of link.
 func TestEveryTypeAgreesWithASequentialReference(t *testing.T) {
-	for name, begin := range links() {
+	all := links()
+	all["process"] = makerOf("process")
+	for name, begin := range all {
 		t.Run(name, func(t *testing.T) {
 			c := begin(t, 4)
 			for _, n := range []int{1, 5, 8} {

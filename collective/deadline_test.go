@@ -27,9 +27,10 @@ func TestASilentMemberMeetsTheDeadline(t *testing.T) {
 	}
 	for name, tc := range cases {
 		for what, operate := range operations() {
-			t.Run(name+"/"+what, func(t *testing.T) {
+			everywhere(t, name+"/"+what, func(t *testing.T, nodes int) {
+				t.Helper()
 				synctest.Test(t, func(t *testing.T) {
-					c := newCluster(t, 4, inMemory)
+					c := newCluster(t, nodes, inMemory)
 					_, groups := c.group("g", n, tc.opts...)
 					start := time.Now()
 					errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
@@ -62,8 +63,16 @@ func TestASilentMemberMeetsTheDeadline(t *testing.T) {
 // A transfer goes on for ever so long as it moves, also where most members wait for others that wait for it.
 func TestASlowTransferOutlastsTheStall(t *testing.T) {
 	const n, pieces = 8, 40
+	everywhere(t, "", func(t *testing.T, nodes int) {
+		t.Helper()
+		testASlowTransfer(t, nodes, n, pieces)
+	})
+}
+
+func testASlowTransfer(t *testing.T, nodes, n, pieces int) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 4, inMemory)
+		c := newCluster(t, nodes, inMemory)
 		_, groups := c.group("g", n, Stall(5*time.Second))
 		start := time.Now()
 		requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
@@ -84,6 +93,6 @@ func TestASlowTransferOutlastsTheStall(t *testing.T) {
 			}
 			return Barrier(ctx, g)
 		}))
-		require.Greater(t, time.Since(start), pieces*3*time.Second-time.Second)
+		require.Greater(t, time.Since(start), time.Duration(pieces)*3*time.Second-time.Second)
 	})
 }

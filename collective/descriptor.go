@@ -98,6 +98,11 @@ func (d descriptor) String() string {
 	}
 }
 
+// same reports whether two members have called the same. How many elements each pair has in an AllToAllV is found out later.
+func (d descriptor) same(e descriptor) bool {
+	return d.op == e.op && d.how == e.how && d.kind == e.kind && d.root == e.root && d.count == e.count
+}
+
 func (d descriptor) countsText() string {
 	hash := fmt.Sprintf("counts of hash %016x", d.count)
 	if d.counts == nil {

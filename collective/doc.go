@@ -34,7 +34,8 @@
 //     give all groups the same.
 //  3. All is computed in the element type, but 16-bit floats in float32, rounded where they are sent on and at the end. Integers wrap
 //     around. A sum of floats takes at most ceil(log2 size) roundings that lie between an element and the result; 7*ceil(log8 size)
-//     between processes of one machine; but size-1 in an all-reduce by "gather", "one-shot" or "ring", which for 16-bit floats are those of float32 and one more; a complex product is the schoolbook formula's.
+//     between processes of one machine and between members of one process; but size-1 in an all-reduce by "gather", "one-shot" or "ring", and for
+//     16-bit floats between members of one process, which for 16-bit floats are those of float32 and one more; a complex product is the schoolbook formula's.
 //  4. Avg divides the sum once, where it is complete: floats are rounded, integers truncated toward zero. Where the sum of integers
 //     wraps around, so does their average: widen them first.
 //  5. In Min and Max a NaN wins against every number, so that all members see it. -0 is smaller than 0.
@@ -62,13 +63,21 @@
 // [Custom] reductions are messages always. Where the file cannot be had (systems other than Linux, no room in /dev/shm), all are messages; results may round
 // otherwise then. The option [Messages] turns it off, and so does [Algorithm].
 //
+// # One process
+//
+// Members that all live in one process share its memory: each leaves its slices where the others find them, the last to come makes the result with as
+// many others as there are further processors, and all return together. So every member of any operation waits for all others, also a root;
+// nothing but results is copied, and in of ReduceScatter only by PremulSum and logical reductions of numbers; a member that is late holds nothing. A function of
+// [Custom] runs on the goroutines of a few members, for all. An operation takes a fixed handful of allocations, whatever the number of members. Send and Recv, and
+// operations with shared results, are messages there too, and so is all of a group made with [Messages] or [Algorithm].
+//
 // # Memory
 //
 // A buffer that is handed to an operation is the operation's until it returns, and is then the caller's again; nothing is kept.
 // After an error its contents are of no use, except where it is only read: at the root of a broadcast, and in of operations
 // with in and out. Those two must not overlap, except that the smaller may be the member's own place in the larger in AllGather,
-// Gather and Scatter. ReduceScatter makes a copy of in; a
-// [Custom] reduction that does not commute holds Size times the part of the result that is made at a member; members on the way of a Gather or Scatter hold what they pass on. A
+// Gather and Scatter. By messages ReduceScatter makes a copy of in, a
+// [Custom] reduction that does not commute holds Size times the part of the result that is made at a member, and members on the way of a Gather or Scatter hold what they pass on. A
 // member that is late holds at most 4 MiB from each member that sends to it, which are about twice the logarithm of the group's
 // size, and in an all-to-all the whole group, with one block each; senders wait beyond that. The same holds for Send, by itself.
 // The file that processes of one machine share has 8 KiB for each member, and 64 MiB more once a buffer is longer than 4 KiB.

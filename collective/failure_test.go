@@ -111,7 +111,7 @@ func (w way) String() string { return w.way + "/" + w.what }
 func everyWay[T any](tests map[string]T) map[way]T {
 	all := map[way]T{}
 	for what, test := range tests {
-		all[way{what, "memory"}], all[way{what, "host"}] = test, test
+		all[way{what, "memory"}], all[way{what, "host"}], all[way{what, "process"}] = test, test, test
 	}
 	return all
 }
@@ -133,6 +133,8 @@ func TestALostNodeIsAnErrorForAllSurvivors(t *testing.T) {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				c := begin(t, 5)
 				_, groups := c.group("g", n)
+				failed := groups[0].m.s.ranksOn(victim)
+				require.Len(t, failed, 3, "else all would go on for ever")
 				var lost time.Time
 				after := rand.N(20) // operations that the victim still takes part in; the node is lost amid the others' next
 				errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
@@ -147,8 +149,6 @@ func TestALostNodeIsAnErrorForAllSurvivors(t *testing.T) {
 					}
 				})
 				require.Less(t, time.Since(lost), DefaultStall/2, "nobody waits for the deadline")
-				failed := groups[0].m.s.ranksOn(victim)
-				require.Len(t, failed, 3)
 				for rank, err := range errs {
 					if groups[rank].m.s.hub.mesh.Self() != victim {
 						requireAborted(t, err, rank, ErrMemberLost, failed)
@@ -166,7 +166,7 @@ func TestAnActorThatEndsIsAnErrorForAllOthers(t *testing.T) {
 	const n, victim = 9, 4
 	for name, operate := range everyWay(operations()) {
 		t.Run(name.String(), func(t *testing.T) {
-			c := makers()[name.way](t, 4)
+			c := makerOf(name.way)(t, 4)
 			_, groups := c.group("g", n)
 			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 				for i := 0; ; i++ {
@@ -195,7 +195,7 @@ func TestAMemberThatGivesUpAbortsTheGroup(t *testing.T) {
 	why := errors.New("lost patience")
 	for name, operate := range everyWay(operations()) {
 		t.Run(name.String(), func(t *testing.T) {
-			c := makers()[name.way](t, 4)
+			c := makerOf(name.way)(t, 4)
 			_, groups := c.group("g", n)
 			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 				switch g.Rank() {

@@ -116,9 +116,10 @@ func TestManyMembersOfOneProcess(t *testing.T) {
 		sizes = sizes[:2] // the many goroutines of more take half a minute under the detector
 	}
 	for _, n := range sizes {
-		t.Run(fmt.Sprint("members=", n), func(t *testing.T) {
+		inOneProcess(t, fmt.Sprint("members=", n), func(t *testing.T, opts ...Option) {
+			t.Helper()
 			c := newCluster(t, 2, inMemory)
-			_, groups := c.group("g", n)
+			_, groups := c.group("g", n, opts...)
 			lengths, roots := []int{1, n + 1}, []int{n / 2}
 			if full {
 				lengths = append(lengths, 0, n-1, n)

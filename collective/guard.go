@@ -49,7 +49,7 @@ func (m *member) unguardLocked() {
 func (m *member) onTick() {
 	m.mu.Lock()
 	var end *ending
-	if m.mu.running || m.mu.point {
+	if m.mu.running && !m.mu.inHeap || m.mu.point {
 		if end = m.tickLocked(); end == nil {
 			m.mu.guard.timer.Reset(m.s.bounds.tick())
 		}

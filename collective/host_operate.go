@@ -88,7 +88,7 @@ func (r *onHost) reduce(in []byte, wants bool) error {
 
 func (r *onHost) reduceScatter() error {
 	c, in := r.call, r.call.in
-	if c.math.prepare != nil {
+	if c.math.prepares() {
 		in = bytes.Clone(in)
 		c.math.begin(in)
 	}

@@ -14,8 +14,9 @@ type invocation struct {
 	in, out []byte
 	// inCounts and outCounts are how many elements the blocks of in and out have, by rank, where that is not the same for all.
 	inCounts, outCounts []int
+	inEnds, outEnds     []int // in bytes, behind a 0; where members of one process make them
 }
 
-// Messages makes the members of a group exchange messages also where they share memory. It is for comparison. Default: members in
-// several processes of one machine use the memory of a file.
+// Messages makes the members of a group exchange messages also where they share memory. It is for comparison. Default: members that
+// all live in one process use its memory, and those of several processes of one machine that of a file.
 func Messages() Option { return optionFunc(func(b *bounds) { b.Select.Messages = true }) }

@@ -69,6 +69,7 @@ type member struct {
 	hosts   *hosts    // of the members; nil until an operation needed them
 	work    workspace // of the operation that runs
 	host    hostState
+	heap    heapState
 	chooser atomic.Pointer[chooser] // of a group that members have made; nil: the epoch's
 	log     *flight.Recorder
 
@@ -82,6 +83,7 @@ type member struct {
 		seq     uint64           // of the collective operation that began last
 		pointed uint64           // how many times Send or Recv were begun
 		running bool             // a collective operation
+		inHeap  bool             // it, or the last one, goes through the memory of the process
 		point   bool             // Send or Recv are running
 		calls   [remembered]call // by number of the operation, modulo the length
 		awaits  int              // rank that the operation waits for, to receive or to send, or -1
@@ -140,9 +142,14 @@ func (m *member) begin(d descriptor) (uint64, error) {
 		return 0, nil
 	}
 	m.mu.seq++
-	m.mu.running = true
-	m.mu.calls[m.mu.seq%remembered] = call{d, hash}
+	m.mu.running, m.mu.inHeap = true, m.s.heap.takes(d.op)
 	m.log.Begin(m.mu.seq, hash, m.textLocked(d, hash))
+	if m.mu.inHeap {
+		d.counts = nil // all are compared while their calls last
+	} else {
+		d.counts = slices.Clone(d.counts) // to name them later
+	}
+	m.mu.calls[m.mu.seq%remembered] = call{d, hash}
 	return m.mu.seq, m.checkHeadsLocked()
 }
 

@@ -144,7 +144,7 @@ func TestADifferentCallIsNamedByBothSides(t *testing.T) {
 	for name, tc := range everyWay(cases) {
 		for odd := range n {
 			t.Run(fmt.Sprintf("%v/rank=%d", name, odd), func(t *testing.T) {
-				c := makers()[name.way](t, 3)
+				c := makerOf(name.way)(t, 3)
 				_, groups := c.group("g", n)
 				errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 					call := tc.others

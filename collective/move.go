@@ -63,7 +63,7 @@ func AllGather[T Element](ctx context.Context, g *Group, in, out []T) error {
 
 func allGatherOf[T Element](g *Group, in, out []T) (invocation, error) {
 	n := g.Size()
-	if err := checkLength(opAllGather, "out", len(out), n*len(in), fmt.Sprintf("%d from each of %d members", len(in), n)); err != nil {
+	if err := checkLength(opAllGather, "out", len(out), n*len(in), "%d from each of %d members", len(in), n); err != nil {
 		return invocation{}, err
 	}
 	d := descriptor{op: opAllGather, kind: kindOf[T](), count: uint64(len(in))}
@@ -94,7 +94,7 @@ func Gather[T Element](ctx context.Context, g *Group, in, out []T, root int) err
 	}
 	n := g.Size()
 	if g.Rank() == root {
-		if err := checkLength(opGather, "out", len(out), n*len(in), fmt.Sprintf("%d from each of %d members", len(in), n)); err != nil {
+		if err := checkLength(opGather, "out", len(out), n*len(in), "%d from each of %d members", len(in), n); err != nil {
 			return err
 		}
 	}
@@ -147,7 +147,7 @@ func Scatter[T Element](ctx context.Context, g *Group, in, out []T, root int) er
 	}
 	n := g.Size()
 	if g.Rank() == root {
-		if err := checkLength(opScatter, "in", len(in), n*len(out), fmt.Sprintf("%d for each of %d members", len(out), n)); err != nil {
+		if err := checkLength(opScatter, "in", len(in), n*len(out), "%d for each of %d members", len(out), n); err != nil {
 			return err
 		}
 	}

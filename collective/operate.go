@@ -20,24 +20,32 @@ func (g *Group) checkRoot(op operation, root int) error {
 	return nil
 }
 
-// checkLength compares the length of the buffer of a name with the one that follows from other arguments.
-func checkLength(op operation, name string, got, want int, why string) error {
-	if got != want {
-		return fmt.Errorf("%w: %v: %s has %d elements, want %d: %s", ErrArgument, op, name, got, want, why)
+// checkLength compares the length of the buffer of a name with the one that follows from other arguments. why says how, with values.
+func checkLength(op operation, name string, got, want int, why string, values ...int) error {
+	if got == want {
+		return nil
 	}
-	return nil
+	all := make([]any, len(values))
+	for i, v := range values {
+		all[i] = v
+	}
+	return fmt.Errorf("%w: %v: %s has %d elements, want %d: %s", ErrArgument, op, name, got, want, fmt.Sprintf(why, all...))
 }
 
 // operate runs one operation: it waits for its turn, bounds its time, and turns every failure into the end of the epoch. do is for
 // members that have messages only.
 func (g *Group) operate(ctx context.Context, c invocation, do func(context.Context, *execution) error) error {
 	d := c.descriptor
-	if err := g.admit(ctx, d); err != nil {
-		return err
+	if !g.admits(ctx) { // apart from admit, for which the descriptor would have to be on the heap
+		return g.admit(ctx, d)
 	}
 	s, m := g.m.s, g.m
-	if m.host.port.Load() != nil && takes(&c) {
-		return g.operateOnHost(ctx, &c)
+	if s.heap.takes(d.op) {
+		return m.operateInProcess(ctx, c)
+	}
+	apart := c // it moves to the heap
+	if m.host.port.Load() != nil && takes(&apart) {
+		return g.operateOnHost(ctx, &apart)
 	}
 	stall := s.stallOf(ctx)
 	ctx, cancel := s.bound(ctx)
@@ -46,20 +54,25 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 	if err == nil {
 		defer m.release(m.lineFor(ctx))
 		m.guarded(stall)
-		err = g.carryOut(ctx, &c, seq, do)
+		err = g.carryOut(ctx, &apart, seq, do)
 	}
 	if err == nil {
 		err = m.finish()
 	}
-	if err != nil {
-		// Whatever it was: this member does not take part, and the others would wait for it in vain.
-		s.abort(m.endingOf(ctx, err))
-		return s.failure(m.rank, seq, d.String())
-	}
-	return nil
+	return m.outcome(ctx, seq, d, err)
 }
 
-// carryOut runs an operation by what the members have in common.
+// outcome turns the failure of an operation into the end of the epoch.
+func (m *member) outcome(ctx context.Context, seq uint64, d descriptor, err error) error {
+	if err == nil {
+		return nil
+	}
+	// Whatever it was: this member does not take part, and the others would wait for it in vain.
+	m.s.abort(m.endingOf(ctx, err))
+	return m.s.failure(m.rank, seq, d.String())
+}
+
+// carryOut runs an operation by messages, or by what the members of a host have in common.
 func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func(context.Context, *execution) error) error {
 	s, m := g.s, g.m
 	x := &execution{peers: m, head: c.append(nil)}
@@ -107,6 +120,15 @@ func (g *Group) admit(ctx context.Context, what fmt.Stringer) error {
 		return g.s.failure(g.m.rank, 0, what.String())
 	}
 	return nil
+}
+
+// admits returns whether admit returns nil.
+func (g *Group) admits(ctx context.Context) bool {
+	if g.m == nil || g.s.ended() != nil {
+		return false
+	}
+	sc, ok := scope.From(ctx)
+	return !ok || sc.Actor == g.m.sc.Actor
 }
 
 // checkMember checks whether the caller is the member that it speaks for.

@@ -109,7 +109,7 @@ func (p *Prepared) end(err error) {
 }
 
 // PrepareAllReduce prepares AllReduce(ctx, g, buf, op). It sends nothing to the members, which need not prepare alike, but opens the
-// connections that the operation takes; so do all Prepare functions. Errors: ErrNotMember, ErrArgument, *Error, and those of a node
+// connections that the operation takes, if any; so do all Prepare functions. Errors: ErrNotMember, ErrArgument, *Error, and those of a node
 // that cannot be reached.
 func PrepareAllReduce[T Element](ctx context.Context, g *Group, buf []T, op Reduction) (*Prepared, error) {
 	c, err := allReduceOf(buf, op)
@@ -161,6 +161,9 @@ func prepare(ctx context.Context, g *Group, c invocation, bad error, run func(*G
 	}
 	p := &Prepared{g: g, call: c, run: run, work: newWork(), slot: slot{m: g.m}}
 	p.start = p.background
+	if g.s.heap.takes(c.op) { // without messages
+		return p, nil
+	}
 	if err := g.open(ctx, g.plan(g.choiceOf(c), int(c.root))); err != nil {
 		return nil, err
 	}

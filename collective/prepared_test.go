@@ -241,14 +241,14 @@ func TestStartAllocatesNothingOfItsOwn(t *testing.T) {
 	const budget = 64 // for each member, of the operation with all its messages; of operations that are not prepared, too
 	ctx := t.Context()
 	for name, tc := range preparedCases(1) {
-		_, alone := newCluster(t, 1, inMemory).group("alone", 1)
+		_, alone := newCluster(t, 1, inMemory).group("alone", 1, Messages())
 		p, err := tc.prepare(ctx, alone[0], make([]int64, n), make([]int64, n))
 		require.NoError(t, err)
 		run := testing.AllocsPerRun(rounds, func() { require.NoError(t, p.Run(ctx)) })
 		start := testing.AllocsPerRun(rounds, func() { require.NoError(t, p.Start(ctx).Wait(ctx)) })
 		require.LessOrEqual(t, start, run, name)
 	}
-	_, groups := newCluster(t, 1, inMemory).group("g", n)
+	_, groups := newCluster(t, 1, inMemory).group("g", n, Messages())
 	for name, tc := range preparedCases(n) {
 		var all []*Prepared
 		for _, g := range groups {

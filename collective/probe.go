@@ -130,6 +130,10 @@ func (m *member) pointProbedLocked(from int, f wire.Frame) {
 	switch {
 	case !m.mu.running && !m.mu.point:
 		next = uint32(m.rank)
+	case m.mu.running && m.mu.inHeap:
+		if rank := m.s.heap.awaits(); rank >= 0 {
+			next = uint32(rank)
+		}
 	case m.mu.awaits >= 0:
 		next = uint32(m.mu.awaits)
 	}
@@ -196,6 +200,10 @@ func (m *member) background(to int, k mark, body []byte) {
 // blame says who is to blame when the operation's time is up: a list of one rank or none, and words for it.
 func (m *member) blame() ([]int, string) {
 	m.mu.Lock()
+	if m.mu.running && m.mu.inHeap {
+		m.mu.Unlock()
+		return m.s.blame(m.s.heap.awaits())
+	}
 	defer m.mu.Unlock()
 	return m.blameLocked()
 }

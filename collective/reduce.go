@@ -51,8 +51,8 @@ func (g *Group) allReduce(ctx context.Context, c invocation) error {
 // reduceWith makes the execution one that reduces.
 func (x *execution) reduceWith(math arithmetic, members int) {
 	x.combine = math.combine
-	if math.divide != nil {
-		x.finish = func(dst []byte) { math.divide(dst, members) }
+	if math.averages {
+		x.finish = func(dst []byte) { math.finish(dst, members) }
 	}
 }
 
@@ -86,11 +86,15 @@ func (g *Group) guard(math arithmetic) func() {
 	}
 	return func() {
 		if p := recover(); p != nil {
-			text := fmt.Sprintf("rank %d: the function of a custom reduction panicked: %v", g.Rank(), p)
-			g.m.s.abort(&ending{failed: []int{g.Rank()}, text: text})
+			g.m.s.abort(panicked(g.Rank(), p))
 			panic(p)
 		}
 	}
+}
+
+// panicked is the end of an epoch because a function of the caller's panicked at a rank.
+func panicked(rank int, p any) *ending {
+	return &ending{failed: []int{rank}, text: fmt.Sprintf("rank %d: the function of a custom reduction panicked: %v", rank, p)}
 }
 
 // Reduce combines buf of all members, element by element, and puts the result into buf of the member with rank root; buf of the
@@ -167,7 +171,7 @@ func reduceScatterOf[T Element](g *Group, in, out []T, op Reduction) (invocation
 		return invocation{}, err
 	}
 	n := g.Size()
-	if err := checkLength(opReduceScatter, "in", len(in), n*len(out), fmt.Sprintf("%d for each of %d members", len(out), n)); err != nil {
+	if err := checkLength(opReduceScatter, "in", len(in), n*len(out), "%d for each of %d members", len(out), n); err != nil {
 		return invocation{}, err
 	}
 	d := descriptor{op: opReduceScatter, how: math.how, kind: kindOf[T](), count: uint64(len(out))}

@@ -90,15 +90,17 @@ type session struct {
 	ctx    context.Context //nolint:containedctx // ends with the epoch, which it stands for; its cause is an *ending
 	cancel context.CancelCauseFunc
 
-	host     *host    // nil: there are messages only
+	host     *host    // nil: the members have no memory of a machine in common
+	heap     *heap    // nil: they do not all live in this process, or are to exchange messages
 	chooser  *chooser // as the charter has it
 	programs programs // compiled schedules that members of this node share
+
+	end atomic.Pointer[ending] // stored under the lock
 
 	mu struct {
 		sync.Mutex
 
 		local map[int]*member
-		end   *ending
 	}
 }
 
@@ -120,7 +122,7 @@ func newSession(h *hub, c charter) *session {
 	s.chooser, _ = c.Bounds.Select.chooser(len(c.Members)) // the charter was validated
 	s.ctx, s.cancel = context.WithCancelCause(h.root)
 	s.mu.local = map[int]*member{}
-	s.host = h.hostFor(s)
+	s.host, s.heap = h.hostFor(s), h.heapFor(s)
 	return s
 }
 
@@ -152,7 +154,7 @@ func (s *session) add(rank int, sc *scope.Scope) *member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := newMember(s, rank, sc)
-	if s.mu.end == nil {
+	if s.end.Load() == nil {
 		s.mu.local[rank] = m
 	}
 	return m
@@ -165,20 +167,16 @@ func (s *session) member(rank int) *member {
 }
 
 // ended returns why the epoch is over, or nil while it is not.
-func (s *session) ended() *ending {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mu.end
-}
+func (s *session) ended() *ending { return s.end.Load() }
 
 // finish ends the epoch on this node, unless it is over already. It does not block.
 func (s *session) finish(end *ending) bool {
 	s.mu.Lock()
-	if s.mu.end != nil {
+	if s.end.Load() != nil {
 		s.mu.Unlock()
 		return false
 	}
-	s.mu.end = end
+	s.end.Store(end)
 	members := slices.Collect(maps.Values(s.mu.local))
 	clear(s.mu.local) // frames that arrive from now on are stale
 	s.mu.Unlock()
@@ -188,6 +186,9 @@ func (s *session) finish(end *ending) bool {
 	s.cancel(end)
 	if s.host != nil {
 		s.host.end()
+	}
+	if s.heap != nil {
+		s.heap.end(end)
 	}
 	s.hub.forget(s)
 	return true

@@ -6,7 +6,6 @@ package collective
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/tutti-go/tutti/collective/schedule"
 )
@@ -129,7 +128,7 @@ func AllToAllV[T Element](ctx context.Context, g *Group, in []T, inCounts []int,
 }
 
 func unevenly[T Element](op operation, counts []int, root int) descriptor {
-	return descriptor{op: op, kind: kindOf[T](), root: uint32(root), count: hashOf(counts), counts: slices.Clone(counts)}
+	return descriptor{op: op, kind: kindOf[T](), root: uint32(root), count: hashOf(counts), counts: counts}
 }
 
 // lengthsOf returns the bytes of a rank's block.
@@ -157,5 +156,5 @@ func (g *Group) checkOwn(op operation, name string, got int, counts []int) error
 	if g.m == nil {
 		return nil // which operate will refuse
 	}
-	return checkLength(op, name, got, counts[g.Rank()], fmt.Sprintf("counts[%d]", g.Rank()))
+	return checkLength(op, name, got, counts[g.Rank()], "counts[%d]", g.Rank())
 }

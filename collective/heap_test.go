@@ -1,0 +1,310 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/collective/schedule"
+)
+
+// together is a group whose members live in one process.
+func together(t testing.TB, n int, opts ...Option) []*Group {
+	t.Helper()
+	_, groups := newCluster(t, 2, inMemory).group("g", n, opts...)
+	return groups
+}
+
+func TestMembersOfOneProcessUseItsMemory(t *testing.T) {
+	require.IsType(t, &heap{}, together(t, 3)[0].s.heap)
+	require.Nil(t, together(t, 3, Messages())[0].s.heap)
+	require.Nil(t, together(t, 3, Algorithm(schedule.AllReduce, "ring"))[0].s.heap)
+	_, groups := newCluster(t, 3, inMemory).group("g", 3)
+	require.Nil(t, groups[0].s.heap, "they are on two nodes")
+}
+
+// Several levels of reductions, results that stay and that do not, pieces that end within blocks.
+func TestOperationsInOneProcessAgreeWithASequentialReference(t *testing.T) {
+	subjects := subjects()
+	turn := 0
+	for _, n := range []int{1, 2, 9, 65, 130} {
+		groups := together(t, n)
+		for _, length := range []int{0, 1, 7, 100, 5000} {
+			runTrials(t, groups, subjects[turn%len(subjects)], length)
+			turn++
+		}
+	}
+}
+
+// What is long goes around the caches and in many pieces, also where a block has one element more than a piece.
+func TestLongOperationsInOneProcess(t *testing.T) {
+	const n = 40
+	groups := together(t, n)
+	for _, s := range []subject{about(halves[float32]()), about(integers[uint8]()), about(short(NewFloat16, Float16.Float32))} {
+		runTrials(t, groups, s, mostPiece+1)
+	}
+}
+
+// Every rank's order is that of the ranks, and the members' speed does not matter.
+func TestSumsInOneProcessAreRepeatedBitForBit(t *testing.T) {
+	const n, length = 100, 3000
+	groups := together(t, n)
+	rng := rand.New(rand.NewPCG(1, 2))
+	ins := make([][]float32, n)
+	for i := range ins {
+		ins[i] = make([]float32, length)
+		for j := range ins[i] {
+			ins[i][j] = float32(rng.NormFloat64())
+		}
+	}
+	var want []float32
+	for range 5 {
+		results := make([][]float32, n)
+		requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+			results[g.Rank()] = slices.Clone(ins[g.Rank()])
+			return AllReduce(ctx, g, results[g.Rank()], Sum)
+		}))
+		if want == nil {
+			want = results[0]
+		}
+		for rank := range results {
+			require.Equal(t, want, results[rank], "rank %d", rank)
+		}
+	}
+}
+
+func TestAnOrderedReductionInOneProcessGoesByRank(t *testing.T) {
+	const n = 70
+	groups := together(t, n)
+	// Digits in base 2^32: what is not associative from the left would not keep the last.
+	lastWins := Custom(func(dst, src []uint64) {
+		for i := range dst {
+			dst[i] = dst[i]*31 + src[i]
+		}
+	}, false)
+	want := uint64(0)
+	for r := range uint64(n) {
+		want = want*31 + r
+	}
+	requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+		buf := slices.Repeat([]uint64{uint64(g.Rank())}, 20000)
+		if err := AllReduce(ctx, g, buf, lastWins); err != nil {
+			return err
+		}
+		for i, v := range buf {
+			if v != want {
+				return fmt.Errorf("element %d is %d, want %d", i, v, want)
+			}
+		}
+		return nil
+	}))
+}
+
+// A panic is everybody's, and nobody returns while others work on its memory.
+func TestAPanicInTheWorkOfOneIsTheEndForAll(t *testing.T) {
+	const n = 9
+	groups := together(t, n)
+	bad := Custom(func(dst, _ []int64) {
+		if len(dst) > 0 && dst[0] == 0 {
+			panic("no")
+		}
+	}, true)
+	var mu sync.Mutex
+	panics := 0
+	errs := each(t.Context(), groups, func(ctx context.Context, g *Group) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				mu.Lock()
+				panics++
+				mu.Unlock()
+				err = g.Err()
+			}
+		}()
+		return AllReduce(ctx, g, make([]int64, 50000), bad)
+	})
+	for rank, err := range errs {
+		require.ErrorIs(t, err, ErrAborted, "rank %d", rank)
+		require.ErrorContains(t, err, "the function of a custom reduction panicked: no", "rank %d", rank)
+	}
+	require.Positive(t, panics)
+}
+
+// A function that does not return keeps only those who called it.
+func TestAFunctionThatHangsKeepsNobodyElse(t *testing.T) {
+	const n = 9
+	groups := together(t, n)
+	hung, release := make(chan struct{}, n), make(chan struct{})
+	hangs := Custom(func(_, _ []int64) {
+		hung <- struct{}{}
+		<-release
+	}, true)
+	var wg sync.WaitGroup
+	errs := make(chan error, n)
+	for _, g := range groups {
+		wg.Go(func() { errs <- AllReduce(t.Context(), g, make([]int64, 10), hangs) })
+	}
+	<-hung
+	groups[0].Revoke("enough")
+	for range n - 1 {
+		require.ErrorIs(t, <-errs, ErrRevoked)
+	}
+	close(release)
+	wg.Wait()
+}
+
+// A member may be two operations ahead of another that has yet to wake in a round, if the one in between is messages.
+func TestNobodyBeginsARoundThatAnotherHasYetToLeave(t *testing.T) {
+	groups := together(t, 2)
+	ahead, behind, h := groups[0].m, groups[1].m, groups[0].s.heap
+	come := func(m *member) (*round, duty) {
+		_, err := m.begin(descriptor{op: opBarrier})
+		require.NoError(t, err)
+		m.heap.now = invocation{descriptor: descriptor{op: opBarrier}}
+		r, d, _, err := h.come(t.Context(), m, 0)
+		require.NoError(t, err)
+		return r, d
+	}
+	first, _ := come(behind)
+	_, d := come(ahead)
+	require.Equal(t, last, d)
+	first.plan(1)
+	h.work(first, ahead)
+	require.True(t, first.ok)
+	_, err := ahead.begin(descriptor{op: opBroadcastShared})
+	require.NoError(t, err)
+	second, _ := come(ahead)
+	require.NotSame(t, first, second)
+	require.True(t, first.ended, "as the other will find it")
+}
+
+func TestOperationsWithAndWithoutMessagesTakeTurnsInOneProcess(t *testing.T) {
+	const n, rounds = 9, 40
+	c := newCluster(t, 2, inMemory)
+	c.onHosts([]int{0}, stretchBytes)
+	_, groups := c.group("g", n)
+	requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+		for i := range rounds {
+			buf := slices.Repeat([]int{i + g.Rank()}, 100)
+			if err := compare(AllReduce(ctx, g, buf, Sum), slices.Repeat([]int{n*i + n*(n-1)/2}, 100), buf, "AllReduce"); err != nil {
+				return err
+			}
+			v, err := BroadcastShared(ctx, g, []int{i, g.Rank()}, i%n)
+			if err := sameView(err, []int{i, i % n}, v, "BroadcastShared"); err != nil {
+				return err
+			}
+			if err := compare(SendRecv(ctx, g, []int{i}, (g.Rank()+1)%n, buf[:1], (g.Rank()+n-1)%n, 7), []int{i}, buf[:1], "SendRecv"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// Of two operations of which one is messages and the other is not, neither sees the other.
+func TestAMismatchOfAnOperationByMessagesIsNamedByBothSides(t *testing.T) {
+	const n = 5
+	sum := func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, []int{1}, Sum) }
+	shared := func(ctx context.Context, g *Group) error {
+		v, err := BroadcastShared(ctx, g, []int{1}, 1)
+		if v != nil {
+			v.Release()
+		}
+		return err
+	}
+	for odd := range n {
+		for name, calls := range map[string][2]func(context.Context, *Group) error{"one shares": {shared, sum}, "all but one share": {sum, shared}} {
+			t.Run(fmt.Sprintf("%s/rank=%d", name, odd), func(t *testing.T) {
+				c := newCluster(t, 2, inMemory)
+				c.onHosts([]int{0}, stretchBytes)
+				_, groups := c.group("g", n)
+				for rank, err := range each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+					call := calls[min(1, max(g.Rank()-odd, odd-g.Rank()))]
+					return errors.Join(call(ctx, g), Barrier(ctx, g))
+				}) {
+					require.ErrorIs(t, err, ErrMismatch, "rank %d", rank)
+					require.ErrorContains(t, err, "operation 1: ")
+					require.ErrorContains(t, err, "called AllReduce(sum, int x 1)")
+					require.ErrorContains(t, err, "called BroadcastShared(int, root 1)")
+				}
+			})
+		}
+	}
+}
+
+// One that has left out an operation by messages is found out by the numbers.
+func TestAnOperationByMessagesThatOneLeavesOutIsNoticed(t *testing.T) {
+	for ahead := range 2 {
+		t.Run(fmt.Sprint("rank=", ahead), func(t *testing.T) {
+			groups := together(t, 2)
+			_, err := groups[ahead].m.begin(descriptor{op: opBroadcastShared})
+			require.NoError(t, err)
+			for _, err := range each(t.Context(), groups, Barrier) {
+				require.ErrorIs(t, err, ErrMismatch)
+			}
+		})
+	}
+}
+
+// In the steady state an operation takes a fixed number of allocations for all members together.
+func TestOperationsInOneProcessAllocateAHandful(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const n, length, most = 60, 2000, 12
+	groups := together(t, n)
+	ins, outs := deal(n, 4*length), deal(n, 4*length)
+	long := deal(n, 4*length*n)
+	counts := slices.Repeat([]int{length}, n)
+	for name, operate := range map[string]func(context.Context, *Group) error{
+		"barrier":    Barrier,
+		"all-reduce": func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, ins[g.Rank()], Avg) },
+		"reduce":     func(ctx context.Context, g *Group) error { return Reduce(ctx, g, ins[g.Rank()], Sum, 3) },
+		"reduce-scatter": func(ctx context.Context, g *Group) error {
+			return ReduceScatter(ctx, g, long[g.Rank()], outs[g.Rank()], Max)
+		},
+		"broadcast":  func(ctx context.Context, g *Group) error { return Broadcast(ctx, g, ins[g.Rank()], 1) },
+		"all-gather": func(ctx context.Context, g *Group) error { return AllGather(ctx, g, ins[g.Rank()], long[g.Rank()]) },
+		"gather":     func(ctx context.Context, g *Group) error { return Gather(ctx, g, ins[g.Rank()], long[g.Rank()], 2) },
+		"scatter":    func(ctx context.Context, g *Group) error { return Scatter(ctx, g, long[g.Rank()], outs[g.Rank()], 2) },
+		"all-to-all": func(ctx context.Context, g *Group) error {
+			return AllToAll(ctx, g, ins[g.Rank()][:n*30], outs[g.Rank()][:n*30])
+		},
+		"all-gather-v": func(ctx context.Context, g *Group) error {
+			return AllGatherV(ctx, g, ins[g.Rank()], long[g.Rank()], counts)
+		},
+	} {
+		start := make([]chan struct{}, n)
+		done := make(chan error, n)
+		var wg sync.WaitGroup
+		for i, g := range groups {
+			start[i] = make(chan struct{})
+			wg.Go(func() {
+				for range start[i] {
+					done <- operate(t.Context(), g)
+				}
+			})
+		}
+		got := testing.AllocsPerRun(20, func() {
+			for _, s := range start {
+				s <- struct{}{}
+			}
+			for range n {
+				require.NoError(t, <-done)
+			}
+		})
+		for _, s := range start {
+			close(s)
+		}
+		wg.Wait()
+		require.LessOrEqual(t, got, float64(most), name)
+	}
+}
