@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -31,8 +29,6 @@ const (
 	// sharedLayout is the first byte of a connection that goes on in shared memory. It numbers the layout, and no frame
 	// begins with it.
 	sharedLayout = 1
-	// offerTimeout is how long the side that accepted waits for that byte.
-	offerTimeout = 10 * time.Second
 
 	sharedSeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 )
@@ -129,7 +125,8 @@ func newHandles() (_ *handles, err error) {
 	return h, err
 }
 
-// accepted is a connection whose first byte has not come yet. It decides what the rest is.
+// accepted is a connection whose first byte has not come yet. It decides what the rest is. Who waits for that byte waits until it is closed: that it comes in
+// time is for the handshake to see to.
 type accepted struct {
 	net.Conn // the socket
 
@@ -156,15 +153,10 @@ func (a *accepted) decide() (net.Conn, error) {
 }
 
 func (a *accepted) take() (net.Conn, error) {
-	if err := a.SetReadDeadline(time.Now().Add(offerTimeout)); err != nil {
-		return nil, err
-	}
 	var first [1]byte
 	oob := make([]byte, unix.CmsgSpace(3*4))
 	n, oobn, _, _, err := a.sock.ReadMsgUnix(first[:], oob)
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, fmt.Errorf("the peer has sent nothing in %v", offerTimeout)
 	case err != nil:
 		return nil, err
 	case n == 0:
@@ -173,9 +165,6 @@ func (a *accepted) take() (net.Conn, error) {
 	fds, err := descriptors(oob[:oobn])
 	defer closeAll(fds)
 	if err != nil {
-		return nil, err
-	}
-	if err := a.SetReadDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
 	if first[0] != sharedLayout {
