@@ -73,9 +73,14 @@ func drive(run func(context.Context, *System) error, opts []Option) error {
 		return err
 	}
 	err = run(ctx, sys)
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	return errors.Join(err, endSystem(ctx, sys))
+}
+
+// endSystem shuts the system of a program down whose run has returned.
+func endSystem(ctx context.Context, sys *System) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
-	return errors.Join(err, sys.Shutdown(end))
+	return sys.Shutdown(ctx)
 }
 
 // Serve serves as a node of the driver that Join names, with the other options of the network, until the driver has ended or ctx does. It is for

@@ -363,10 +363,16 @@ func (p *processes) stop(ctx context.Context) error {
 	}
 	err := g.Wait()
 	p.server.Close() // the nodes see their sessions end, and end
-	wait, cancel := context.WithTimeout(ctx, stopGrace)
+	return errors.Join(err, awaitEnd(ctx, p.procs, stopGrace))
+}
+
+// awaitEnd waits until processes have ended by themselves, and kills those that have not.
+func awaitEnd(ctx context.Context, procs *cluster.Processes, grace time.Duration) error {
+	wait, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
-	if e := p.procs.Wait(wait); e != nil {
-		err = errors.Join(err, e, p.procs.KillAll(), p.procs.Wait(context.WithoutCancel(ctx)))
+	err := procs.Wait(wait)
+	if err != nil {
+		err = errors.Join(err, procs.KillAll(), procs.Wait(context.WithoutCancel(ctx)))
 	}
 	return err
 }

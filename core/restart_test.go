@@ -5,8 +5,10 @@ package core_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -134,50 +136,83 @@ func TestCallsThatRunOnADyingActor(t *testing.T) {
 	marked.Cancel(context.Canceled)
 }
 
-func TestAConstructorThatFailsAgainIsADeath(t *testing.T) {
-	sys := coretest.Start(t, core.InProcess(1))
-	a, err := mortals.Spawn(t.Context(), sys, 1, 2, core.Restarts(3)) // its second and third life fail
-	require.NoError(t, err)
-	require.Error(t, core.Call(t.Context(), a[0], (*mortal).Panic, core.Void{}).Err(bounded(t)))
-	require.Equal(t, 4, get(t, core.Call(t.Context(), a[0], (*mortal).Life, core.Void{})), "the call waits for it")
+// inVirtualTime runs a test with a system of one node in virtual time.
+func inVirtualTime(t *testing.T, test func(t *testing.T, sys *core.System)) {
+	synctest.Test(t, func(t *testing.T) {
+		sys, err := core.Start(t.Context(), core.InProcess(1))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, sys.Shutdown(context.WithoutCancel(t.Context()))) }()
+		test(t, sys)
+	})
+}
 
-	b, err := mortals.Spawn(t.Context(), sys, 1, 9, core.Restarts(2))
-	require.NoError(t, err)
-	require.Error(t, core.Call(t.Context(), b[0], (*mortal).Panic, core.Void{}).Err(bounded(t)))
-	err = core.Call(t.Context(), b[0], (*mortal).Life, core.Void{}).Err(bounded(t))
-	require.ErrorIs(t, err, core.ErrActorDead)
+func TestAConstructorThatFailsAgainIsADeath(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, sys *core.System) {
+		a := spawnMortal(t, sys, 2, 3) // its second and third life fail
+		start := time.Now()
+		require.Error(t, core.Call(t.Context(), a, (*mortal).Panic, core.Void{}).Err(t.Context()))
+		require.Equal(t, 4, get(t, core.Call(t.Context(), a, (*mortal).Life, core.Void{})), "the call waits for it")
+		require.Equal(t, 300*time.Millisecond, time.Since(start), "100 ms after the second death, 200 ms after the third")
+
+		b := spawnMortal(t, sys, 9, 2)
+		require.Error(t, core.Call(t.Context(), b, (*mortal).Panic, core.Void{}).Err(t.Context()))
+		err := core.Call(t.Context(), b, (*mortal).Life, core.Void{}).Err(t.Context())
+		require.ErrorIs(t, err, core.ErrActorDead)
+	})
 }
 
 func TestAnActorThatIsBeingMadeAnewCanBeKilled(t *testing.T) {
-	sys := coretest.Start(t, core.InProcess(1))
-	a, err := mortals.Spawn(t.Context(), sys, 1, 1000, core.Restarts(1000))
-	require.NoError(t, err)
-	require.Error(t, core.Call(t.Context(), a[0], (*mortal).Panic, core.Void{}).Err(bounded(t)))
-	waits := core.Call(t.Context(), a[0], (*mortal).Life, core.Void{})
-	require.NoError(t, a[0].Kill(t.Context()))
-	require.ErrorIs(t, waits.Err(bounded(t)), core.ErrActorDead)
+	inVirtualTime(t, func(t *testing.T, sys *core.System) {
+		a := spawnMortal(t, sys, 1000, 1000)
+		start := time.Now()
+		require.Error(t, core.Call(t.Context(), a, (*mortal).Panic, core.Void{}).Err(t.Context()))
+		waits := core.Call(t.Context(), a, (*mortal).Life, core.Void{})
+		time.Sleep(time.Minute)
+		require.NoError(t, a.Kill(t.Context()))
+		require.ErrorIs(t, waits.Err(t.Context()), core.ErrActorDead)
+		require.Equal(t, time.Minute, time.Since(start))
+	})
 }
 
 // mortal fails to live for some lives after its first.
 type mortal struct{ life int }
 
-// lives counts the lives of mortals of this process, by configuration.
+// lives counts the lives of the mortals of tests that run, by the names of these.
 var lives struct {
 	sync.Mutex
-	of map[int]int
+	of map[string]int
 }
 
-func newMortal(_ context.Context, failures int) (*mortal, error) {
+type mortality struct {
+	Name     string
+	Failures int
+}
+
+// spawnMortal makes an actor whose lives after the first fail so often.
+func spawnMortal(t *testing.T, sys *core.System, failures, restarts int) *core.Handle[*mortal] {
+	t.Helper()
+	name := fmt.Sprint(t.Name(), failures)
+	t.Cleanup(func() {
+		lives.Lock()
+		defer lives.Unlock()
+		delete(lives.of, name)
+	})
+	a, err := mortals.Spawn(t.Context(), sys, 1, mortality{name, failures}, core.Restarts(restarts))
+	require.NoError(t, err)
+	return a[0]
+}
+
+func newMortal(_ context.Context, m mortality) (*mortal, error) {
 	lives.Lock()
 	defer lives.Unlock()
 	if lives.of == nil {
-		lives.of = map[int]int{}
+		lives.of = map[string]int{}
 	}
-	lives.of[failures]++
-	if n := lives.of[failures]; n > 1 && n <= 1+failures {
+	lives.of[m.Name]++
+	if n := lives.of[m.Name]; n > 1 && n <= 1+m.Failures {
 		panic("not yet")
 	}
-	return &mortal{lives.of[failures]}, nil
+	return &mortal{lives.of[m.Name]}, nil
 }
 
 func (m *mortal) Life(context.Context, core.Void) (int, error) { return m.life, nil }
