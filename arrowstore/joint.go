@@ -115,17 +115,26 @@ func (j *Joint) Object() (*Object, error) {
 		return nil, fmt.Errorf("object of several writers: %w", ErrSealed)
 	}
 	o := j.obj
+	sealed := o.peer == nil && o.rec.ref.Load()&recordSealed != 0 ||
+		o.peer != nil && o.peer.table.slot(o.id.slot).word.Load()&flagSealed != 0
+	if !sealed {
+		return nil, errGone(o.id)
+	}
+	return j.Agreed()
+}
+
+// Agreed is Object for writers who know from each other that all have written: it does not matter whether the Writer has sealed the object yet, or
+// ever will. From then on nobody may write, and the object is like any other for who holds it; others find it once it is sealed.
+func (j *Joint) Agreed() (*Object, error) {
+	if j.done {
+		return nil, fmt.Errorf("object of several writers: %w", ErrSealed)
+	}
+	o := j.obj
 	var err error
 	if o.peer == nil {
-		if v := o.rec.ref.Load(); v&recordSealed == 0 {
-			return nil, errGone(o.id)
-		}
 		err = o.openOwn()
 	} else {
 		sl := o.peer.table.slot(o.id.slot)
-		if sl.word.Load()&flagSealed == 0 {
-			return nil, errGone(o.id)
-		}
 		o.mapped = o.oneMap[:0]
 		err = o.peer.open(o, place{sl.segment.Load(), sl.buffers.Load(), sl.offset.Load(), sl.size.Load()})
 	}
@@ -165,8 +174,8 @@ func (j *Joint) leaveMapping() {
 	}
 }
 
-// GetHeld is Get for an object that may be deleted, if somebody holds it from before the call until after it: it is how a holder
-// passes on what it reads.
+// GetHeld is Get for an object that may be deleted, if somebody holds it, as an Object, from before the call until after it: it is how a
+// holder passes on what it reads.
 func (s *Store) GetHeld(id ID) (*Object, error) {
 	if !s.gate.enter() {
 		return nil, ErrClosed
@@ -204,7 +213,7 @@ type state uint8
 
 const (
 	sealed       state = iota // readable, not deleted
-	held                      // readable, perhaps deleted
+	held                      // readable, perhaps deleted, or agreed upon by its writers and not yet sealed
 	beingWritten              // opened by its writer
 )
 
@@ -215,7 +224,7 @@ func (st state) allows(word uint64, gen uint32) bool {
 	}
 	switch st {
 	case held:
-		return word&flagSealed != 0
+		return word&(flagSealed|flagOpen) != 0
 	case beingWritten:
 		return word&(flagOpen|flagDeleted) == flagOpen
 	default:
@@ -227,7 +236,7 @@ func (st state) allows(word uint64, gen uint32) bool {
 func (st state) allowsRecord(ref uint64) bool {
 	switch st {
 	case held:
-		return ref&recordSealed != 0
+		return ref&(recordSealed|recordOpen) != 0
 	case beingWritten:
 		return ref&(recordOpen|recordDeleted) == recordOpen
 	default:

@@ -4,6 +4,8 @@
 package arrowstore
 
 import (
+	"bytes"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -80,6 +82,53 @@ func TestSeveralStoresWriteOneObject(t *testing.T) {
 			_, err = owner.GetHeld(id)
 			require.ErrorIs(t, err, ErrNotFound, "nobody holds it")
 		})
+	}
+}
+
+// The owner of an object that its writers agree is complete may seal it late, abort it or die.
+func TestWritersWhoAgreeNeedNoSeal(t *testing.T) {
+	for _, size := range []int{0, 100, 300 << 10} {
+		for name, end := range map[string]func(*Store, *Writer) error{
+			"sealed": func(s *Store, w *Writer) error {
+				o, err := w.Seal()
+				if err != nil {
+					return err
+				}
+				o.Release()
+				return s.Delete(o.ID())
+			},
+			"aborted": func(_ *Store, w *Writer) error { w.Abort(); return nil },
+			"closed":  func(s *Store, w *Writer) error { w.Abort(); return s.Close() },
+		} {
+			t.Run(fmt.Sprint(name, " ", size), func(t *testing.T) {
+				dir := storeDir(t)
+				owner, other, third := openStore(t, dir), openStore(t, dir), openStore(t, dir)
+				w, id := openDraft(t, owner, size)
+				want := bytes.Repeat([]byte{7}, size)
+				copy(w.Bytes(), want)
+				var objects []*Object
+				for _, s := range []*Store{owner, other} {
+					j, err := s.Join(id)
+					require.NoError(t, err)
+					o, err := j.Agreed()
+					require.NoError(t, err)
+					_, err = j.Agreed()
+					require.ErrorIs(t, err, ErrSealed)
+					require.Equal(t, want, o.Buffer(0))
+					objects = append(objects, o)
+				}
+				_, err := third.Get(id)
+				require.ErrorIs(t, err, ErrNotFound, "not sealed")
+				passed, err := third.GetHeld(id)
+				require.NoError(t, err)
+				require.NoError(t, end(owner, w))
+				for _, o := range append(objects, passed) {
+					require.Equal(t, want, o.Buffer(0))
+					o.Release()
+				}
+				require.Zero(t, owner.Stats().Objects)
+			})
+		}
 	}
 }
 

@@ -55,6 +55,9 @@ func (h *hub) hostFor(s *session) *host {
 		case <-s.ctx.Done():
 		}
 		o.end()
+		for _, m := range s.present() {
+			m.host.spares.end()
+		}
 	})
 	return o
 }
@@ -152,8 +155,10 @@ func (o *host) nudge() {
 
 // hostState is what a member knows of the memory of its epoch. Only the operation that runs changes it.
 type hostState struct {
-	met  bool                         // it is known whether there is such memory
-	port atomic.Pointer[hostshm.Port] // nil if there is none
+	met    bool                         // it is known whether there is such memory
+	port   atomic.Pointer[hostshm.Port] // nil if there is none
+	shares atomic.Bool                  // operations with shared results go through it, for all members read each other's stores
+	spares spares
 }
 
 // meet finds out, at all members alike, whether they have memory in common.
@@ -196,9 +201,15 @@ func (x *execution) meet(ctx context.Context, g *Group) error {
 }
 
 // takes reports whether an operation goes through the memory of a machine where there is such memory. It depends on what all members know of
-// the operation.
-func takes(c *invocation) bool {
-	return !c.op.isPoint() && !c.op.isShared() && c.op != opAllToAllV && !c.math.foreign
+// the operation, and of each other.
+func (h *hostState) takes(c *invocation) bool {
+	if h.port.Load() == nil {
+		return false
+	}
+	if c.op.isShared() {
+		return h.shares.Load()
+	}
+	return !c.op.isPoint() && c.op != opAllToAllV && !c.math.foreign
 }
 
 // run carries out an operation. The error is an *ending.
@@ -209,6 +220,9 @@ func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64) err
 	if o.use() != nil {
 		defer o.leave()
 		r.Begin(hostshm.Call{Seq: seq, What: c.words()})
+		if handed := g.m.host.spares.handed(); handed != nil {
+			defer handed.Release() // the operation has entered a round, or the epoch is over
+		}
 		err = r.operate()
 	}
 	if errors.Is(err, hostshm.ErrEnded) {

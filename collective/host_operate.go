@@ -14,6 +14,9 @@ import (
 // operate carries out the operation.
 func (r *onHost) operate() error {
 	c, n := r.call, r.Members()
+	if c.share != nil {
+		return c.share(r)
+	}
 	switch c.op {
 	case opBarrier:
 		return r.reduce(nil, true)

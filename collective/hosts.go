@@ -26,6 +26,7 @@ type storage struct {
 
 	once   sync.Once
 	opened error                                                   // of open
+	limit  int64                                                   // of the store, in bytes; known when it is ready
 	open   func() (*arrowstore.Store, string, func() error, error) // opens the store when it is first needed, or nil
 	closed func() error                                            // closes what open has opened
 
@@ -134,6 +135,9 @@ func (p *storage) ready() error {
 	p.once.Do(func() {
 		if p.open != nil {
 			p.store, p.host, p.closed, p.opened = p.open()
+		}
+		if p.store != nil {
+			p.limit = p.store.Stats().Limit
 		}
 	})
 	if p.opened != nil {

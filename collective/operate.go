@@ -44,7 +44,7 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 		return m.operateInProcess(ctx, c)
 	}
 	apart := c // it moves to the heap
-	if m.host.port.Load() != nil && takes(&apart) {
+	if m.host.takes(&apart) {
 		return g.operateOnHost(ctx, &apart)
 	}
 	stall := s.stallOf(ctx)
@@ -82,7 +82,14 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 				return err
 			}
 		}
-		if m.host.port.Load() != nil && takes(c) {
+		if c.op.isShared() && m.hosts == nil {
+			h, err := x.hostsOf(ctx, g)
+			if err != nil {
+				return err
+			}
+			m.host.shares.Store(len(h.ranks) == 1)
+		}
+		if m.host.takes(c) {
 			return s.host.run(ctx, g, c, seq)
 		}
 	}

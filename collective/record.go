@@ -41,6 +41,7 @@ func (h *hub) record(head flight.Head) *flight.Recorder {
 
 // retire ends the record of a member. That of a group which was closed or replaced in good order is of no more use.
 func (m *member) retire(end *ending) {
+	m.host.spares.end()
 	m.mu.Lock()
 	if m.mu.running || m.mu.point {
 		m.log.End(flight.Failed)

@@ -16,7 +16,11 @@ func shared[T arrowstore.Numeric](
 	ctx context.Context, g *Group, d descriptor, root int, do func(context.Context, *sharing) (*arrowstore.View[T], error),
 ) (*arrowstore.View[T], error) {
 	var view *arrowstore.View[T]
-	err := g.operate(ctx, invocation{descriptor: d}, func(ctx context.Context, x *execution) error {
+	onHost := func(r *onHost) (err error) {
+		view, err = do(ctx, r.share(root))
+		return err
+	}
+	err := g.operate(ctx, invocation{descriptor: d, share: onHost}, func(ctx context.Context, x *execution) error {
 		s, err := x.share(ctx, g, root)
 		if err == nil {
 			view, err = do(ctx, s)
@@ -43,7 +47,7 @@ func viewOf[T arrowstore.Numeric](obj *arrowstore.Object, buffer, offset, count 
 // BroadcastShared hands buf of the member with rank root to all members, the root included, as a view of one object for each host. buf of the others is
 // not used and may be nil, and its length is the result's. All must call it with the same element type and root. buf is the
 // operation's until the call returns, and copied once, at the root; its host's members read that copy, and so do those of each other host
-// theirs, which came once. Members of a host wait for each other, and the root for all of its own. The view is valid until its Release, or
+// theirs, which came once. Members wait for each other as the package says. The view is valid until its Release, or
 // the end of the caller's node. Errors: *Error, ErrNotMember, ErrArgument for a root that is no rank.
 func BroadcastShared[T arrowstore.Numeric](ctx context.Context, g *Group, buf []T, root int) (*arrowstore.View[T], error) {
 	return broadcastShared[T](ctx, g, root, func(s *sharing) (*arrowstore.Object, ticket, error) {
@@ -170,15 +174,7 @@ func AllGatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T
 		}
 		defer j.end()
 		s.copyIn(j.Bytes()[g.Rank()*length:][:length], bytesOf(in))
-		if err := s.up(ctx); err != nil {
-			return nil, err
-		}
-		if s.isHead() && !s.alone() {
-			if err := s.exchange(ctx, j.Bytes(), length); err != nil {
-				return nil, err
-			}
-		}
-		obj, err := s.seal(ctx, j)
+		obj, err := s.complete(ctx, j, func() error { return s.exchange(ctx, j.Bytes(), length) })
 		if err != nil {
 			return nil, err
 		}
@@ -189,7 +185,7 @@ func AllGatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T
 // GatherShared puts in of all members, in the order of ranks, into one object on the host of the member with rank root, which gets a view
 // of it, Size times as long; the others get nil. All must call it with the same length, element type and root. in is the operation's until
 // the call returns; each member of the root's host copies it to its place, and what those of another host have goes there as one. Other
-// members wait for those of their host that lie below them, not for the root. The view is valid until its Release, or the end of the caller's node. Errors: *Error,
+// members wait for some of their host, on one machine with its memory for all. The view is valid until its Release, or the end of the caller's node. Errors: *Error,
 // ErrNotMember, ErrArgument for a root that is no rank.
 func GatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, root int) (*arrowstore.View[T], error) {
 	if err := g.checkRoot(opGatherShared, root); err != nil {
@@ -209,6 +205,16 @@ func GatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, r
 		}
 		defer j.end()
 		s.copyIn(j.Bytes()[place*length:][:length], bytesOf(in))
+		if s.r != nil {
+			if err := s.agree(j, 0, s.r.arrive); err != nil || !s.isHead() {
+				return nil, err
+			}
+			obj, err := j.Agreed()
+			if err != nil {
+				return nil, err
+			}
+			return viewOf[T](obj, 0, 0, n*len(in))
+		}
 		if err := s.up(ctx); err != nil || !s.isHead() {
 			return nil, err
 		}
@@ -260,7 +266,7 @@ func (s *sharing) gatherHeads(ctx context.Context, mem []byte, length, root int)
 // ScatterShared cuts in of the member with rank root into parts of count elements and gives each rank a view of its own: all parts of one host
 // lie in one object. in of the root must be Size times count long; in of the others is not used and may be nil. All must
 // call it with the same count, element type and root. in is the operation's until the call returns, and copied once, at the root; the
-// parts of each other host go there as one. Members of a host wait for each other. The view is valid until its Release, or the end
+// parts of each other host go there as one. Members wait for each other as the package says. The view is valid until its Release, or the end
 // of the caller's node; it keeps the parts of its host. Errors: *Error, ErrNotMember, ErrArgument for a root that is no rank, a count below 0 or a wrong length.
 func ScatterShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, count, root int) (*arrowstore.View[T], error) {
 	if err := g.checkRoot(opScatterShared, root); err != nil {

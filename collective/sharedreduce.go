@@ -72,22 +72,24 @@ func (s *sharing) reduce(ctx context.Context, own []byte, size int, math arithme
 		return nil, err
 	}
 	defer result.end()
+	if s.r != nil && !math.foreign {
+		if err := s.foldOnHost(result, own, math); err != nil {
+			return nil, err
+		}
+		return result.Agreed()
+	}
 	if err := s.stretches(ctx, result.Bytes(), own, size, math); err != nil {
 		return nil, err
 	}
-	if err := s.up(ctx); err != nil {
-		return nil, err
-	}
-	if s.isHead() && !s.alone() && !math.ordered {
+	return s.complete(ctx, result, func() error {
+		if math.ordered {
+			return nil // heads have had all contributions
+		}
 		p := s.heads.plan(s.g.first(schedule.AllReduce), 0)
 		s.x.reduceWith(math, s.g.Size())
-		err := s.x.runAmong(ctx, s.heads, p, &even{bytes: result.Bytes(), size: size, count: len(own) / size, blocks: p.Blocks})
-		s.x.combine, s.x.finish = nil, nil
-		if err != nil {
-			return nil, err
-		}
-	}
-	return s.seal(ctx, result)
+		defer func() { s.x.combine, s.x.finish = nil, nil }()
+		return s.x.runAmong(ctx, s.heads, p, &even{bytes: result.Bytes(), size: size, count: len(own) / size, blocks: p.Blocks})
+	})
 }
 
 // stretches reduces the contributions of the members of the host into result; those of all hosts, if they must be combined in the order of
@@ -110,7 +112,7 @@ func (s *sharing) stretches(ctx context.Context, result, own []byte, size int, m
 	if length < len(own) {
 		halves = 2
 	}
-	staged, err := s.begin(ctx, halves*half)
+	staged, err := s.stage(ctx, halves*half)
 	if err != nil {
 		return err
 	}

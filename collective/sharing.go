@@ -18,7 +18,8 @@ import (
 // makes the object and tells the others what it is; they hold it before the head lets go, so that nobody's end takes it away from
 // another, and nothing is left of it when the last of them has released it or died.
 type sharing struct {
-	x       *execution
+	x       *execution // of messages; nil in the memory of a machine
+	r       *onHost    // in the memory of a machine; nil by messages
 	g       *Group
 	hosts   *hosts
 	storage *storage
@@ -26,7 +27,7 @@ type sharing struct {
 	head    int   // place of the own host's in hosts.here
 }
 
-// share begins an operation with a shared result. The head of root's host is root.
+// share begins an operation with a shared result by messages. The head of root's host is root.
 func (x *execution) share(ctx context.Context, g *Group, root int) (*sharing, error) {
 	h, err := x.hostsOf(ctx, g)
 	if err != nil {
@@ -64,6 +65,9 @@ func (s *sharing) up(ctx context.Context) error {
 
 // together returns when all members of the host have called it.
 func (s *sharing) together(ctx context.Context) error {
+	if s.r != nil {
+		return s.r.together()
+	}
 	return s.x.runAmong(ctx, s.hosts.here, s.hosts.here.plan(s.g.first(schedule.Barrier), 0), &even{})
 }
 
@@ -76,19 +80,24 @@ type joint struct {
 
 // begin makes an object of some bytes, for all members of the host to write. The caller ends it.
 func (s *sharing) begin(ctx context.Context, size int) (*joint, error) {
+	if s.r != nil {
+		return s.beginOnHost(size)
+	}
+	return s.stage(ctx, size)
+}
+
+// stage is begin for an object that does not become a result.
+func (s *sharing) stage(ctx context.Context, size int) (*joint, error) {
+	if s.r != nil {
+		return s.stageOnHost(size)
+	}
 	j := &joint{}
 	b := make([]byte, 0, arrowstore.IDSize)
 	if s.isHead() {
-		w, err := s.storage.store.Create(size)
+		id, err := s.create(j, size)
 		if err != nil {
-			return nil, fmt.Errorf("shared result: %w", err)
-		}
-		id, err := w.Open()
-		if err != nil {
-			w.Abort()
 			return nil, err
 		}
-		j.writer = w
 		b, _ = id.AppendBinary(b) // never fails
 	}
 	err := s.down(ctx, b[:arrowstore.IDSize])
@@ -96,8 +105,8 @@ func (s *sharing) begin(ctx context.Context, size int) (*joint, error) {
 	if err == nil {
 		id, err = arrowstore.ParseID(b[:arrowstore.IDSize])
 	}
-	if err == nil {
-		j.Joint, err = s.storage.store.Join(id)
+	if err == nil && !s.isHead() {
+		err = s.join(j, id)
 	}
 	if err != nil {
 		j.end()
@@ -106,10 +115,36 @@ func (s *sharing) begin(ctx context.Context, size int) (*joint, error) {
 	return j, nil
 }
 
+// create makes the object at the head.
+func (s *sharing) create(j *joint, size int) (arrowstore.ID, error) {
+	w, err := s.storage.store.Create(size)
+	if err != nil {
+		return arrowstore.ID{}, fmt.Errorf("shared result: %w", err)
+	}
+	j.writer = w
+	id, err := w.Open()
+	if err == nil {
+		err = s.join(j, id)
+	}
+	if err != nil {
+		j.end()
+	}
+	return id, err
+}
+
+func (s *sharing) join(j *joint, id arrowstore.ID) (err error) {
+	j.Joint, err = s.storage.store.Join(id)
+	return err
+}
+
 // lost says why an object is not there of which the head has told: it died, or its epoch is over. Word of that comes soon.
 func (s *sharing) lost(ctx context.Context, err error) error {
 	if !errors.Is(err, arrowstore.ErrNotFound) {
 		return err
+	}
+	if s.r != nil {
+		s.r.bounded()
+		ctx = s.r.ctx
 	}
 	timer := time.NewTimer(s.g.s.bounds.Silence)
 	defer timer.Stop()
@@ -129,6 +164,25 @@ func (j *joint) end() {
 	if j.writer != nil {
 		j.writer.Abort()
 	}
+}
+
+// complete makes the object one that nobody can change, when all members have written, and returns it to all. Heads call between first.
+func (s *sharing) complete(ctx context.Context, j *joint, between func() error) (*arrowstore.Object, error) {
+	if s.r != nil {
+		if err := s.agree(j, 0, s.r.arrive); err != nil {
+			return nil, err
+		}
+		return j.Agreed()
+	}
+	if err := s.up(ctx); err != nil {
+		return nil, err
+	}
+	if s.isHead() && !s.alone() {
+		if err := between(); err != nil {
+			return nil, err
+		}
+	}
+	return s.seal(ctx, j)
 }
 
 // seal makes the object one that nobody can change, when the head knows that all have written, and returns it to all.
@@ -196,6 +250,9 @@ func parseTicket(b []byte) (ticket, error) {
 // hand gives all members of the host an object that the head holds. own is the head's, which is left to the caller; the result is
 // to be released by itself.
 func (s *sharing) hand(ctx context.Context, own *arrowstore.Object, t ticket) (*arrowstore.Object, ticket, error) {
+	if s.r != nil {
+		return s.handOnHost(own, t)
+	}
 	b := make([]byte, ticketSize)
 	if own != nil {
 		t.id = own.ID()
@@ -208,15 +265,24 @@ func (s *sharing) hand(ctx context.Context, own *arrowstore.Object, t ticket) (*
 	if err != nil {
 		return nil, ticket{}, err
 	}
-	obj, err := s.storage.store.GetHeld(t.id)
+	obj, err := s.held(ctx, t.id)
 	if err != nil {
-		return nil, ticket{}, s.lost(ctx, fmt.Errorf("shared result: %w", err))
+		return nil, ticket{}, err
 	}
 	if err := s.up(ctx); err != nil {
 		obj.Release()
 		return nil, ticket{}, err
 	}
 	return obj, t, nil
+}
+
+// held returns an object that the head holds.
+func (s *sharing) held(ctx context.Context, id arrowstore.ID) (*arrowstore.Object, error) {
+	obj, err := s.storage.store.GetHeld(id)
+	if err != nil {
+		return nil, s.lost(ctx, fmt.Errorf("shared result: %w", err))
+	}
+	return obj, nil
 }
 
 // put makes an object that fill writes, at the head alone, and deletes it at once: it lasts while somebody holds it.

@@ -18,6 +18,7 @@ const (
 	pageSize  = 4096
 
 	inlineBytes = 96       // in the line of a member: what fits is there when the line is
+	asideBytes  = 64       // that are free in one slot or the other
 	middleBytes = 4 << 10  // of the slots that are there from the start
 	largestSlot = 1 << 20  // bytes
 	partBytes   = 64 << 10 // of what is folded at once: as much of all members of a node of the tree as fits into a cache

@@ -44,6 +44,7 @@ type Port struct {
 	inRoom bool // it waits for memory
 	call   Call
 	srcs   [radix][]byte
+	result []byte // of FoldInto
 }
 
 // Port returns the end of a rank, which must be one and have no other. It goes with the segment.
@@ -81,6 +82,14 @@ func (p *Port) Slot(rank, n int) []byte { return p.slot(p.parity(), rank, n) }
 
 // Result returns the first n bytes of this round's result.
 func (p *Port) Result(n int) []byte { return p.slot(p.parity(), p.members, n) }
+
+// Aside returns 64 bytes of a rank's slot in this round that are free where the data in slots have so many bytes.
+func (p *Port) Aside(rank, used int) []byte {
+	if used > inlineBytes {
+		return p.Slot(rank, asideBytes)
+	}
+	return p.Slot(rank, inlineBytes+1)[:asideBytes]
+}
 
 func (p *Port) parity() int { return int(p.round & 1) }
 
@@ -140,6 +149,13 @@ func (p *Port) wait(so func() bool, idle Idle) error {
 // a member that is in another call; then the round does not end.
 func (p *Port) Arrive() *Mismatch { return p.Fold(nil, nil) }
 
+// FoldInto is Fold with another memory for the result, which is the same at all members.
+func (p *Port) FoldInto(own, result []byte, reduce Reduce) *Mismatch {
+	p.result = result
+	defer func() { p.result = nil }()
+	return p.Fold(own, reduce)
+}
+
 // Fold arrives with a contribution of the member, of which all give as many bytes, no more than Room has found. The last member of each node of the tree
 // calls reduce, for parts that are cut at multiples of 64 bytes; what comes of it in the end is Result. Own is only read. The Mismatch is that of Arrive.
 func (p *Port) Fold(own []byte, reduce Reduce) *Mismatch {
@@ -194,9 +210,11 @@ func (p *Port) fold(part int, own []byte, from, to int, reduce Reduce) (m *Misma
 			return m, false
 		}
 		if to > from {
-			dst := p.Result(n)
-			if !top {
-				dst = p.Slot(p.first(level+1, node), n)
+			dst := p.Slot(p.first(level+1, node), n)
+			if top && p.result != nil {
+				dst = p.result
+			} else if top {
+				dst = p.Result(n)
 			}
 			reduce(dst[from:to:to], p.srcs[:width], top)
 			clear(p.srcs[:width]) // it holds on to nobody's memory

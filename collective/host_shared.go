@@ -1,0 +1,215 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"bytes"
+
+	"github.com/tutti-go/tutti/arrowstore"
+)
+
+// Where all members share the memory of a machine, what they tell each other of objects goes through its slots: an operation with a shared result
+// takes one round of package hostshm, or two if the object is announced first.
+
+// share begins an operation with a shared result in the memory of a machine. All members are on one host, so root is the head.
+func (r *onHost) share(root int) *sharing {
+	m := r.g.m
+	s := &sharing{r: r, g: r.g, hosts: m.hosts, storage: m.s.hub.storage, head: root}
+	s.heads = s.hosts.headsFor(root, m.rank)
+	return s
+}
+
+// announce tells all members something of the head's, in a round of its own. take is called at the others, before the round ends, for which
+// the head does not wait.
+func (r *onHost) announce(head int, words []byte, take func([]byte) error) error {
+	if err := r.Enter(r.idle); err != nil {
+		return err
+	}
+	slot := r.Slot(head, ticketSize)
+	if r.g.m.rank == head {
+		copy(slot, words)
+		r.Publish()
+		return r.arrive()
+	}
+	if err := r.published(); err != nil {
+		return err
+	}
+	if err := take(slot); err != nil {
+		return err
+	}
+	return r.arrive()
+}
+
+// together returns when all members have called it.
+func (r *onHost) together() error {
+	if err := r.Enter(r.idle); err != nil {
+		return err
+	}
+	if err := r.arrive(); err != nil {
+		return err
+	}
+	return r.Await(r.idle)
+}
+
+// handOnHost is hand where members share the memory of a machine. The head holds the object until its next operation there, which begins when
+// all hold it; so it does not wait for them.
+func (s *sharing) handOnHost(own *arrowstore.Object, t ticket) (*arrowstore.Object, ticket, error) {
+	var words []byte
+	if own != nil {
+		t.id = own.ID()
+		words = t.append(make([]byte, 0, ticketSize))
+	}
+	var obj *arrowstore.Object
+	err := s.r.announce(s.head, words, func(b []byte) (err error) {
+		if t, err = parseTicket(b); err == nil {
+			obj, err = s.held(s.r.ctx, t.id)
+		}
+		return err
+	})
+	if err != nil {
+		if obj != nil {
+			obj.Release()
+		}
+		return nil, ticket{}, err
+	}
+	if own != nil {
+		obj = own
+		own.Retain() // for the caller
+		own.Retain()
+		s.r.g.m.host.spares.linger(own)
+	}
+	return obj, t, nil
+}
+
+// beginOnHost is begin where members share the memory of a machine. If an operation like this one has announced the object, nobody waits.
+func (s *sharing) beginOnHost(size int) (*joint, error) {
+	sp, ok := s.r.g.m.host.spares.take(s.r.call.words())
+	if !ok {
+		return s.stageOnHost(size)
+	}
+	if sp.joint != nil { // at the head
+		return sp.joint, nil
+	}
+	j := &joint{}
+	if err := s.join(j, sp.id); err != nil {
+		return nil, s.lost(s.r.ctx, err)
+	}
+	return j, nil
+}
+
+// stageOnHost makes an object for all to write, and announces it.
+func (s *sharing) stageOnHost(size int) (*joint, error) {
+	j, words := &joint{}, []byte(nil)
+	if s.isHead() {
+		id, err := s.create(j, size)
+		if err != nil {
+			return nil, err
+		}
+		words, _ = id.AppendBinary(make([]byte, 0, arrowstore.IDSize)) // never fails
+	}
+	err := s.r.announce(s.head, words, func(b []byte) error {
+		id, err := arrowstore.ParseID(b[:arrowstore.IDSize])
+		if err == nil {
+			err = s.join(j, id)
+		}
+		return err
+	})
+	if err != nil {
+		j.end()
+		return nil, s.lost(s.r.ctx, err)
+	}
+	return j, nil
+}
+
+// agree ends an operation whose members have written into one object, when all have. arrive is how they arrive at the last round, with data of so many
+// bytes in their slots. The object of the next such operation is announced with it.
+func (s *sharing) agree(j *joint, inSlots int, arrive func() error) error {
+	r := s.r
+	if err := r.Enter(r.idle); err != nil {
+		return err
+	}
+	slot := r.Aside(s.head, inSlots)[:arrowstore.IDSize]
+	var next *spare
+	if s.isHead() {
+		next = s.next(len(j.Bytes()))
+		clear(slot)
+		if next != nil {
+			b, _ := next.id.AppendBinary(slot[:0]) // never fails
+			copy(slot, b)
+		}
+	}
+	err := arrive()
+	if err == nil {
+		err = r.Await(r.idle)
+	}
+	if err != nil {
+		next.drop()
+		return err
+	}
+	if next == nil {
+		if next, err = announced(slot); err != nil {
+			return err
+		}
+	}
+	r.g.m.host.spares.put(r.call.words(), next)
+	if s.isHead() {
+		return s.sealed(j)
+	}
+	return nil
+}
+
+// announced reads what the head has announced: nil if it is nothing.
+func announced(slot []byte) (*spare, error) {
+	if bytes.Equal(slot, make([]byte, arrowstore.IDSize)) {
+		return nil, nil
+	}
+	id, err := arrowstore.ParseID(slot)
+	return &spare{id: id}, err
+}
+
+// next makes the object of the next operation like this one, at the head, or nil.
+func (s *sharing) next(size int) *spare {
+	if !s.r.g.m.host.spares.expects(s.r.call.words(), size, s.storage) {
+		return nil
+	}
+	j := &joint{}
+	id, err := s.create(j, size)
+	if err != nil {
+		return nil // it is made when it is needed, and then is an error
+	}
+	return &spare{id: id, joint: j}
+}
+
+// foldOnHost reduces what all members have into one object, in the rounds of the machine's memory.
+func (s *sharing) foldOnHost(j *joint, own []byte, math arithmetic) error {
+	r, result := s.r, j.Bytes()
+	if math.prepare != nil {
+		own = bytes.Clone(own)
+		math.begin(own)
+	}
+	reduce := func(dst []byte, srcs [][]byte, top bool) {
+		math.all(dst, srcs)
+		if top {
+			math.finish(dst, r.Members())
+		}
+	}
+	s.storage.copied.Add(int64(len(own))) // at most: the last to arrive at a node of the tree copies nothing
+	room, err := r.Room(len(own), r.idle)
+	if err != nil {
+		return err
+	}
+	for from := 0; ; from += room {
+		to := min(from+room, len(own))
+		fold := func() error { return r.mismatch(r.FoldInto(own[from:to], result[from:to], reduce)) }
+		if to == len(own) {
+			return s.agree(j, to-from, fold)
+		}
+		if err := r.Enter(r.idle); err != nil {
+			return err
+		}
+		if err := fold(); err != nil {
+			return err
+		}
+	}
+}
