@@ -155,16 +155,19 @@ func (s *Store) drop(d draft) {
 // them. On an error the draft is dropped.
 func (s *Store) seal(d draft, buffers int, size int64, sealed [][]byte) (*Object, error) {
 	r, sl := d.rec, s.table.slot(d.slot)
-	r.buffers, r.size = uint32(buffers), size
-	if buffers != 1 {
-		r.size = int64(buffers) * entrySize
+	open := r.ref.Load()&recordOpen != 0
+	if !open { // else Open has said it, and those who have joined may read it
+		r.buffers, r.size = uint32(buffers), size
+		if buffers != 1 {
+			r.size = int64(buffers) * entrySize
+		}
+		d.place(sl)
+		sl.buffers.Store(r.buffers)
+		sl.size.Store(uint64(r.size))
 	}
-	d.place(sl)
-	sl.buffers.Store(r.buffers)
-	sl.size.Store(uint64(r.size))
 	r.used.Store(s.clock.Add(1))
 	gen := r.gen()
-	if r.ref.Load()&recordOpen != 0 {
+	if open {
 		r.ref.Add(recordSealed - recordOpen + 1)
 		sl.word.Or(flagSealed) // and not flagOpen before: who has joined looks at it
 		sl.word.And(^uint64(flagOpen))

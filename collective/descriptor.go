@@ -37,6 +37,8 @@ const (
 	opAllGatherShared
 	opGatherShared
 	opScatterShared
+	opAllReduceView
+	opReduceScatterView
 	opEnd
 )
 
@@ -48,6 +50,7 @@ func (o operation) String() string {
 		"AllReduce", "Broadcast", "Barrier", "Reduce", "ReduceScatter", "AllGather", "Gather", "Scatter", "AllToAll",
 		"Send", "Recv", "SendRecv", "AllGatherV", "GatherV", "ScatterV", "AllToAllV",
 		"BroadcastShared", "AllReduceShared", "ReduceScatterShared", "AllGatherShared", "GatherShared", "ScatterShared",
+		"AllReduceView", "ReduceScatterView",
 	}[o-1]
 }
 
@@ -55,7 +58,7 @@ func (o operation) String() string {
 func (o operation) isPoint() bool { return o == opSend || o == opRecv || o == opSendRecv }
 
 // isShared says whether members get views of objects rather than copies.
-func (o operation) isShared() bool { return o >= opBroadcastShared && o <= opScatterShared }
+func (o operation) isShared() bool { return o >= opBroadcastShared && o <= opReduceScatterView }
 
 // descriptorSize is the length of an encoded descriptor in bytes. It stands in front of the data in every block frame and keeps
 // the alignment of what follows.
@@ -75,7 +78,7 @@ type descriptor struct {
 // String describes a call as its caller would.
 func (d descriptor) String() string {
 	switch d.op {
-	case opAllReduce, opReduceScatter, opAllReduceShared, opReduceScatterShared:
+	case opAllReduce, opReduceScatter, opAllReduceShared, opReduceScatterShared, opAllReduceView, opReduceScatterView:
 		return fmt.Sprintf("%v(%v, %v x %d)", d.op, d.how, d.kind, d.count)
 	case opReduce:
 		return fmt.Sprintf("%v(%v, %v x %d, root %d)", d.op, d.how, d.kind, d.count, d.root)

@@ -188,12 +188,6 @@ func (s *sharing) foldOnHost(j *joint, own []byte, math arithmetic) error {
 		own = bytes.Clone(own)
 		math.begin(own)
 	}
-	reduce := func(dst []byte, srcs [][]byte, top bool) {
-		math.all(dst, srcs)
-		if top {
-			math.finish(dst, r.Members())
-		}
-	}
 	s.storage.copied.Add(int64(len(own))) // at most: the last to arrive at a node of the tree copies nothing
 	room, err := r.Room(len(own), r.idle)
 	if err != nil {
@@ -201,7 +195,9 @@ func (s *sharing) foldOnHost(j *joint, own []byte, math arithmetic) error {
 	}
 	for from := 0; ; from += room {
 		to := min(from+room, len(own))
-		fold := func() error { return r.mismatch(r.FoldInto(own[from:to], result[from:to], reduce)) }
+		fold := func() error {
+			return r.mismatch(r.FoldInto(own[from:to], result[from:to], reducing(math, r.Members())))
+		}
 		if to == len(own) {
 			return s.agree(j, to-from, fold)
 		}

@@ -5,6 +5,7 @@ package collective
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -161,6 +162,15 @@ func TestReductionsInTheMemoryOfAMachineAreTheSameEachTime(t *testing.T) {
 				in[i] = 1 / float32(1+i*g.Rank())
 			}
 			v, err := AllReduceShared(ctx, g, in, Sum)
+			if err == nil && round%2 == 1 { // in place it is the same
+				v.Release()
+				var own *arrowstore.View[float32]
+				if own, err = stored(g, in); err != nil {
+					return err
+				}
+				defer own.Release()
+				v, err = AllReduceView(ctx, g, own, Sum)
+			}
 			if err != nil {
 				return err
 			}
@@ -170,6 +180,32 @@ func TestReductionsInTheMemoryOfAMachineAreTheSameEachTime(t *testing.T) {
 				return nil
 			}
 			return compare(nil, bits[0], v.Slice(), "round %d", round)
+		}))
+	}
+}
+
+// Contributions of more bytes than slots have go in several rounds, those in place in fewer.
+func TestReductionsOfManyBytesInTheMemoryOfAMachine(t *testing.T) {
+	c, _ := oneMachine(t, 4)
+	for _, n := range []int{3, 10, 17} {
+		_, groups := c.group(fmt.Sprint("g", n), n)
+		const length = 1_300_000
+		requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+			in, want := make([]int32, length), make([]int32, length)
+			for i := range in {
+				in[i], want[i] = int32(i+g.Rank()), int32(n*i+n*(n-1)/2)
+			}
+			v, err := AllReduceShared(ctx, g, in, Sum)
+			if err := sameView(err, want, v, "AllReduceShared"); err != nil {
+				return err
+			}
+			own, err := stored(g, in)
+			if err != nil {
+				return err
+			}
+			defer own.Release()
+			v, err = AllReduceView(ctx, g, own, Sum)
+			return sameView(err, want, v, "AllReduceView")
 		}))
 	}
 }

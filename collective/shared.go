@@ -269,6 +269,24 @@ func (s *sharing) gatherHeads(ctx context.Context, mem []byte, length, root int)
 // parts of each other host go there as one. Members wait for each other as the package says. The view is valid until its Release, or the end
 // of the caller's node; it keeps the parts of its host. Errors: *Error, ErrNotMember, ErrArgument for a root that is no rank, a count below 0 or a wrong length.
 func ScatterShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, count, root int) (*arrowstore.View[T], error) {
+	return scatterShared(ctx, g, in, nil, count, root)
+}
+
+// ScatterView is [ScatterShared] of data that the root has in the object store already: if all members are on its host, they get views
+// of the same object, and nothing is copied. Members call either of the two; what they have for others than the root is not used and may
+// be nil. The root keeps its own hold on v, and must not release it before the call returns.
+func ScatterView[T arrowstore.Numeric](ctx context.Context, g *Group, v *arrowstore.View[T], count, root int) (*arrowstore.View[T], error) {
+	if g.Rank() != root {
+		return scatterShared[T](ctx, g, nil, nil, count, root)
+	}
+	if v == nil {
+		return nil, fmt.Errorf("%w: %v: the root has no view", ErrArgument, opScatterShared)
+	}
+	return scatterShared(ctx, g, v.Slice(), v, count, root)
+}
+
+// scatterShared scatters in of the root, which is in the store if there is a view.
+func scatterShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, v *arrowstore.View[T], count, root int) (*arrowstore.View[T], error) {
 	if err := g.checkRoot(opScatterShared, root); err != nil {
 		return nil, err
 	}
@@ -285,19 +303,25 @@ func ScatterShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, 
 	return shared(ctx, g, d, root, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
 		length := count * sizeOf[T]()
 		var own *arrowstore.Object
+		var t ticket
 		if s.isHead() {
-			var err error
-			own, err = s.put(len(s.hosts.here.ranks)*length, func(b []byte) error { return s.scatterHeads(ctx, bytesOf(in), b, length, root) })
-			if err != nil {
-				return nil, err
+			if v != nil && s.alone() {
+				own, t = v.Object(), placeOf(v).ticket
+				own.Retain()
+			} else {
+				var err error
+				own, err = s.put(len(s.hosts.here.ranks)*length, func(b []byte) error { return s.scatterHeads(ctx, bytesOf(in), b, length, root) })
+				if err != nil {
+					return nil, err
+				}
 			}
 			defer own.Release()
 		}
-		obj, _, err := s.hand(ctx, own, ticket{})
+		obj, t, err := s.hand(ctx, own, t)
 		if err != nil {
 			return nil, err
 		}
-		return viewOf[T](obj, 0, s.hosts.here.at*length, count)
+		return viewOf[T](obj, t.buffer, t.offset+s.hosts.here.at*length, count)
 	})
 }
 

@@ -5,6 +5,7 @@ package collective
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -84,6 +85,18 @@ type view[T any] interface {
 	Release()
 }
 
+// stored puts data into the store of a member's node, in the middle of a buffer, where they last as long as the view.
+func stored[T arrowstore.Numeric](g *Group, data []T) (*arrowstore.View[T], error) {
+	st := g.m.s.hub.storage.store
+	obj, err := st.Put([]byte("before"), slices.Concat(make([]byte, 64), bytesOf(data), make([]byte, 3)))
+	if err != nil {
+		return nil, err
+	}
+	defer obj.Release()
+	v, err := arrowstore.ViewAt[T](obj, 1, 64, len(data))
+	return v, errors.Join(err, st.Delete(obj.ID()))
+}
+
 // sharedTrials are all operations with shared results over blocks of a length.
 func sharedTrials[T arrowstore.Numeric](d domain[T], rng *rand.Rand, n, length int) []trial {
 	root := rng.IntN(n)
@@ -129,6 +142,19 @@ func sharedTrials[T arrowstore.Numeric](d domain[T], rng *rand.Rand, n, length i
 			v, err := BroadcastView(ctx, g, first, (root+1)%n)
 			return sameView(err, blocks[root], v, "BroadcastView")
 		},
+		func(ctx context.Context, g *Group) error {
+			if g.Rank() != root {
+				v, err := ScatterView[T](ctx, g, nil, length, root)
+				return sameView(err, blocks[g.Rank()], v, "ScatterView")
+			}
+			own, err := stored(g, joined)
+			if err != nil {
+				return err
+			}
+			defer own.Release()
+			v, err := ScatterView(ctx, g, own, length, root)
+			return sameView(err, blocks[root], v, "ScatterView")
+		},
 	}
 	for _, op := range d.ops {
 		short, parts := d.reduced(blocks, op), d.reduced(long, op)
@@ -142,6 +168,22 @@ func sharedTrials[T arrowstore.Numeric](d domain[T], rng *rand.Rand, n, length i
 		}, func(ctx context.Context, g *Group) error {
 			v, err := ReduceScatterShared(ctx, g, long[g.Rank()], op)
 			return sameView(err, part(parts, g.Rank(), n), v, "ReduceScatterShared %v", op)
+		}, func(ctx context.Context, g *Group) error {
+			own, err := stored(g, blocks[g.Rank()])
+			if err != nil {
+				return err
+			}
+			defer own.Release()
+			v, err := AllReduceView(ctx, g, own, op)
+			return sameView(err, short, v, "AllReduceView %v", op)
+		}, func(ctx context.Context, g *Group) error {
+			own, err := stored(g, long[g.Rank()])
+			if err != nil {
+				return err
+			}
+			defer own.Release()
+			v, err := ReduceScatterView(ctx, g, own, op)
+			return sameView(err, part(parts, g.Rank(), n), v, "ReduceScatterView %v", op)
 		})
 	}
 	return all
@@ -228,6 +270,10 @@ func sharedResultsAreNotCopied(t *testing.T, memory bool, most int64) {
 		return sameView(err, []int32{1, 1, 1, 1, 1, 1}, v, "AllGatherShared")
 	}))
 	in := make([]float32, length)
+	inPlace := int64(n * length) // what messages cannot read there
+	if memory {
+		inPlace = 0
+	}
 	for name, op := range map[string]struct {
 		copied int64
 		do     func(context.Context, *Group) (*arrowstore.View[float32], error)
@@ -251,6 +297,22 @@ func sharedResultsAreNotCopied(t *testing.T, memory bool, most int64) {
 		}},
 		"ScatterShared": {length / n * n, func(ctx context.Context, g *Group) (*arrowstore.View[float32], error) {
 			return ScatterShared(ctx, g, in[:length/n*n], length/n, 5)
+		}},
+		"ScatterView": {0, func(ctx context.Context, g *Group) (*arrowstore.View[float32], error) {
+			own, err := stored(g, in[:length/n*n])
+			if err != nil {
+				return nil, err
+			}
+			defer own.Release()
+			return ScatterView(ctx, g, own, length/n, 5)
+		}},
+		"AllReduceView": {inPlace, func(ctx context.Context, g *Group) (*arrowstore.View[float32], error) {
+			own, err := stored(g, in)
+			if err != nil {
+				return nil, err
+			}
+			defer own.Release()
+			return AllReduceView(ctx, g, own, Sum)
 		}},
 		"AllReduceShared": {n * length, func(ctx context.Context, g *Group) (*arrowstore.View[float32], error) {
 			return AllReduceShared(ctx, g, in, Sum)
@@ -422,6 +484,9 @@ func TestBadArgumentsOfOperationsWithSharedResults(t *testing.T) {
 		"ScatterShared: root is 9, want 0 to 2":                          only(ScatterShared(ctx, g, five, 1, 9)),
 		"ScatterShared: in has 5 elements, want 6: 2 for each of 3":      only(ScatterShared(ctx, g, five, 2, 1)),
 		"ScatterShared: count is -1":                                     only(ScatterShared[float32](ctx, g, nil, -1, 0)),
+		"ScatterShared: the root has no view":                            only(ScatterView[float32](ctx, g, nil, 1, 1)),
+		"AllReduceView: v is nil":                                        only(AllReduceView[float32](ctx, g, nil, Sum)),
+		"ReduceScatterView: v is nil":                                    only(ReduceScatterView[float32](ctx, g, nil, Sum)),
 		"ReduceScatterShared: in has 5 elements, want a multiple of 3":   only(ReduceScatterShared(ctx, g, five, Sum)),
 		"AllReduceShared: op is bit-or, which is not for elements of ki": only(AllReduceShared(ctx, g, five, BitOr)),
 	} {

@@ -27,17 +27,20 @@ const (
 // member each. The view is valid until its Release, or the end of the caller's node. Floats may be rounded otherwise than by
 // AllReduce, but always in the same way. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T.
 func AllReduceShared[T arrowstore.Numeric](ctx context.Context, g *Group, buf []T, op Reduction) (*arrowstore.View[T], error) {
-	math, err := arithmeticOf[T](opAllReduceShared, op)
-	if err != nil {
-		return nil, err
+	return reduceShared[T](ctx, g, opAllReduceShared, len(buf), op, func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+		return s.reduce(ctx, bytesOf(buf), sizeOf[T](), math)
+	})
+}
+
+// AllReduceView is [AllReduceShared] of data that all members have in the object store already. Where they share the memory of a machine, nothing
+// is copied: whoever reduces reads what each has in place. Elsewhere, and for [Custom] and [PremulSum], each copies it once, as there. Each member keeps its
+// own hold on v, and must not release it before the call returns. Errors: those of AllReduceShared, and ErrArgument for no view.
+func AllReduceView[T arrowstore.Numeric](ctx context.Context, g *Group, v *arrowstore.View[T], op Reduction) (*arrowstore.View[T], error) {
+	if v == nil {
+		return nil, fmt.Errorf("%w: %v: v is nil", ErrArgument, opAllReduceView)
 	}
-	d := descriptor{op: opAllReduceShared, how: math.how, kind: kindOf[T](), count: uint64(len(buf))}
-	return shared(ctx, g, d, 0, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
-		obj, err := s.reduce(ctx, bytesOf(buf), sizeOf[T](), math)
-		if err != nil {
-			return nil, err
-		}
-		return viewOf[T](obj, 0, 0, len(buf))
+	return reduceShared[T](ctx, g, opAllReduceView, len(v.Slice()), op, func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+		return s.reducePlaced(ctx, placeOf(v), sizeOf[T](), math)
 	})
 }
 
@@ -46,21 +49,44 @@ func AllReduceShared[T arrowstore.Numeric](ctx context.Context, g *Group, buf []
 // multiple of Size. All must call it with the same length, element type and op; in is left as it is. Errors: *Error, ErrNotMember,
 // ErrArgument for an op that is not for T or a wrong length.
 func ReduceScatterShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, op Reduction) (*arrowstore.View[T], error) {
-	math, err := arithmeticOf[T](opReduceScatterShared, op)
+	return reduceShared[T](ctx, g, opReduceScatterShared, len(in), op, func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+		return s.reduce(ctx, bytesOf(in), sizeOf[T](), math)
+	})
+}
+
+// ReduceScatterView is [ReduceScatterShared] as [AllReduceView] is AllReduceShared.
+func ReduceScatterView[T arrowstore.Numeric](ctx context.Context, g *Group, v *arrowstore.View[T], op Reduction) (*arrowstore.View[T], error) {
+	if v == nil {
+		return nil, fmt.Errorf("%w: %v: v is nil", ErrArgument, opReduceScatterView)
+	}
+	return reduceShared[T](ctx, g, opReduceScatterView, len(v.Slice()), op, func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+		return s.reducePlaced(ctx, placeOf(v), sizeOf[T](), math)
+	})
+}
+
+// reduceShared runs a reduction of some elements of each member, and gives each a view of the result, or of its part.
+func reduceShared[T arrowstore.Numeric](
+	ctx context.Context, g *Group, what operation, count int, op Reduction, do func(context.Context, *sharing, arithmetic) (*arrowstore.Object, error),
+) (*arrowstore.View[T], error) {
+	math, err := arithmeticOf[T](what, op)
 	if err != nil {
 		return nil, err
 	}
-	n := g.Size()
-	if len(in)%n != 0 {
-		return nil, fmt.Errorf("%w: %v: in has %d elements, want a multiple of %d, the number of members", ErrArgument, opReduceScatterShared, len(in), n)
+	from, part := 0, count
+	if n := g.Size(); what == opReduceScatterShared || what == opReduceScatterView {
+		if count%n != 0 {
+			return nil, fmt.Errorf("%w: %v: in has %d elements, want a multiple of %d, the number of members", ErrArgument, what, count, n)
+		}
+		part = count / n
+		from = g.Rank() * part
 	}
-	d := descriptor{op: opReduceScatterShared, how: math.how, kind: kindOf[T](), count: uint64(len(in) / n)}
+	d := descriptor{op: what, how: math.how, kind: kindOf[T](), count: uint64(part)}
 	return shared(ctx, g, d, 0, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
-		obj, err := s.reduce(ctx, bytesOf(in), sizeOf[T](), math)
+		obj, err := do(ctx, s, math)
 		if err != nil {
 			return nil, err
 		}
-		return viewOf[T](obj, 0, g.Rank()*(len(in)/n)*sizeOf[T](), len(in)/n)
+		return viewOf[T](obj, 0, from*sizeOf[T](), part)
 	})
 }
 

@@ -44,7 +44,9 @@ type Port struct {
 	inRoom bool // it waits for memory
 	call   Call
 	srcs   [radix][]byte
-	result []byte // of FoldInto
+	result []byte                         // of FoldInto
+	source func(rank int) ([]byte, error) // of FoldPlaced
+	failed error                          // of source
 }
 
 // Port returns the end of a rank, which must be one and have no other. It goes with the segment.
@@ -156,10 +158,20 @@ func (p *Port) FoldInto(own, result []byte, reduce Reduce) *Mismatch {
 	return p.Fold(own, reduce)
 }
 
+// FoldPlaced is FoldInto of contributions that stay where they are: source returns that of a rank among the neighbours of the caller, the members of
+// its node of the tree, when that has arrived. All give as many bytes, no more than RoomPlaced has found. After an error of source, which
+// it returns, the round does not end.
+func (p *Port) FoldPlaced(own, result []byte, source func(rank int) ([]byte, error), reduce Reduce) (*Mismatch, error) {
+	p.source, p.failed = source, nil
+	defer func() { p.source = nil }()
+	m := p.FoldInto(own, result, reduce)
+	return m, p.failed
+}
+
 // Fold arrives with a contribution of the member, of which all give as many bytes, no more than Room has found. The last member of each node of the tree
 // calls reduce, for parts that are cut at multiples of 64 bytes; what comes of it in the end is Result. Own is only read. The Mismatch is that of Arrive.
 func (p *Port) Fold(own []byte, reduce Reduce) *Mismatch {
-	parts := max(1, (len(own)+partBytes-1)/partBytes)
+	parts := min(max(1, (len(own)+partBytes-1)/partBytes), maxParts)
 	size := (len(own)/parts + cacheLine - 1) &^ (cacheLine - 1)
 	for i := range parts {
 		part := (i + p.rank) % parts // those who arrive together share the work
@@ -197,7 +209,7 @@ func (p *Port) fold(part int, own []byte, from, to int, reduce Reduce) (m *Misma
 		node := child / radix
 		width, c := p.width(level, node), p.count(level, node, part)
 		if level > 0 || int(c.n.Load()) != width-1 { // else it is the last, and need not copy
-			if level == 0 && to > from {
+			if level == 0 && to > from && p.source == nil {
 				copy(p.Slot(p.rank, n)[from:to], own[from:to])
 			}
 			if int(c.n.Add(1)) != width {
@@ -206,7 +218,7 @@ func (p *Port) fold(part int, own []byte, from, to int, reduce Reduce) (m *Misma
 		}
 		c.n.Store(0)
 		top := level == len(p.nodes)-1
-		if m := p.gather(level, node, width, own, from, to); m != nil {
+		if m := p.gather(level, node, width, own, from, to); m != nil || p.failed != nil {
 			return m, false
 		}
 		if to > from {
@@ -234,13 +246,30 @@ func (p *Port) gather(level, node, width int, own []byte, from, to int) *Mismatc
 			}
 		}
 		if to > from {
-			p.srcs[i] = p.Slot(rank, len(own))[from:to]
-			if level == 0 && rank == p.rank {
-				p.srcs[i] = own[from:to]
-			}
+			p.srcs[i] = p.contribution(level, rank, own, from, to)
 		}
 	}
 	return nil
+}
+
+// contribution returns a part of what is below a child of a node, of which rank is the first.
+func (p *Port) contribution(level, rank int, own []byte, from, to int) []byte {
+	switch {
+	case level == 0 && rank == p.rank:
+		return own[from:to]
+	case level == 0 && p.source != nil:
+		b, err := p.source(rank)
+		if err == nil && len(b) != len(own) {
+			err = fmt.Errorf("hostshm: rank %d contributes %d bytes, rank %d %d", rank, len(b), p.rank, len(own))
+		}
+		if err != nil {
+			p.failed = err
+			return nil
+		}
+		return b[from:to]
+	default:
+		return p.Slot(rank, len(own))[from:to]
+	}
 }
 
 // called returns what a member that is in a call has called.

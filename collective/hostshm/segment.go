@@ -152,3 +152,16 @@ func (p *Port) Room(n int, idle Idle) (int, error) {
 	}
 	return min(n, s.large.size), err
 }
+
+// RoomPlaced is Room for FoldPlaced: only one member of each node of the tree needs its slot then, and has those of its neighbours besides.
+func (p *Port) RoomPlaced(n int, idle Idle) (int, error) {
+	if len(p.nodes) == 1 {
+		return n, nil // what comes of the only node is the result
+	}
+	room, err := p.Room(n, idle)
+	if room == n || room <= middleBytes || err != nil {
+		return room, err
+	}
+	last := p.width(0, p.nodes[0]-1)
+	return min(n, room*last), nil
+}
