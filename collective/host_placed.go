@@ -29,7 +29,7 @@ func placeOf[T arrowstore.Numeric](v *arrowstore.View[T]) *placed {
 
 // reducePlaced is reduce of contributions that are all in the store. What cannot be read in place is copied once.
 func (s *sharing) reducePlaced(ctx context.Context, own *placed, size int, math arithmetic) (*arrowstore.Object, error) {
-	if s.r == nil || math.foreign || math.prepare != nil {
+	if s.r == nil || math.foreign || math.prepares() {
 		return s.reduce(ctx, own.bytes, size, math)
 	}
 	result, err := s.begin(ctx, len(own.bytes))

@@ -184,7 +184,7 @@ func (s *sharing) next(size int) *spare {
 // foldOnHost reduces what all members have into one object, in the rounds of the machine's memory.
 func (s *sharing) foldOnHost(j *joint, own []byte, math arithmetic) error {
 	r, result := s.r, j.Bytes()
-	if math.prepare != nil {
+	if math.prepares() {
 		own = bytes.Clone(own)
 		math.begin(own)
 	}
