@@ -156,6 +156,13 @@ func sharedTrials[T arrowstore.Numeric](d domain[T], rng *rand.Rand, n, length i
 			return sameView(err, blocks[root], v, "ScatterView")
 		},
 	}
+	return append(all, sharedReductions(d, blocks, long)...)
+}
+
+// sharedReductions are all reductions with shared results, of one block for each member and of a longer one.
+func sharedReductions[T arrowstore.Numeric](d domain[T], blocks, long [][]T) []trial {
+	var all []trial
+	n := len(blocks)
 	for _, op := range d.ops {
 		short, parts := d.reduced(blocks, op), d.reduced(long, op)
 		all = append(all, func(ctx context.Context, g *Group) error {
