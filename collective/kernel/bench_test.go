@@ -68,7 +68,9 @@ func report(b *testing.B, run func(), bytes int, ratio float64, unit string) {
 	b.ReportMetric(ratio, unit)
 }
 
-// BenchmarkSumAgainstThePlainLoop: a += b where it stays in a cache, against a loop without the rule for NaNs, and the code in Go with it.
+// BenchmarkSumAgainstThePlainLoop: a += b where it stays in a cache, against a loop without the rule for NaNs, and the code in Go with it. How
+// fast the same instructions load two operands and store one, whatever they do with them, is measured with the bitwise and: of-load-store-limit
+// is near 1 where the arithmetic costs nothing and the cache is what there is to wait for.
 func BenchmarkSumAgainstThePlainLoop(b *testing.B) {
 	for _, typ := range []Type{F32, F64, I8, I32} {
 		for _, size := range []int{inL1, inL2} {
@@ -79,6 +81,10 @@ func BenchmarkSumAgainstThePlainLoop(b *testing.B) {
 					run := func() { k.Combine(dst, src) }
 					took := fastest(run)
 					report(b, run, size, fastest(func() { plain(typ, dst, src) })/took, "x-plain-loop")
+					if set.vector > 0 {
+						bare, _ := of(And, U64, set)
+						b.ReportMetric(fastest(func() { bare.Combine(dst, src) })/took, "of-load-store-limit")
+					}
 					b.ReportMetric(fastest(func() { k.foldGo(dst, [][]byte{dst, src}, 0, size) })/took, "x-in-Go")
 				})
 			}
