@@ -82,7 +82,7 @@ func (a *actor) push(it item) error {
 
 // activateLocked makes the context of a call that is about to run.
 func (a *actor) activateLocked(it item, life *incarnation) *callContext {
-	ctx := &callContext{life: life, call: it.call, slot: it.slot, place: len(a.mu.active)}
+	ctx := &callContext{node: a.node, life: life, call: it.call, key: it.call.key, slot: it.slot, place: len(a.mu.active)}
 	a.mu.active = append(a.mu.active, ctx)
 	return ctx
 }
@@ -135,7 +135,7 @@ func (a *actor) interrupt(c *inbound, slot uint32, cause error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, ctx := range a.mu.active {
-		if ctx.call == c && ctx.slot == slot {
+		if ctx.key == c.key && ctx.slot == slot {
 			ctx.interrupt(cause)
 			return
 		}
@@ -198,7 +198,7 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 	if err := c.batch.ended(); err != nil {
 		return codec.Value{}, err // cancelled while it waited
 	}
-	if err := context.Cause(ctx.life.ctx); err != nil {
+	if err := causeOf(ctx.life.ctx); err != nil {
 		return codec.Value{}, err // killed while it waited
 	}
 	defer ctx.end()

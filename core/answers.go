@@ -22,6 +22,14 @@ const openAnswers = 8
 type answers struct {
 	open []answer // oldest first; the entries behind its length keep their room for slots
 	full [][]byte // bodies of about replySize bytes, the last of which is not full
+
+	taken bool // some were taken before
+	// room is for the one answer to a call for one actor.
+	room struct {
+		open  [1]answer
+		slots [1]uint32
+		full  [1][]byte
+	}
 }
 
 type answer struct {
@@ -49,6 +57,10 @@ func (a *answers) add(slot uint32, status wire.Status, data []byte) {
 		a.open[openAnswers-1] = answer{status, data, append(first.slots[:0], slot)}
 		return
 	}
+	if a.open == nil {
+		a.room.open[0].slots = a.room.slots[:0]
+		a.open = a.room.open[:0]
+	}
 	var room []uint32
 	if n := len(a.open); n < cap(a.open) {
 		room = a.open[:n+1][n].slots
@@ -60,6 +72,9 @@ func (a *answers) add(slot uint32, status wire.Status, data []byte) {
 func (a *answers) append(status wire.Status, data []byte, slots ...uint32) {
 	last := len(a.full) - 1
 	if last < 0 || len(a.full[last])+len(data) > replySize && len(a.full[last]) > 0 {
+		if a.full == nil && !a.taken { // or else who took may use it still
+			a.full = a.room.full[:0]
+		}
 		a.full = append(a.full, nil)
 		last++
 	}
@@ -73,6 +88,7 @@ func (a *answers) take() [][]byte {
 		a.open[i].data = nil
 	}
 	full := a.full
+	a.taken = true
 	a.open, a.full = a.open[:0], nil
 	return full
 }

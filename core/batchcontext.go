@@ -78,7 +78,15 @@ func (b *batchContext) ended() error {
 	if cause != nil {
 		return cause
 	}
-	return context.Cause(b.parent)
+	return causeOf(b.parent)
+}
+
+// causeOf is context.Cause, for a context that has most likely not ended.
+func causeOf(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(ctx)
 }
 
 func (b *batchContext) deadline() (time.Time, bool) { return b.expires, !b.expires.IsZero() }

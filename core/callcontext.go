@@ -14,8 +14,10 @@ import (
 // callContext is the context of one call. It ends with the batch that the call belongs to and with the actor, and
 // leads to the actor's scope. Most methods never ask for its end, so what that takes is made at the first request.
 type callContext struct {
+	node  *node
 	life  *incarnation
-	call  *inbound
+	call  *inbound // not to be touched when mu.ended is set: it may be another call then
+	key   inboundKey
 	slot  uint32
 	place int // among the actor's active calls; guarded by the actor
 
@@ -44,7 +46,11 @@ func (c *callContext) interrupt(cause error) {
 
 func (c *callContext) deriveLocked() context.Context {
 	if c.mu.derived == nil {
-		c.mu.derived, c.mu.cancel = context.WithCancelCause(c.call.batch.get()) //nolint:fatcontext // made once
+		parent := c.life.ctx
+		if !c.mu.ended {
+			parent = c.call.batch.get()
+		}
+		c.mu.derived, c.mu.cancel = context.WithCancelCause(parent) //nolint:fatcontext // made once
 		cancel := c.mu.cancel
 		c.mu.stop = context.AfterFunc(c.life.ctx, func() { cancel(context.Cause(c.life.ctx)) })
 		if c.mu.ended {
@@ -56,7 +62,17 @@ func (c *callContext) deriveLocked() context.Context {
 }
 
 // Deadline implements context.Context.
-func (c *callContext) Deadline() (time.Time, bool) { return c.call.batch.deadline() }
+func (c *callContext) Deadline() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.mu.derived != nil:
+		return c.mu.derived.Deadline()
+	case c.mu.ended:
+		return time.Time{}, false
+	}
+	return c.call.batch.deadline()
+}
 
 // Done implements context.Context.
 func (c *callContext) Done() <-chan struct{} { return c.derive().Done() }

@@ -30,8 +30,11 @@ func WaitingAt(s *Slots) int {
 	n := 0
 	for _, h := range local.local {
 		h.node.mu.Lock()
-		if c := h.node.mu.inbound[inboundKey{s.sys.mesh.Incarnation(), s.seq}]; c != nil && c.batch.ended() == nil {
-			n++
+		if c, ok := h.node.mu.inbound.find(inboundKey{s.sys.mesh.Incarnation(), s.seq}); ok {
+			c.seen = true
+			if c.batch.ended() == nil {
+				n++
+			}
 		}
 		h.node.mu.Unlock()
 	}

@@ -67,6 +67,10 @@ type inbound struct {
 	left  atomic.Int64 // slots without an answer
 
 	failures atomic.Int64 // of a cast
+
+	home  *message     // that it is a part of
+	users atomic.Int32 // accept, and the sender of the last answer; who is the last of them gives home back
+	seen  bool         // guarded by the node: somebody has looked it up, and home is not given back
 }
 
 // inboundKey identifies a call among all callers.
@@ -74,24 +78,24 @@ type inboundKey struct{ caller, seq uint64 }
 
 // onCall takes a call message in. It runs on the link's reader and does not block.
 func (n *node) onCall(from uint32, f wire.Frame) {
-	body, err := wire.ParseCall(f.Body)
-	if err != nil {
+	m := newMessage(from, f.Header)
+	var err error
+	if m.body, err = wire.ParseCall(f.Body, m.room[:]); err != nil {
 		n.log.Error("bad call, closing the link", "peer", from, "err", err)
 		n.mesh.Lost(from, err)
 		return
 	}
 	if l := n.lane(f.Caller, f.From); l != nil {
-		l.arrive(newMessage(from, f.Header, body))
+		l.arrive(m)
 	}
 }
 
 // accept takes a call whose turn it is.
 func (n *node) accept(m *message) {
-	body := m.body
-	c := &inbound{
-		node: n, from: m.from, runs: body.Runs,
-		cast: body.Flags&wire.CallCast != 0, acked: body.Flags&wire.CallAcked != 0, idempotent: body.Flags&wire.CallIdempotent != 0,
-	}
+	body, c := m.body, &m.call
+	c.node, c.home, c.from, c.runs = n, m, m.from, body.Runs
+	c.cast, c.acked, c.idempotent = body.Flags&wire.CallCast != 0, body.Flags&wire.CallAcked != 0, body.Flags&wire.CallIdempotent != 0
+	c.users.Store(2)
 	c.key, c.origin = inboundKey{m.head.Caller, m.head.Seq}, m.head.From
 	total := 0
 	for _, r := range body.Runs {
@@ -117,6 +121,14 @@ func (n *node) accept(m *message) {
 		c.deliverAll()
 	}
 	c.castTaken()
+	c.leave()
+}
+
+// leave says that the caller will not touch the call again.
+func (c *inbound) leave() {
+	if c.users.Add(-1) == 0 {
+		c.home.recycle()
+	}
 }
 
 // deliverAll puts the call into all mailboxes.
@@ -183,6 +195,7 @@ func (c *inbound) resolve(p wire.Payload) (param, error) {
 		return param{value: v, mode: codec.View}, err
 	}
 	l := &late{ready: make(chan struct{})}
+	c.users.Add(1) // of fetch, for good
 	if !c.node.begin(func() { c.fetch(l, w) }) {
 		return param{}, ErrClosed
 	}
@@ -292,7 +305,7 @@ func (c *inbound) deliver(serial, slot uint32, p *param) {
 		c.finish(slot, codec.Value{}, fmt.Errorf("%w: no actor %v", ErrActorDead, newActorID(c.node.mesh.Self(), serial)))
 		return
 	}
-	if c.method.kind != forAll && a.kind.methods[c.method.name] != c.method {
+	if c.method.kind != forAll && c.method.owner != a.kind {
 		c.finish(slot, codec.Value{}, fmt.Errorf("%w: %v on actor %v of kind %q", ErrNoMethod, c.method, a.id, a.kind.name))
 		return
 	}
@@ -303,7 +316,7 @@ func (c *inbound) deliver(serial, slot uint32, p *param) {
 
 // finish records the answer of one slot and lets the outbox know.
 func (c *inbound) finish(slot uint32, v codec.Value, err error) {
-	var tell, last bool
+	var tell, last, boxed bool
 	if c.cast {
 		last = c.castDone(slot, err)
 	} else {
@@ -314,6 +327,8 @@ func (c *inbound) finish(slot uint32, v codec.Value, err error) {
 		c.mu.dirty = true
 		last = c.left.Add(-1) == 0
 		c.mu.last = last
+		boxed = c.mu.boxed
+		c.mu.boxed = boxed || tell && !last
 		c.mu.Unlock()
 	}
 	if last {
@@ -325,6 +340,9 @@ func (c *inbound) finish(slot uint32, v codec.Value, err error) {
 	}
 	o := c.node.outbox(c.from)
 	if last && c.from == c.origin && c.node.workers.quiet() && o.direct(&c.outgoing) {
+		if c.node.conclude(c) && !boxed {
+			c.leave()
+		}
 		return
 	}
 	o.put(&c.outgoing)

@@ -43,9 +43,12 @@ type node struct {
 		closed   bool
 		actors   map[uint32]*actor
 		births   map[*birth]struct{}
-		inbound  map[inboundKey]*inbound
+		inbound  openCalls
 		outboxes map[uint32]*outbox
 		lanes    map[uint64]*lane // by caller
+
+		lastLane   *lane   // that was asked for last
+		lastOutbox *outbox // likewise
 
 		relays     map[inboundKey]*relayed // calls that this node hands on
 		forwarders map[uint32]*forwarder   // by peer
@@ -60,7 +63,6 @@ func newNode(ctx context.Context, dir string, m *mesh.Mesh, st *arrowstore.Store
 	n.ctx, n.cancel = context.WithCancelCause(ctx)
 	n.mu.actors = map[uint32]*actor{}
 	n.mu.births = map[*birth]struct{}{}
-	n.mu.inbound = map[inboundKey]*inbound{}
 	n.mu.outboxes = map[uint32]*outbox{}
 	n.mu.lanes = map[uint64]*lane{}
 	n.mu.relays = map[inboundKey]*relayed{}
@@ -93,7 +95,7 @@ func (n *node) admit(c *inbound) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.mu.inbound[c.key] = c
+	n.mu.inbound.add(c)
 }
 
 // dismiss forgets a call whose last answer was sent.
@@ -101,14 +103,29 @@ func (n *node) dismiss(key inboundKey) {
 	n.kept.end(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.mu.inbound, key)
+	n.mu.inbound.remove(key)
+}
+
+// conclude is dismiss for a call that ran here, and reports whether nobody else has looked it up.
+func (n *node) conclude(c *inbound) (alone bool) {
+	if c.from != c.origin {
+		n.kept.end(c.key)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.inbound.remove(c.key)
+	return !c.seen
 }
 
 // outbox returns the outbox for a peer, starting it if need be.
 func (n *node) outbox(peer uint32) *outbox {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	o := n.mu.outboxes[peer]
+	o := n.mu.lastOutbox
+	if o != nil && o.peer == peer {
+		return o
+	}
+	o = n.mu.outboxes[peer]
 	if o == nil {
 		o = &outbox{node: n, peer: peer, wake: make(chan struct{}, 1), more: make(chan struct{}, 1)}
 		n.mu.outboxes[peer] = o
@@ -116,6 +133,7 @@ func (n *node) outbox(peer uint32) *outbox {
 			n.wg.Go(o.loop)
 		}
 	}
+	n.mu.lastOutbox = o
 	return o
 }
 
@@ -128,7 +146,11 @@ func (n *node) onCancel(from uint32, f wire.Frame) {
 	}
 	n.passCancel(f)
 	n.mu.Lock()
-	c, l := n.mu.inbound[inboundKey{f.Caller, f.Seq}], n.mu.lanes[f.Caller]
+	c, _ := n.mu.inbound.find(inboundKey{f.Caller, f.Seq})
+	if c != nil {
+		c.seen = true
+	}
+	l := n.mu.lanes[f.Caller]
 	n.mu.Unlock()
 	switch {
 	case c == nil && l == nil:
@@ -165,8 +187,9 @@ func (n *node) onLost(e *mesh.LostError) {
 	n.lostDown(e.Node)
 	n.mu.Lock()
 	var calls []*inbound
-	for _, c := range n.mu.inbound {
+	for c := range n.mu.inbound.all {
 		if c.origin == e.Node {
+			c.seen = true
 			calls = append(calls, c)
 		}
 	}
@@ -175,6 +198,7 @@ func (n *node) onLost(e *mesh.LostError) {
 		if l.origin == e.Node {
 			lanes = append(lanes, l)
 			delete(n.mu.lanes, caller)
+			n.mu.lastLane = nil
 		}
 	}
 	n.mu.Unlock()

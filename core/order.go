@@ -38,14 +38,27 @@ type message struct {
 	body      wire.Call
 	expires   time.Time // zero if there is no deadline
 	cancelled bool      // while it was held back
+
+	call inbound     // what it becomes when its turn comes
+	room [1]wire.Run // for body.Runs
 }
 
-func newMessage(from uint32, head wire.Header, body wire.Call) *message {
-	m := &message{from: from, head: head, body: body}
+// messages are used again, for calls come by the thousand and a node that is woken for one has cold caches.
+var messages = sync.Pool{New: func() any { return new(message) }}
+
+func newMessage(from uint32, head wire.Header) *message {
+	m := messages.Get().(*message) //nolint:forcetypeassert // there is nothing else in it
+	m.from, m.head = from, head
 	if head.Deadline > 0 {
 		m.expires = time.Now().Add(head.Deadline)
 	}
 	return m
+}
+
+// recycle is called when nobody has a pointer to the message or its call any more.
+func (m *message) recycle() {
+	*m = message{}
+	messages.Put(m)
 }
 
 func (m *message) size() int { return len(m.body.Payload.Data) + len(m.body.Runs)*12 }
@@ -72,13 +85,18 @@ type lane struct {
 func (n *node) lane(caller uint64, origin uint32) *lane {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l := n.mu.lanes[caller]
+	l := n.mu.lastLane
+	if l != nil && l.caller == caller {
+		return l
+	}
+	l = n.mu.lanes[caller]
 	if l == nil && !n.mu.closed {
 		l = &lane{node: n, caller: caller, origin: origin}
 		l.mu.next = 1
 		l.mu.held = map[uint64]*message{}
 		n.mu.lanes[caller] = l
 	}
+	n.mu.lastLane = l
 	return l
 }
 
@@ -87,6 +105,11 @@ func (l *lane) arrive(m *message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	order := m.body.Order
+	if order == l.mu.next && len(l.mu.held) == 0 && !l.mu.closed { // the common case
+		l.mu.next++
+		l.node.accept(m)
+		return
+	}
 	waiting, held := l.mu.held[order]
 	switch {
 	case l.mu.closed:
@@ -206,10 +229,10 @@ func (l *lane) close() {
 func (n *node) repeat(m *message) {
 	key := inboundKey{m.head.Caller, m.head.Seq}
 	n.mu.Lock()
-	c := n.mu.inbound[key]
+	_, open := n.mu.inbound.find(key)
 	n.mu.Unlock()
 	bodies, lost, known := n.kept.replay(key)
-	if c != nil && !known {
+	if open && !known {
 		return
 	}
 	if !known {

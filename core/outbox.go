@@ -32,6 +32,7 @@ type outgoing struct {
 		debts   []debt   // to whom they came from
 		dirty   bool     // the outbox knows of them
 		last    bool     // no more will come: this node has run the call
+		boxed   bool     // an outbox has it or has had it
 	}
 }
 
@@ -78,7 +79,7 @@ func (o *outbox) put(a *outgoing) {
 }
 
 // direct sends the only answers to a call from the goroutine that has them, and reports false if it cannot, or if others that wait
-// can travel with them.
+// can travel with them. The call is not dismissed.
 func (o *outbox) direct(a *outgoing) bool {
 	o.mu.Lock()
 	others := len(o.mu.calls) > 0
@@ -90,7 +91,6 @@ func (o *outbox) direct(a *outgoing) bool {
 	if len(bodies) == 1 {
 		h := a.header()
 		if o.node.mesh.TrySend(o.peer, &h, bodies[0]) {
-			o.node.dismiss(a.key)
 			return true
 		}
 	}

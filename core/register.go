@@ -18,14 +18,16 @@ import (
 )
 
 // Void stands for "no argument" or "no result" in a method's signature. It takes no bytes on the way.
-type Void struct{}
+type Void = struct{}
 
 // forAll is the kind under which methods of every kind stand in the method table.
 const forAll = "*"
 
 // method is a registered method with its types erased.
 type method struct {
-	kind string
+	kind  string
+	owner *kind // nil if it is for all
+
 	name string
 	fn   uintptr // code pointer of the function it was registered with
 	in   reflect.Type
@@ -232,7 +234,7 @@ func (k *kind) add(m *method, reason string) {
 	}
 	own := *m // the same method may be given to several kinds
 	m = &own
-	m.kind = k.name
+	m.kind, m.owner = k.name, k
 	k.methods[m.name] = m
 	if isClosure(runtime.FuncForPC(m.fn).Name()) {
 		return // all closures of one function literal look alike: they can only be called by name

@@ -4,6 +4,7 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,10 @@ type stream struct {
 	end net.Conn        // to close: nc, or what it encrypts for
 	raw syscall.RawConn // nil if nc has no descriptor
 	tls bool            // every write makes a record, and none is the kernel's before it returns
+	try tryWriter       // nc, if it is one
+
+	scratch []byte      // of the writer, for a small frame that is copied on at once
+	vector  net.Buffers // likewise
 
 	mu struct {
 		sync.Mutex
@@ -60,6 +65,7 @@ type stream struct {
 
 func newStream(nc net.Conn) *stream {
 	s := &stream{nc: nc, end: nc}
+	s.try, _ = nc.(tryWriter)
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw = raw
@@ -78,8 +84,8 @@ func (s *stream) Hold(h *wire.Header, body ...[]byte) error { return s.send(h, b
 
 // Ring implements Holder.
 func (s *stream) Ring() {
-	if w, ok := s.nc.(tryWriter); ok {
-		w.ring()
+	if s.try != nil {
+		s.try.ring()
 	}
 }
 
@@ -90,21 +96,23 @@ func (s *stream) send(h *wire.Header, body [][]byte, acquire func(n int) error, 
 		return fmt.Errorf("%w: %v frame with a body of %d bytes, the bound is %d", ErrTooLarge, h.Kind, n, wire.MaxBody)
 	}
 	h.Length = uint32(n)
-	inline := 0
-	if n <= inlineBody {
-		inline = n
-	}
-	head := h.Append(make([]byte, 0, wire.HeaderSize+inline))
-	if inline > 0 {
-		for _, b := range body {
-			head = append(head, b...)
-		}
-		body = nil
-	}
 	if err := acquire(n + wire.HeaderSize); err != nil {
 		return err
 	}
-	s.mu.queue = append(s.mu.queue, head)
+	if n <= inlineBody {
+		if !s.mu.writing && len(s.mu.queue) == 0 {
+			s.mu.writing = true
+			s.mu.Unlock()
+			s.scratch = appendFrame(s.scratch[:0], h, body)
+			s.vector = append(s.vector[:0], s.scratch)
+			s.writeInline(s.vector, ring, true)
+			return nil
+		}
+		s.mu.queue = append(s.mu.queue, appendFrame(make([]byte, 0, wire.HeaderSize+n), h, body))
+		body = nil
+	} else {
+		s.mu.queue = append(s.mu.queue, h.Append(make([]byte, 0, wire.HeaderSize)))
+	}
 	for _, b := range body {
 		if len(b) > 0 {
 			s.mu.queue = append(s.mu.queue, b)
@@ -118,8 +126,16 @@ func (s *stream) send(h *wire.Header, body [][]byte, acquire func(n int) error, 
 	q := s.mu.queue
 	s.mu.queue = nil
 	s.mu.Unlock()
-	s.writeInline(q, ring)
+	s.writeInline(q, ring, false)
 	return nil
+}
+
+func appendFrame(dst []byte, h *wire.Header, body [][]byte) []byte {
+	dst = h.Append(dst)
+	for _, b := range body {
+		dst = append(dst, b...)
+	}
+	return dst
 }
 
 // tryRoom is acquireRoom without waiting.
@@ -165,8 +181,8 @@ func (s *stream) acquireRoom(ctx context.Context, n int) error {
 	return nil
 }
 
-// writeInline makes one attempt to write q without blocking and leaves the rest to a goroutine.
-func (s *stream) writeInline(q net.Buffers, ring bool) {
+// writeInline makes one attempt to write q without blocking and leaves the rest to a goroutine: a copy of it, if q is the writer's scratch.
+func (s *stream) writeInline(q net.Buffers, ring, scratch bool) {
 	n, err := s.tryWrite(q)
 	if ring {
 		s.Ring()
@@ -176,6 +192,9 @@ func (s *stream) writeInline(q net.Buffers, ring bool) {
 		return
 	}
 	rest := skip(q, n)
+	if scratch && len(rest) > 0 {
+		rest = net.Buffers{bytes.Clone(rest[0])}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.releaseLocked(n)
@@ -196,8 +215,8 @@ type tryWriter interface {
 }
 
 func (s *stream) tryWrite(q net.Buffers) (int, error) {
-	if w, ok := s.nc.(tryWriter); ok {
-		return w.tryWrite(q)
+	if s.try != nil {
+		return s.try.tryWrite(q)
 	}
 	return tryWrite(s.raw, q)
 }

@@ -26,15 +26,15 @@ func (m *Mesh) Burst(n int) *Burst { return &Burst{m: m, held: make([]link.Holde
 func (b *Burst) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]byte) error {
 	if to != b.m.cfg.Self {
 		b.m.mu.Lock()
-		conn, err := b.m.knownLocked(to)
+		known, err := b.m.knownLocked(to)
 		b.m.mu.Unlock()
 		if err != nil {
 			return err
 		}
-		if holder, ok := conn.(link.Holder); ok {
-			err := holder.Hold(h, body...)
+		if known.holder != nil {
+			err := known.holder.Hold(h, body...)
 			if err == nil {
-				b.held = append(b.held, holder)
+				b.held = append(b.held, known.holder)
 				return nil
 			}
 			if !errors.Is(err, link.ErrNoRoom) {
@@ -63,15 +63,11 @@ func (b *Burst) ring() {
 // TrySend is Send where that does not wait, and reports whether the frame is on its way.
 func (m *Mesh) TrySend(to NodeID, h *wire.Header, body ...[]byte) bool {
 	m.mu.Lock()
-	conn, err := m.knownLocked(to)
+	known, err := m.knownLocked(to)
 	m.mu.Unlock()
-	if err != nil {
+	if err != nil || known.holder == nil || known.holder.Hold(h, body...) != nil {
 		return false
 	}
-	holder, ok := conn.(link.Holder)
-	if !ok || holder.Hold(h, body...) != nil {
-		return false
-	}
-	holder.Ring()
+	known.holder.Ring()
 	return true
 }

@@ -79,7 +79,7 @@ type Mesh struct {
 	mu struct {
 		sync.Mutex
 		closed  bool
-		peers   map[NodeID]link.Conn // the connection that Send uses
+		peers   map[NodeID]outlet    // the connection that Send uses
 		conns   map[link.Conn]NodeID // all that are read; two per node if both dialled at once
 		dials   map[NodeID]*attempt
 		lost    map[NodeID]*LostError
@@ -96,7 +96,7 @@ func New(ctx context.Context, cfg Config) *Mesh {
 	}
 	m := &Mesh{cfg: cfg}
 	m.ctx, m.cancel = context.WithCancelCause(ctx)
-	m.mu.peers = map[NodeID]link.Conn{}
+	m.mu.peers = map[NodeID]outlet{}
 	m.mu.conns = map[link.Conn]NodeID{}
 	m.mu.dials = map[NodeID]*attempt{}
 	m.mu.lost = map[NodeID]*LostError{}
@@ -244,10 +244,10 @@ type attempt struct {
 // peer returns the connection to a node. However many callers want it, one dials.
 func (m *Mesh) peer(ctx context.Context, to NodeID) (link.Conn, error) {
 	m.mu.Lock()
-	conn, err := m.knownLocked(to)
-	if conn != nil || err != nil {
+	known, err := m.knownLocked(to)
+	if known.conn != nil || err != nil {
 		m.mu.Unlock()
-		return conn, err
+		return known.conn, err
 	}
 	a := m.mu.dials[to]
 	if a == nil {
@@ -279,14 +279,24 @@ func (m *Mesh) attempt(to NodeID, a *attempt) {
 	close(a.done)
 }
 
-func (m *Mesh) knownLocked(to NodeID) (link.Conn, error) {
-	switch {
-	case m.mu.closed:
-		return nil, ErrClosed
-	case m.mu.lost[to] != nil:
-		return nil, m.mu.lost[to]
+// outlet is the connection that Send uses for a peer.
+type outlet struct {
+	conn   link.Conn
+	holder link.Holder // conn, if it is one; to ask each time costs more than to send
+}
+
+// knownLocked returns the way to a node, which has no connection if there is none yet.
+func (m *Mesh) knownLocked(to NodeID) (outlet, error) {
+	if m.mu.closed {
+		return outlet{}, ErrClosed
 	}
-	return m.mu.peers[to], nil
+	if o, ok := m.mu.peers[to]; ok { // and so it is not lost
+		return o, nil
+	}
+	if e := m.mu.lost[to]; e != nil {
+		return outlet{}, e
+	}
+	return outlet{}, nil
 }
 
 // Connect makes sure that there is a connection to a node. There is always one to the node itself.
@@ -310,11 +320,13 @@ func (m *Mesh) adopt(node NodeID, conn link.Conn) (link.Conn, error) {
 		return nil, m.mu.lost[node]
 	}
 	m.mu.conns[conn] = node
-	if m.mu.peers[node] == nil {
-		m.mu.peers[node] = conn
+	if _, ok := m.mu.peers[node]; !ok {
+		o := outlet{conn: conn}
+		o.holder, _ = conn.(link.Holder)
+		m.mu.peers[node] = o
 	}
 	m.wg.Go(func() { m.readLoop(node, conn) })
-	return m.mu.peers[node], nil
+	return m.mu.peers[node].conn, nil
 }
 
 func (m *Mesh) readLoop(node NodeID, conn link.Conn) {

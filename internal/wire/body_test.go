@@ -70,7 +70,7 @@ func TestCallComesBackAsItWas(t *testing.T) {
 		b := c.Append([]byte("in front"))
 		require.Equal(t, "in front", string(b[:8]))
 		require.Equal(t, b[8:], append(c.AppendHead(nil), c.Payload.Data...))
-		got, err := wire.ParseCall(b[8:])
+		got, err := wire.ParseCall(b[8:], nil)
 		require.NoError(t, err)
 		require.Equal(t, c, got)
 	}
@@ -83,7 +83,7 @@ func TestCallWithTheLargestNumbers(t *testing.T) {
 		Runs:    []wire.Run{{Slot: 0, Actor: math.MaxUint32 - wire.MaxTargets, Count: wire.MaxTargets}},
 		Payload: wire.Payload{Kind: wire.PayloadObject, Data: []byte{}},
 	}
-	got, err := wire.ParseCall(c.Append(nil))
+	got, err := wire.ParseCall(c.Append(nil), nil)
 	require.NoError(t, err)
 	assert.Equal(t, c, got)
 }
@@ -126,7 +126,7 @@ func TestCallRefusals(t *testing.T) {
 		{"unknown payload kind", append(uvarints(1, 0, 1, 0, 0, 1), 4), "payload kind"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := wire.ParseCall(append(uvarints(7), tt.body...)) // behind the order
+			_, err := wire.ParseCall(append(uvarints(7), tt.body...), nil) // behind the order
 			require.ErrorIs(t, err, wire.ErrFrame)
 			require.ErrorContains(t, err, "call: bad or missing "+tt.want)
 		})
@@ -136,7 +136,7 @@ func TestCallRefusals(t *testing.T) {
 func TestTruncatedBodiesAreRefused(t *testing.T) {
 	c := wire.Call{Order: 1, Method: 300, Runs: []wire.Run{{Slot: 1000, Actor: 70000, Count: 5}}}
 	for n := range len(c.Append(nil)) {
-		_, err := wire.ParseCall(c.Append(nil)[:n])
+		_, err := wire.ParseCall(c.Append(nil)[:n], nil)
 		require.ErrorIs(t, err, wire.ErrFrame, "call of %d bytes", n)
 	}
 	fault := wire.Fault{Code: wire.FaultPanic, Own: true, Message: "no", Stack: "here"}
@@ -490,9 +490,9 @@ func TestDecodersAllocateInProportionToTheirInput(t *testing.T) {
 		input  []byte
 		decode func([]byte)
 	}{
-		"call":        {runs.Append(nil), func(b []byte) { _, _ = wire.ParseCall(b) }},
-		"refused":     {promise, func(b []byte) { _, _ = wire.ParseCall(b) }},
-		"call's lie":  {uvarints(1, 0, 1<<40), func(b []byte) { _, _ = wire.ParseCall(b) }},
+		"call":        {runs.Append(nil), func(b []byte) { _, _ = wire.ParseCall(b, nil) }},
+		"refused":     {promise, func(b []byte) { _, _ = wire.ParseCall(b, nil) }},
+		"call's lie":  {uvarints(1, 0, 1<<40), func(b []byte) { _, _ = wire.ParseCall(b, nil) }},
 		"fault":       {fault.Append(nil), func(b []byte) { _, _ = wire.ParseFault(b) }},
 		"fault's lie": {append([]byte{0, 0}, uvarints(1<<40)...), func(b []byte) { _, _ = wire.ParseFault(b) }},
 		"reply's lie": {append([]byte{1}, uvarints(1, 1<<40)...), func(b []byte) { _, _ = parseReply(b) }},

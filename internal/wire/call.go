@@ -82,8 +82,8 @@ func appendRuns(dst []byte, runs []Run) []byte {
 	return dst
 }
 
-// ParseCall reads the body of a call frame. The payload aliases b.
-func ParseCall(b []byte) (Call, error) {
+// ParseCall reads the body of a call frame. The payload aliases b, and the runs room, which may be nil, if they fit.
+func ParseCall(b []byte, room []Run) (Call, error) {
 	cur := cursor{b: b, what: "call"}
 	c := Call{Order: cur.order("order")}
 	c.Method = uint32(cur.uint("method", math.MaxUint32))
@@ -91,7 +91,7 @@ func ParseCall(b []byte) (Call, error) {
 		cur.fail("flags")
 	}
 	var total uint64
-	c.Runs = cur.runs(&total)
+	c.Runs = cur.runs(&total, room)
 	c.Payload.Kind = PayloadKind(cur.byte("payload kind"))
 	if c.Payload.Kind >= payloadEnd {
 		cur.fail("payload kind")
@@ -100,11 +100,14 @@ func ParseCall(b []byte) (Call, error) {
 	return c, cur.end()
 }
 
-// runs reads a list of runs and adds their targets to total, which a message bounds.
-func (c *cursor) runs(total *uint64) []Run {
+// runs reads a list of runs, into room if they fit, and adds their targets to total, which a message bounds.
+func (c *cursor) runs(total *uint64, room []Run) []Run {
 	// A run takes at least three bytes, so the bytes at hand bound the number of runs.
 	n := c.uint("number of runs", uint64(len(c.b)/3))
-	runs := make([]Run, 0, n)
+	runs := room[:0]
+	if room == nil || uint64(cap(room)) < n {
+		runs = make([]Run, 0, n)
+	}
 	for range n {
 		r := Run{
 			Slot:  uint32(c.uint("slot", MaxTargets-1)),

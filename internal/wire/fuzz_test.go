@@ -24,7 +24,7 @@ func FuzzParseCall(f *testing.F) {
 	f.Add(uvarints(1, 0, 1<<40))
 	f.Add([]byte{0x80, 0x00})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := wire.ParseCall(b)
+		c, err := wire.ParseCall(b, nil)
 		require.LessOrEqual(t, cap(c.Runs)*3, len(b))
 		if err != nil {
 			require.ErrorIs(t, err, wire.ErrFrame)

@@ -121,7 +121,7 @@ func ParseBranch(b []byte) (Branch, error) {
 
 func (c *cursor) share(total *uint64) Share {
 	s := Share{Node: uint32(c.uint("node", math.MaxUint32)), Order: c.uint("order", math.MaxUint64)}
-	s.Runs = c.runs(total)
+	s.Runs = c.runs(total, nil)
 	if c.err == nil && len(s.Runs) > 0 && s.Order == 0 {
 		c.fail("order")
 	}
