@@ -29,6 +29,7 @@ type answers struct {
 		open  [1]answer
 		slots [1]uint32
 		full  [1][]byte
+		body  [48]byte
 	}
 }
 
@@ -73,9 +74,10 @@ func (a *answers) append(status wire.Status, data []byte, slots ...uint32) {
 	last := len(a.full) - 1
 	if last < 0 || len(a.full[last])+len(data) > replySize && len(a.full[last]) > 0 {
 		if a.full == nil && !a.taken { // or else who took may use it still
-			a.full = a.room.full[:0]
+			a.full = append(a.room.full[:0], a.room.body[:0])
+		} else {
+			a.full = append(a.full, nil)
 		}
-		a.full = append(a.full, nil)
 		last++
 	}
 	a.full[last] = wire.AppendResult(a.full[last], status, data, slots...)

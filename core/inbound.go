@@ -78,7 +78,7 @@ type inboundKey struct{ caller, seq uint64 }
 
 // onCall takes a call message in. It runs on the link's reader and does not block.
 func (n *node) onCall(from uint32, f wire.Frame) {
-	m := newMessage(from, f.Header)
+	m := n.newMessage(from, f.Header)
 	var err error
 	if m.body, err = wire.ParseCall(f.Body, m.room[:]); err != nil {
 		n.log.Error("bad call, closing the link", "peer", from, "err", err)
@@ -127,7 +127,7 @@ func (n *node) accept(m *message) {
 // leave says that the caller will not touch the call again.
 func (c *inbound) leave() {
 	if c.users.Add(-1) == 0 {
-		c.home.recycle()
+		c.node.recycle(c.home)
 	}
 }
 

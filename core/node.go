@@ -32,8 +32,9 @@ type node struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // outboxes and workers
 
-	workers workers
-	kept    kept
+	workers  workers
+	messages sync.Pool // *message: a node that is woken for one call among many has cold caches
+	kept     kept
 
 	transfers *transfers
 	counters  struct{ casts, castsFailed, restarts atomic.Uint64 }
@@ -47,8 +48,9 @@ type node struct {
 		outboxes map[uint32]*outbox
 		lanes    map[uint64]*lane // by caller
 
-		lastLane   *lane   // that was asked for last
+		lastLane   *lane   // that was asked for last; nil if it may be gone
 		lastOutbox *outbox // likewise
+		lastActor  *actor  // likewise
 
 		relays     map[inboundKey]*relayed // calls that this node hands on
 		forwarders map[uint32]*forwarder   // by peer
@@ -85,7 +87,12 @@ func newNode(ctx context.Context, dir string, m *mesh.Mesh, st *arrowstore.Store
 func (n *node) actor(serial uint32) *actor {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.mu.actors[serial]
+	if a := n.mu.lastActor; a != nil && a.id.Serial() == serial {
+		return a
+	}
+	a := n.mu.actors[serial]
+	n.mu.lastActor = a
+	return a
 }
 
 // admit makes a call known, so that its caller can cancel it.
@@ -219,6 +226,7 @@ func (n *node) kill(serials []uint32, reason error) {
 		if a := n.mu.actors[s]; a != nil {
 			actors = append(actors, a)
 			delete(n.mu.actors, s)
+			n.mu.lastActor = nil
 			continue
 		}
 		for b := range n.mu.births {
@@ -238,6 +246,7 @@ func (n *node) remove(a *actor, reason error) {
 	n.mu.Lock()
 	if n.mu.actors[a.id.Serial()] == a {
 		delete(n.mu.actors, a.id.Serial())
+		n.mu.lastActor = nil
 	}
 	n.mu.Unlock()
 	a.end(reason)

@@ -43,11 +43,11 @@ type message struct {
 	room [1]wire.Run // for body.Runs
 }
 
-// messages are used again, for calls come by the thousand and a node that is woken for one has cold caches.
-var messages = sync.Pool{New: func() any { return new(message) }}
-
-func newMessage(from uint32, head wire.Header) *message {
-	m := messages.Get().(*message) //nolint:forcetypeassert // there is nothing else in it
+func (n *node) newMessage(from uint32, head wire.Header) *message {
+	m, ok := n.messages.Get().(*message)
+	if !ok {
+		m = new(message)
+	}
 	m.from, m.head = from, head
 	if head.Deadline > 0 {
 		m.expires = time.Now().Add(head.Deadline)
@@ -56,9 +56,9 @@ func newMessage(from uint32, head wire.Header) *message {
 }
 
 // recycle is called when nobody has a pointer to the message or its call any more.
-func (m *message) recycle() {
+func (n *node) recycle(m *message) {
 	*m = message{}
-	messages.Put(m)
+	n.messages.Put(m)
 }
 
 func (m *message) size() int { return len(m.body.Payload.Data) + len(m.body.Runs)*12 }

@@ -24,6 +24,7 @@ type outgoing struct {
 	origin uint32 // node of the caller
 	// passing says that another node has run the call, and this one relays the answers.
 	passing bool
+	head    wire.Header // of direct, which sends once
 
 	mu struct {
 		sync.Mutex
@@ -89,8 +90,8 @@ func (o *outbox) direct(a *outgoing) bool {
 	}
 	bodies, _, _ := a.take() // it ran here, so that nothing is owed
 	if len(bodies) == 1 {
-		h := a.header()
-		if o.node.mesh.TrySend(o.peer, &h, bodies[0]) {
+		a.head = a.header()
+		if o.node.mesh.TrySend(o.peer, &a.head, bodies...) {
 			return true
 		}
 	}

@@ -96,7 +96,7 @@ func (n *node) onRelay(from uint32, f wire.Frame) {
 		call := wire.Call{Order: own.Order, Method: e.body.Method, Flags: e.body.Flags, Runs: own.Runs, Payload: e.own}
 		head.Kind, head.Deadline = wire.KindCall, f.Deadline
 		if l := n.lane(f.Caller, f.From); l != nil {
-			m := newMessage(n.mesh.Self(), head)
+			m := n.newMessage(n.mesh.Self(), head)
 			m.body = call
 			l.arrive(m)
 		}

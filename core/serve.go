@@ -164,13 +164,13 @@ func (s *serving) deliver(req wire.Fetch, r *replica) error {
 		}
 		chunk := make([]byte, min(chunkBytes, limit-next, s.total-next))
 		forEachPart(s.sizes, next, chunk, func(buf int, off int64, part []byte) { copy(part, s.buffer(buf)[off:]) })
+		s.t.mu.Lock()
+		s.t.mu.sent += int64(len(chunk)) // before it is sent: who has all of it finds it counted
+		s.t.mu.Unlock()
 		if err := s.send(wire.Chunk{Kind: wire.ChunkData, Offset: uint64(next), Data: chunk}); err != nil {
 			return err
 		}
 		next += int64(len(chunk))
-		s.t.mu.Lock()
-		s.t.mu.sent += int64(len(chunk))
-		s.t.mu.Unlock()
 	}
 	return nil
 }
