@@ -113,9 +113,6 @@ func (s *Server) Session(stream grpc.BidiStreamingServer[controlpb.FromNode, con
 	if err := s.add(session); err != nil {
 		return status.Error(codes.AlreadyExists, err.Error())
 	}
-	if s.cfg.Joined != nil {
-		s.cfg.Joined(session)
-	}
 	session.run(&s.wg)
 	return nil
 }
@@ -153,12 +150,22 @@ func (s *Server) admit(join *controlpb.Join) (*controlpb.Welcome, error) {
 	return s.cfg.Admit(join)
 }
 
+// add takes a session in. Joined has been told of it before Wait returns it.
 func (s *Server) add(session *Session) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.sessions[session.Node] != nil {
+	_, taken := s.mu.sessions[session.Node]
+	if !taken {
+		s.mu.sessions[session.Node] = nil // to hold the place
+	}
+	s.mu.Unlock()
+	if taken {
 		return fmt.Errorf("node %d has joined already", session.Node)
 	}
+	if s.cfg.Joined != nil {
+		s.cfg.Joined(session)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.mu.sessions[session.Node] = session
 	s.announceLocked()
 	return nil
