@@ -165,6 +165,10 @@ bench-kernel: ## Measure reductions against plain loops and the memory, into ben
 bench-operations: ## Measure collectives alone, as Go benchmarks, into bench/results/operations.txt
 	@$(call measure,operations,./collective,-bench .)
 
+.PHONY: bench-inprocess
+bench-inprocess: ## Measure 400 members of one process beside the time to read their buffers (x-read), into bench/results/inprocess.txt
+	@$(call measure,inprocess,./collective,-bench 'InProcess/members=400' -benchtime 1s)
+
 # Each library that is not installed is named with what to install. C and C++ compilers are needed for the peers only.
 .PHONY: bench-collectives
 bench-collectives: ## Measure collectives beside Gloo, Open MPI and MPICH (ARGS='-members 8' for a part), into bench/results/; about 10 minutes
