@@ -25,6 +25,7 @@ type bell struct {
 	word  *atomic.Uint32
 	value uint32
 	rung  func(uintptr) bool // made once
+	until time.Time          // the deadline of file
 }
 
 // bellSuffix is what the name of the pipe ends with, behind the name of the segment.
@@ -69,11 +70,15 @@ func (m *mapping) hear(b *bell, word *atomic.Uint32) error {
 	return nil
 }
 
-// await waits while the word has the value, at most as long as it is told. It may return early.
-func (b *bell) await(value uint32, most time.Duration) {
+// await waits while the word has the value, at most until a time. It may return early: the deadline of a wait before is left in place where it is
+// earlier, for with a new one the runtime wakes a thread to look after it.
+func (b *bell) await(value uint32, until time.Time) {
 	b.value = value
-	_ = b.file.SetReadDeadline(time.Now().Add(most)) // it could, once
-	_ = b.raw.Read(b.rung)                           // at worst it returns early
+	if b.until.After(until) || !b.until.After(time.Now()) {
+		b.until = until
+		_ = b.file.SetReadDeadline(until) // it could, once
+	}
+	_ = b.raw.Read(b.rung) // at worst it returns early
 }
 
 // strike tells those who wait. It first takes out what was written before, so that there is room; a process that is told in between

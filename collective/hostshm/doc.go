@@ -46,8 +46,9 @@
 // End makes all waits end at once. After End, or an error, the segment is of no more use. The kernel frees the memory when
 // the path is removed and the last process has closed it or is gone.
 //
-// Waiting is by giving way to others for a few microseconds where there are not many members for each processor, then by a pipe with a name next to the segment's,
-// which the runtime's poller watches: see [Segment.Patience]. Whoever waits holds no thread.
+// Waiting is by giving way to others, for a time that grows with the members for each processor, then by a pipe with a name next to the segment's,
+// which the runtime's poller watches: see [Segment.Patience]. Who waits by the pipe holds no thread. Where many members live in one process
+// they use the pipe at once.
 //
 // Systems other than Linux have no segments: Open returns an error that matches errors.ErrUnsupported.
 package hostshm

@@ -55,6 +55,7 @@ func (s *Segment) Port(rank int) (*Port, error) {
 	if err := s.memory.hear(&p.bell, &p.head().bell); err != nil {
 		return nil, fmt.Errorf("hostshm: hear the bell: %w", err)
 	}
+	s.ports.Add(1)
 	return p, nil
 }
 
@@ -112,16 +113,12 @@ func (p *Port) wait(so func() bool, idle Idle) error {
 	if so() {
 		return nil
 	}
-	if p.yields > 0 {
-		for began := time.Now(); time.Since(began) < p.yields; {
-			giveWay()
-			if so() {
-				return nil
-			}
-		}
+	if p.linger(so) {
+		return nil
 	}
 	h := p.head()
-	for most := firstSleep; ; {
+	nudges, look := p.nudges.Load(), time.Now().Add(firstSleep)
+	for {
 		bell := h.bell.Load()
 		switch {
 		case so():
@@ -133,16 +130,19 @@ func (p *Port) wait(so func() bool, idle Idle) error {
 			return ErrEnded
 		}
 		h.waiters.Add(1)
-		if bell == h.bell.Load() {
-			p.bell.await(bell, most)
+		if bell == h.bell.Load() && nudges == p.nudges.Load() {
+			p.bell.await(bell, look)
 		}
 		h.waiters.Add(-1)
 		if so() {
 			return nil
 		}
-		var err error
-		if most, err = idle(); err != nil {
-			return err
+		if n := p.nudges.Load(); n != nudges || !time.Now().Before(look) {
+			most, err := idle()
+			if err != nil {
+				return err
+			}
+			nudges, look = n, time.Now().Add(most)
 		}
 	}
 }

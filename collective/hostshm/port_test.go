@@ -284,6 +284,63 @@ func TestOneThatWaitsLooksAroundAndIsFreedByTheEnd(t *testing.T) {
 	assert.True(t, ports[1].Ended())
 }
 
+func TestANudgeMakesOneThatWaitsLookAroundAtOnce(t *testing.T) {
+	ports := share(t, 2)
+	ports[0].Begin(hostshm.Call{Seq: 1})
+	require.NoError(t, ports[0].Enter(patient))
+	require.Nil(t, ports[0].Arrive())
+	looked := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- ports[0].Await(func() (time.Duration, error) {
+			looked <- struct{}{}
+			return time.Hour, nil // longer than the test may take
+		})
+	}()
+	<-looked
+	for range 3 {
+		ports[0].Nudge()
+		<-looked
+	}
+	ports[1].End()
+	require.ErrorIs(t, <-ended, hostshm.ErrEnded)
+}
+
+func TestPatienceGrowsWithTheMembersWithinBounds(t *testing.T) {
+	before := time.Duration(0)
+	for _, members := range []int{2, 8, 64, 400, hostshm.MaxMembers} {
+		s, err := hostshm.Open(filepath.Join(t.TempDir(), "segment"), members)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, s.Patience(), max(before, 200*time.Microsecond))
+		assert.LessOrEqual(t, s.Patience(), 50*time.Millisecond)
+		before = s.Patience()
+		require.NoError(t, s.Close())
+	}
+}
+
+// Members of one process that all linger must let each other, and the rest of the process, go on.
+func TestManyMembersOfOneProcessDoNotKeepEachOtherWaiting(t *testing.T) {
+	for _, members := range []int{3, 40} {
+		s, err := hostshm.Open(filepath.Join(t.TempDir(), "segment"), members)
+		require.NoError(t, err)
+		ports := make([]*hostshm.Port, members)
+		for rank := range ports {
+			ports[rank], err = s.Port(rank)
+			require.NoError(t, err)
+		}
+		require.NoError(t, all(ports, func(rank int, p *hostshm.Port) error {
+			for round := range 100 {
+				p.Begin(hostshm.Call{Seq: uint64(round + 1)})
+				if err := foldOnce(p, rank, 8); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		require.NoError(t, s.Close())
+	}
+}
+
 func TestOpenRefusesWhatItCannotTrust(t *testing.T) {
 	dir := t.TempDir()
 	for _, members := range []int{-1, 1, hostshm.MaxMembers + 1} {

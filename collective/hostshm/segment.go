@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 	"unsafe"
 )
@@ -21,7 +22,11 @@ type Segment struct {
 
 	file   File
 	memory *mapping
-	yields time.Duration
+
+	patience   time.Duration
+	processors int // of the Go scheduler
+	ports      atomic.Int32
+	nudges     atomic.Uint32
 }
 
 // Open makes or opens the segment at path for a number of members, from 2 to [MaxMembers]. All must give the same number. Whoever
@@ -30,25 +35,13 @@ func Open(path string, members int) (*Segment, error) {
 	if members < 2 || members > MaxMembers {
 		return nil, fmt.Errorf("hostshm: %d members, want 2 to %d", members, MaxMembers)
 	}
-	s := &Segment{layout: layoutFor(members), yields: patienceOf(members, runtime.NumCPU())}
+	s := &Segment{layout: layoutFor(members), patience: patienceOf(members, runtime.NumCPU()), processors: runtime.GOMAXPROCS(0)}
 	m, id, err := open(path, s.total, s.small)
 	if err != nil {
 		return nil, fmt.Errorf("hostshm: open %s: %w", path, err)
 	}
 	s.memory, s.file = m, id
 	return s, nil
-}
-
-// patienceOf returns how long a member gives way to others before it sleeps. While few members share a processor the one that is awaited
-// has its turn soon, and all are spared the sleep and the waking, which take longer than that; where there are many, those that only look keep
-// the processors from those that do something. Measured on 2 cores: a barrier of 8 members takes 21 us so and 47 to 56 without, one of 32 takes 87 to 112
-// and 219 to 223 (collectives -way processes -members 8,32 -operations barrier -modes reused).
-func patienceOf(members, processors int) time.Duration {
-	const many, turn = 16, 30 * time.Microsecond
-	if members > many*processors {
-		return 0
-	}
-	return max(time.Duration(members)*turn, 100*time.Microsecond)
 }
 
 // Remove removes the names that Open made at a path, if they are there. Whoever has opened the segment keeps it.
@@ -63,7 +56,7 @@ func Remove(path string) error {
 }
 
 // Patience returns how long a member that waits gives way to others before it sleeps.
-func (s *Segment) Patience() time.Duration { return s.yields }
+func (s *Segment) Patience() time.Duration { return s.patience }
 
 // File returns the identity of the file.
 func (s *Segment) File() File { return s.file }
@@ -88,8 +81,11 @@ func (s *Segment) End() {
 // Ended reports whether End was called by any member.
 func (s *Segment) Ended() bool { return s.head().ended.Load() != 0 }
 
-// Nudge makes the members that wait look around, as Idle does after a while.
-func (s *Segment) Nudge() { s.ring(true) }
+// Nudge makes the members of this process that wait look around, as they do after a while.
+func (s *Segment) Nudge() {
+	s.nudges.Add(1)
+	s.ring(true)
+}
 
 // ring tells those that wait that something has happened.
 func (s *Segment) ring(always bool) {

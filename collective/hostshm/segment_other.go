@@ -28,7 +28,7 @@ func (*mapping) strike() {}
 // bell is never heard without segments.
 type bell struct{}
 
-func (*bell) await(uint32, time.Duration) {}
+func (*bell) await(uint32, time.Time) {}
 
 const bellSuffix = ".bell"
 
