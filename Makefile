@@ -169,6 +169,14 @@ bench-operations: ## Measure collectives alone, as Go benchmarks, into bench/res
 bench-inprocess: ## Measure 400 members of one process beside the time to read their buffers (x-read), into bench/results/inprocess.txt
 	@$(call measure,inprocess,./collective,-bench 'InProcess/members=400' -benchtime 1s)
 
+.PHONY: bench-lanes
+bench-lanes: ## Measure an all-reduce between hosts beside bare sockets over loopback TCP, into bench/results/lanes.txt; takes a minute
+	@mkdir -p $(OUT) bench/results
+	@$(GO) build -o $(OUT)/ ./bench/lanes
+	@{ echo "# $$(date -u +%F), commit $$(git rev-parse --short HEAD), $$($(GO) env GOVERSION), $$(uname -sr), $$(nproc) cores"; \
+	  echo "# make bench-lanes"; $(OUT)/lanes; $(OUT)/lanes -members 8 -only tutti; } | tee $(OUT)/lanes.txt
+	@mv $(OUT)/lanes.txt bench/results/lanes.txt
+
 # Each library that is not installed is named with what to install. C and C++ compilers are needed for the peers only.
 .PHONY: bench-collectives
 bench-collectives: ## Measure collectives beside Gloo, Open MPI and MPICH (ARGS='-members 8' for a part), into bench/results/; about 10 minutes

@@ -36,6 +36,7 @@ type cluster struct {
 	nodes  []*scope.Node
 	scopes map[uint64]*scope.Scope
 	host   bool // groups share the memory of the machine
+	dock   *member
 }
 
 type transport func(t testing.TB) (link.Transport, func(mesh.NodeID) string)

@@ -25,7 +25,8 @@ type walk struct {
 	total  int    // blocks of the schedule
 	done   int    // blocks of the set that were begun
 	rest   []byte // of the block that was begun last
-	left   int    // bytes of the whole transfer
+	whole  int    // bytes of the whole transfer
+	left   int    // of them, those that are still to come
 	frames int    // frames that the transfer still takes
 }
 
@@ -34,8 +35,27 @@ func newWalk(buf memory, total int, t schedule.Transfer) walk {
 	for i := range t.Blocks.All(total) {
 		w.left += len(buf.block(i))
 	}
+	w.whole = w.left
 	w.frames = max(1, (w.left+segment-1)/segment) // no data is a message too
 	return w
+}
+
+// size returns how many bytes of data a frame of the transfer carries.
+func (w *walk) size(frame int) int { return min(w.whole-frame*segment, segment) }
+
+// piece calls use for each piece of memory of a frame, whatever next has done.
+func (w *walk) piece(frame int, use func([]byte)) {
+	skip, todo := frame*segment, w.size(frame)
+	for i := 0; todo > 0; i++ {
+		b := w.buf.block(w.blocks.At(i, w.total))
+		if skip >= len(b) {
+			skip -= len(b)
+			continue
+		}
+		b = b[skip:min(skip+todo, len(b))]
+		skip, todo = 0, todo-len(b)
+		use(b)
+	}
 }
 
 // next calls use for each piece of memory of the next frame.
@@ -64,7 +84,7 @@ type workspace struct {
 
 // flow is one transfer of a schedule under way: it goes frame by frame.
 type flow struct {
-	walk
+	walk // of what is sent; of what is received only its frames count
 
 	action schedule.Action
 	step   schedule.Step
@@ -72,8 +92,23 @@ type flow struct {
 	count  uint64 // of elements, where each pair of members has one of its own
 
 	room bool   // wait found room for the next frame
-	body []byte // wait took the next frame: its descriptor and data; or nil
+	body []byte // wait took a frame: its descriptor and data; or nil
 	came wire.Header
+	at   int // which one of the flow it is, or, of one that is sent, its place in what goes to the peer
+
+	*berth
+	placed int   // frames that wait took and that are in place
+	seen   int   // frames that came over lanes, when wait looked last
+	lent   int   // frames whose memory was being read, when wait looked last
+	fault  error // failed, when wait looked last
+}
+
+// done says whether a flow is at its end.
+func (f *flow) done() bool {
+	if f.action.Send {
+		return f.frames == 0 && f.lent == 0
+	}
+	return f.placed+f.seen == f.frames
 }
 
 // next returns the length of the body of the next frame that is sent.
@@ -86,6 +121,12 @@ type peers interface {
 	wait(ctx context.Context, flows []*flow) error
 	// send sends a frame for which there is room, and takes its body over: a descriptor followed by data.
 	send(ctx context.Context, f *flow, body []byte) error
+	// lends says whether the frames of a flow that sends go by lend, which reads the data where they are: until wait no longer counts
+	// the frame as lent.
+	lends(f *flow) bool
+	lend(f *flow, head []byte) error
+	// withdraw makes sure that nobody reads or writes the memory of flows any more that have not come to their end.
+	withdraw(flows []*flow)
 	// room returns memory that is the execution's until it ends.
 	room() *workspace
 }
@@ -100,6 +141,7 @@ type execution struct {
 	rank    int                   // of the caller, for the texts of errors
 	ranks   []int                 // in the group, of those that a schedule is for; nil if it is for all
 	sent    *atomic.Int64         // where the bytes of data that go out are counted, or nil
+	foreign bool                  // combine runs code of the caller's, which no goroutine but its own must do
 	counted int                   // bytes per element, if each pair of members has a count of its own, which the frames then tell
 
 	plan schedule.Schedule
@@ -109,8 +151,8 @@ type execution struct {
 // run carries out what the machine of the schedule releases, side by side, until all is done.
 func (x *execution) run(ctx context.Context, p plan) error {
 	x.plan, x.workspace = p.Schedule, x.peers.room()
-	x.flows = x.flows[:0] // of an operation that failed some may be left
 	x.machine.Reset(p.program)
+	defer x.abandon()
 	for !x.machine.Done() {
 		for a, ok := x.machine.Next(); ok; a, ok = x.machine.Next() {
 			x.begin(a)
@@ -125,6 +167,15 @@ func (x *execution) run(ctx context.Context, p plan) error {
 	return nil
 }
 
+// abandon lets go of the flows that are left, if the operation failed: others may know them, so that they are not used again.
+func (x *execution) abandon() {
+	if len(x.flows) > 0 {
+		x.peers.withdraw(x.flows)
+		clear(x.flows)
+		x.flows = x.flows[:0]
+	}
+}
+
 // begin puts a transfer among those under way, behind those of earlier steps.
 func (x *execution) begin(a schedule.Action) {
 	st := x.plan.At(a.Step)
@@ -133,11 +184,13 @@ func (x *execution) begin(a schedule.Action) {
 		t = st.Send
 	}
 	f := x.fresh()
-	*f = flow{walk: newWalk(x.buf, x.plan.Blocks, t), action: a, step: st, peer: t.Peer}
+	*f = flow{walk: newWalk(x.buf, x.plan.Blocks, t), action: a, step: st, peer: t.Peer, berth: f.berth}
 	if x.ranks != nil {
 		f.peer = x.ranks[t.Peer]
 	}
 	f.count = uint64(f.left / max(x.counted, 1))
+	f.open(&f.walk, x.take(st), x.counted == 0 && !(x.foreign && st.Reduce))
+	f.loan = a.Send && x.peers.lends(f)
 	at := len(x.flows)
 	for at > 0 && x.flows[at-1].action.Step > a.Step {
 		at--
@@ -150,12 +203,8 @@ func (x *execution) advance(ctx context.Context) error {
 	for _, f := range x.flows {
 		if f.room {
 			f.room = false
-			body := x.frame(f)
-			if err := x.peers.send(ctx, f, body); err != nil {
+			if err := x.emit(ctx, f); err != nil {
 				return err
-			}
-			if x.sent != nil {
-				x.sent.Add(int64(len(body) - descriptorSize))
 			}
 		}
 	}
@@ -169,12 +218,12 @@ func (x *execution) advance(ctx context.Context) error {
 	}
 	left := x.flows[:0]
 	for _, f := range x.flows {
-		if f.frames > 0 {
+		if !f.done() {
 			left = append(left, f)
 			continue
 		}
 		x.machine.Complete(f.action)
-		*f = flow{} // it holds on to nobody's memory
+		*f = flow{berth: f.berth} // it holds on to nobody's memory
 		x.spare = append(x.spare, f)
 	}
 	clear(x.flows[len(left):])
@@ -189,15 +238,37 @@ func (w *workspace) fresh() *flow {
 		w.spare = w.spare[:n-1]
 		return f
 	}
-	return &flow{}
+	return &flow{berth: &berth{}}
+}
+
+// emit sends the next frame of a flow.
+func (x *execution) emit(ctx context.Context, f *flow) error {
+	before := f.left
+	var err error
+	if f.loan {
+		err = x.peers.lend(f, x.headOf(f))
+	} else {
+		err = x.peers.send(ctx, f, x.frame(f))
+	}
+	if err == nil && x.sent != nil {
+		x.sent.Add(int64(before - f.left))
+	}
+	return err
+}
+
+// headOf returns the descriptor for the frames of a flow.
+func (x *execution) headOf(f *flow) []byte {
+	if x.counted == 0 {
+		return x.head
+	}
+	head := append(make([]byte, 0, descriptorSize), x.head...)
+	binary.LittleEndian.PutUint64(head[descriptorSize-8:], f.count)
+	return head
 }
 
 // frame makes the body of the next frame of a flow.
 func (x *execution) frame(f *flow) []byte {
-	body := append(make([]byte, 0, f.nextBody()), x.head...)
-	if x.counted > 0 {
-		binary.LittleEndian.PutUint64(body[descriptorSize-8:], f.count)
-	}
+	body := append(make([]byte, 0, f.nextBody()), x.headOf(f)...)
 	f.next(func(b []byte) { body = append(body, b...) })
 	return body
 }
@@ -209,19 +280,37 @@ func (x *execution) place(f *flow, body []byte) error {
 			f.peer, got, x.rank, x.rank, f.count, f.peer)
 	}
 	data := body[descriptorSize:]
-	if want := min(f.left, segment); len(data) != want {
+	if f.at < 0 {
+		return fmt.Errorf("%w: rank %d sent a frame of round %d that is not due", wire.ErrFrame, f.peer, f.step.Round)
+	}
+	if want := f.size(f.at); len(data) != want {
 		return fmt.Errorf("%w: rank %d sent %d bytes in round %d, want %d", wire.ErrFrame, f.peer, len(data), f.step.Round, want)
 	}
-	f.next(func(dst []byte) {
-		if f.step.Reduce {
-			x.combine(dst, data[:len(dst)])
-			if f.step.Final && x.finish != nil {
-				x.finish(dst)
-			}
-		} else {
+	f.placed++
+	take := x.take(f.step)
+	f.piece(f.at, func(dst []byte) {
+		if take == nil {
 			copy(dst, data)
+		} else {
+			take(dst, data[:len(dst)])
 		}
 		data = data[len(dst):]
 	})
 	return nil
+}
+
+// take returns what is to be done with data that a step receives, or nil if they are copied.
+func (x *execution) take(st schedule.Step) func(dst, src []byte) {
+	switch finish := x.finish; {
+	case !st.Reduce:
+		return nil
+	case !st.Final || finish == nil:
+		return x.combine
+	default:
+		combine := x.combine
+		return func(dst, src []byte) {
+			combine(dst, src)
+			finish(dst)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"reflect"
 	"sync"
 	"testing"
@@ -56,7 +57,7 @@ func (w wireEnd) wait(ctx context.Context, flows []*flow) error {
 					taken[f.peer]++
 				}
 			} else if line := w.lines[[2]int{f.peer, w.rank}]; len(line) > 0 {
-				f.body, f.came.Step = line[0], uint32(f.step.Round)
+				f.body, f.came.Step, f.at = line[0], uint32(f.step.Round), f.placed
 				w.lines[[2]int{f.peer, w.rank}] = line[1:]
 			}
 			ready = ready || f.room || f.body != nil
@@ -71,6 +72,12 @@ func (w wireEnd) wait(ctx context.Context, flows []*flow) error {
 		w.changed.Wait()
 	}
 }
+
+func (wireEnd) lends(*flow) bool { return false }
+
+func (wireEnd) lend(*flow, []byte) error { return errors.ErrUnsupported }
+
+func (wireEnd) withdraw([]*flow) {}
 
 func (wireEnd) room() *workspace { return &workspace{} }
 

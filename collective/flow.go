@@ -10,25 +10,28 @@ import (
 	"github.com/tutti-go/tutti/internal/wire"
 )
 
-// lane is what a kind of traffic of a member goes through: that of operations, or that of Send and Recv.
-type lane struct {
+// traffic is what a kind of messages of a member goes through: those of operations, or those of Send and Recv.
+type traffic struct {
 	edgeLocked func(rank int) *edge
 	// pickLocked returns the place of the frame in the queue that a flow receives next, or -1. stray says that what is there
 	// shows that the other has left this operation, or never was in it.
-	pickLocked func(e *edge) (i int, stray bool)
+	pickLocked func(e *edge, f *flow) (i int, stray bool)
 	credit     uint32 // step of the frames that give credit
 }
 
 // wait implements peers.
 func (m *member) wait(ctx context.Context, flows []*flow) error {
-	return m.waitOn(ctx, flows, flows[0].step.Round, lane{
+	return m.waitOn(ctx, flows, flows[0].step.Round, traffic{
 		edgeLocked: m.edgeLocked,
-		pickLocked: func(e *edge) (int, bool) {
+		pickLocked: func(e *edge, f *flow) (int, bool) {
+			f.dockLocked(e, m.mu.seq)
 			switch {
 			case len(e.queue) == 0:
 				return -1, false
 			case e.queue[0].Seq > m.mu.seq:
-				return -1, true
+				return -1, f.berth.landed == 0 // else the frames on lanes are late
+			case e.queue[0].Caller >= f.start+f.cost():
+				return -1, false // and so is this
 			}
 			return 0, false
 		},
@@ -36,35 +39,32 @@ func (m *member) wait(ctx context.Context, flows []*flow) error {
 	})
 }
 
+// due is credit to give.
+type due struct {
+	rank   int
+	credit []byte
+}
+
 // waitOn waits until one of the flows can go on, and gives room or a frame to all that can.
-func (m *member) waitOn(ctx context.Context, flows []*flow, round int, l lane) error {
-	type due struct {
-		rank   int
-		credit []byte
-	}
+func (m *member) waitOn(ctx context.Context, flows []*flow, round int, t traffic) error {
 	var credits []due
 	err := m.await(ctx, flows[0].peer, round, func() (done, stray bool) {
 		for _, f := range flows {
-			e := l.edgeLocked(f.peer)
+			e := t.edgeLocked(f.peer)
 			if f.action.Send {
-				n := uint64(wire.HeaderSize + f.nextBody())
-				if f.room || e.sent != e.granted && e.sent-e.granted+n > window {
-					continue
-				}
-				e.sent += n
-				f.room, done = true, true
+				done = f.reserveLocked(e) || done
 				continue
 			}
-			i, odd := l.pickLocked(e)
+			i, odd := t.pickLocked(e, f)
 			stray = stray || odd
-			if i < 0 {
-				continue
+			if i >= 0 {
+				f.takeLocked(e, i)
 			}
-			frame, credit := e.take(i)
-			if credit != nil {
-				credits = append(credits, due{f.peer, credit})
+			f.seen = f.berth.landed
+			if credit := e.creditLocked(); credit != nil {
+				credits, done = append(credits, due{f.peer, credit}), true
 			}
-			f.body, f.came, done = frame.Body, frame.Header, true
+			done = done || i >= 0 || f.done()
 		}
 		m.mu.awaits, m.mu.also = flows[0].peer, flows[1:]
 		if done {
@@ -79,15 +79,18 @@ func (m *member) waitOn(ctx context.Context, flows []*flow, round int, l lane) e
 		return err
 	}
 	for _, f := range flows {
+		if f.fault != nil {
+			return m.unreachable(f.peer, f.fault)
+		}
 		// The operation is the same, or it would have been refused.
 		if f.body != nil && round != unnumbered && f.came.Step != uint32(f.step.Round) {
 			return fmt.Errorf("%w: rank %d is in round %d, want round %d", wire.ErrFrame, f.peer, f.came.Step, f.step.Round)
 		}
 	}
 	for _, c := range credits {
-		k := mark{step: l.credit}
-		if l.credit == stepCredit {
-			k = m.mark(l.credit)
+		k := mark{step: t.credit}
+		if t.credit == stepCredit {
+			k = m.mark(t.credit)
 		}
 		if err := m.postGuarded(ctx, c.rank, k, c.credit); err != nil {
 			return err
@@ -96,12 +99,41 @@ func (m *member) waitOn(ctx context.Context, flows []*flow, round int, l lane) e
 	return nil
 }
 
+// reserveLocked takes room for the next frame of a flow that sends, if there is some and it has none, and reports whether the flow can go on.
+func (f *flow) reserveLocked(e *edge) bool {
+	f.lent, f.fault = len(f.out), f.failed
+	if f.frames == 0 || f.fault != nil {
+		return f.lent == 0 || f.fault != nil
+	}
+	if !f.room {
+		n := uint64(wire.HeaderSize + f.nextBody())
+		if e.sent != e.granted && e.sent-e.granted+n > window {
+			return false
+		}
+		f.at = int(e.sent)
+		e.sent += n
+		f.room = true
+	}
+	return true
+}
+
+// takeLocked gives a flow a frame of a queue.
+func (f *flow) takeLocked(e *edge, i int) {
+	frame := e.take(i)
+	f.body, f.came, f.at = frame.Body, frame.Header, f.placed
+	if f.edge != nil {
+		f.at = f.claimLocked(frame.Caller)
+	}
+}
+
 // room implements peers.
 func (m *member) room() *workspace { return &m.work }
 
 // send implements peers.
 func (m *member) send(ctx context.Context, f *flow, body []byte) error {
-	return m.push(ctx, f.peer, m.mark(uint32(f.step.Round)), body)
+	k := m.mark(uint32(f.step.Round))
+	k.at = uint64(f.at)
+	return m.push(ctx, f.peer, k, body)
 }
 
 // push posts a frame for which there is room.

@@ -6,6 +6,7 @@ package collective
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ type hub struct {
 	storage *storage
 	world   *world // of a process without actors; set before its mesh starts
 	machine machine
+	lanes   int           // to each node at most
 	stale   atomic.Uint64 // frames dropped because their epoch is over here, or they are not from where their rank lives
 
 	mu struct {
@@ -59,7 +61,7 @@ func hubOf(ctx context.Context, n *scope.Node) *hub {
 
 func newHub(root context.Context, n *scope.Node) *hub {
 	m := n.Mesh
-	h := &hub{mesh: m, root: root, dir: flightDir(n.Dir), run: n.Dir, storage: newStorage(n)}
+	h := &hub{mesh: m, root: root, dir: flightDir(n.Dir), run: n.Dir, storage: newStorage(n), lanes: lanesFrom(os.Getenv(EnvLanes))}
 	h.mu.sessions = map[uint64]*session{}
 	h.mu.fence = map[uint64]uint32{}
 	h.mu.joined = map[uint64]map[string]*Group{}
@@ -68,6 +70,7 @@ func newHub(root context.Context, n *scope.Node) *hub {
 	h.mu.early.held = map[epochKey]*waiting{}
 	m.Handle(wire.KindBlock, h.onBlock)
 	m.Handle(wire.KindAbort, h.onAbort)
+	m.HandleLanes(h.serveLane)
 	m.OnLost(h.onLost)
 	return h
 }

@@ -39,6 +39,7 @@ const (
 	stepPoint                               // from Send; seq: the tag; body: the descriptor and data
 	stepPointCredit                         // as stepCredit, for the bytes of Send
 	stepPointProbe                          // from a member that waits in Send or Recv; seq: its number for that, which the answer repeats
+	stepMarks                               // rounds are below
 )
 
 // unnumbered stands for the round of operations that have one only.
@@ -49,12 +50,14 @@ const remembered = 16
 
 // edge is what a member knows of its traffic with one other member.
 type edge struct {
-	queue    []wire.Frame // arrived and not yet taken
+	queue    []wire.Frame // arrived and not yet taken, in the order in which they were sent
 	queued   int          // bytes in queue
 	taken    uint64       // bytes taken from it, in total
 	credited uint64       // of taken, what the other member was told
 	sent     uint64       // bytes sent to it, in total
 	granted  uint64       // of sent, what it said to have taken
+	begun    uint64       // where in what comes from it the next flow begins
+	berth    *berth       // of the flow that receives from it, or nil
 }
 
 // member is one rank's end of all its edges. One operation at a time runs on it, in one goroutine; frames are delivered by
@@ -95,6 +98,7 @@ type member struct {
 		rounds  uint64 // of Shrink and Agree that were begun
 		guard   guard
 		texts   [4]text // of the last calls, for the record
+		unused  []*outgoing
 	}
 }
 
@@ -249,10 +253,7 @@ func (m *member) deliver(from int, local bool, f wire.Frame) *ending {
 		return end
 	}
 	if m.mu.awaits == from || m.hurryLocked(from, f) {
-		select {
-		case m.wake <- struct{}{}:
-		default: // a token is there already
-		}
+		m.rouse()
 	}
 	return nil
 }
@@ -275,7 +276,11 @@ func (m *member) queueLocked(from int, local bool, e *edge, f wire.Frame) *endin
 		// It may wait for long: do not keep the reader's whole arena alive for it.
 		f.Body = bytes.Clone(f.Body)
 	}
-	e.queue = append(e.queue, f)
+	at := len(e.queue)
+	for f.Step < stepMarks && at > 0 && e.queue[at-1].Caller > f.Caller { // what goes over lanes comes in any order
+		at--
+	}
+	e.queue = slices.Insert(e.queue, at, f)
 	e.queued += cost(f.Body)
 	m.mu.moved++
 	return nil
@@ -297,9 +302,9 @@ func (m *member) postGuarded(ctx context.Context, to int, k mark, body []byte) e
 	return err
 }
 
-// take takes a frame out of the queue. The credit, if any, is to be sent.
-func (e *edge) take(i int) (f wire.Frame, credit []byte) {
-	f = e.queue[i]
+// take takes a frame out of the queue.
+func (e *edge) take(i int) wire.Frame {
+	f := e.queue[i]
 	if i > 0 {
 		e.queue = slices.Delete(e.queue, i, i+1)
 	} else {
@@ -308,11 +313,19 @@ func (e *edge) take(i int) (f wire.Frame, credit []byte) {
 	}
 	e.queued -= cost(f.Body)
 	e.taken += uint64(cost(f.Body))
-	if e.taken-e.credited >= window/2 {
-		e.credited = e.taken
-		credit = binary.LittleEndian.AppendUint64(nil, e.taken)
+	return f
+}
+
+// owesCredit says whether so much was taken that the other member must be told.
+func (e *edge) owesCredit() bool { return e.taken-e.credited >= window/2 }
+
+// creditLocked returns what the other member is to be told, or nil.
+func (e *edge) creditLocked() []byte {
+	if !e.owesCredit() {
+		return nil
 	}
-	return f, credit
+	e.credited = e.taken
+	return binary.LittleEndian.AppendUint64(nil, e.taken)
 }
 
 // await calls take, with the member locked, whenever something came from a rank, until it is done. A stray frame is a reason to
@@ -374,26 +387,39 @@ type mark struct {
 	step uint32
 	seq  uint64
 	hash uint32
+	at   uint64 // of a frame of an operation: its place in all that goes to its receiver, in bytes
 }
 
 // mark makes the mark of a frame of the operation that runs, which calls it.
 func (m *member) mark(step uint32) mark {
-	return mark{step, m.mu.seq, m.mu.calls[m.mu.seq%remembered].hash} // written by this operation alone, when it began
+	return mark{step: step, seq: m.mu.seq, hash: m.mu.calls[m.mu.seq%remembered].hash} // written by this operation alone, when it began
+}
+
+// header makes the header of a frame to another member.
+func (m *member) header(to int, k mark) wire.Header {
+	return wire.Header{
+		Kind: wire.KindBlock, Step: k.step, Seq: k.seq, Hash: k.hash, Caller: k.at,
+		Group: m.s.id, Epoch: m.s.epoch, From: uint32(m.rank), To: uint32(to),
+	}
 }
 
 // post sends one frame to another member.
 func (m *member) post(ctx context.Context, to int, k mark, body []byte) error {
-	h := wire.Header{
-		Kind: wire.KindBlock, Step: k.step, Seq: k.seq, Hash: k.hash,
-		Group: m.s.id, Epoch: m.s.epoch, From: uint32(m.rank), To: uint32(to),
-	}
-	node := m.s.nodeOf(to)
-	err := m.s.hub.mesh.Send(ctx, node, &h, body)
-	_, lost := errors.AsType[*mesh.LostError](err)
-	switch {
-	case err == nil, ctx.Err() != nil, lost, errors.Is(err, mesh.ErrClosed):
+	h := m.header(to, k)
+	err := m.s.hub.mesh.Send(ctx, m.s.nodeOf(to), &h, body)
+	if err == nil || ctx.Err() != nil {
 		return err
-	default: // it cannot be reached, which is as bad as being lost
-		return &ending{code: codeLost, failed: m.s.ranksOn(node), text: fmt.Sprintf("rank %d cannot reach rank %d: %v", m.rank, to, err), cause: err}
+	}
+	return m.unreachable(to, err)
+}
+
+// unreachable says what it means that nothing can be sent to a rank: that is as bad as being lost.
+func (m *member) unreachable(to int, err error) error {
+	if _, lost := errors.AsType[*mesh.LostError](err); lost || errors.Is(err, mesh.ErrClosed) {
+		return err
+	}
+	return &ending{
+		code: codeLost, failed: m.s.ranksOn(m.s.nodeOf(to)),
+		text: fmt.Sprintf("rank %d cannot reach rank %d: %v", m.rank, to, err), cause: err,
 	}
 }

@@ -109,16 +109,23 @@ type pair struct {
 }
 
 func (p *pair) send(ctx context.Context, f *flow, body []byte) error {
-	return p.m.push(ctx, f.peer, mark{stepPoint, uint64(p.want.root), p.sent}, body)
+	return p.m.push(ctx, f.peer, mark{step: stepPoint, seq: uint64(p.want.root), hash: p.sent}, body)
 }
 
 func (p *pair) room() *workspace { return &p.m.work }
 
+// lends implements peers. Messages of Send keep their order by the link.
+func (p *pair) lends(*flow) bool { return false }
+
+func (p *pair) lend(f *flow, head []byte) error { return p.m.lend(f, head) }
+
+func (p *pair) withdraw(flows []*flow) { p.m.withdraw(flows) }
+
 func (p *pair) wait(ctx context.Context, flows []*flow) error {
 	tag := uint64(p.want.root)
-	err := p.m.waitOn(ctx, flows, unnumbered, lane{
+	err := p.m.waitOn(ctx, flows, unnumbered, traffic{
 		edgeLocked: p.m.pointLocked,
-		pickLocked: func(e *edge) (int, bool) {
+		pickLocked: func(e *edge, _ *flow) (int, bool) {
 			return slices.IndexFunc(e.queue, func(f wire.Frame) bool { return f.Seq == tag }), false
 		},
 		credit: stepPointCredit,

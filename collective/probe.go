@@ -121,7 +121,7 @@ func (m *member) questionLocked() (mark, []byte) {
 		return mark{step: stepPointProbe, seq: m.numberLocked()}, nil
 	}
 	call := m.mu.calls[m.mu.seq%remembered]
-	return mark{stepProbe, m.mu.seq, call.hash}, call.append(nil)
+	return mark{step: stepProbe, seq: m.mu.seq, hash: call.hash}, call.append(nil)
 }
 
 // pointProbedLocked answers the probe of a member that waits in Send or Recv, which has nothing to compare.
@@ -153,7 +153,7 @@ func (m *member) probedLocked(from int, f wire.Frame) *ending {
 	case f.Seq > m.mu.seq && !m.mu.running && !m.mu.point:
 		next = uint32(m.rank)
 	}
-	m.background(from, mark{stepAnswer, f.Seq, 0}, answer{next, m.mu.moved}.encode())
+	m.background(from, mark{step: stepAnswer, seq: f.Seq}, answer{next, m.mu.moved}.encode())
 	return nil
 }
 

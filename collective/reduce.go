@@ -50,7 +50,7 @@ func (g *Group) allReduce(ctx context.Context, c invocation) error {
 
 // reduceWith makes the execution one that reduces.
 func (x *execution) reduceWith(math arithmetic, members int) {
-	x.combine = math.combine
+	x.combine, x.foreign = math.combine, math.foreign
 	if math.averages {
 		x.finish = func(dst []byte) { math.finish(dst, members) }
 	}
@@ -188,7 +188,7 @@ func (g *Group) reduceScatter(ctx context.Context, c invocation) error {
 		if math.ordered {
 			return x.exchangeToReduce(ctx, g, choice, partial.bytes, c.out, math)
 		}
-		x.buf, x.combine = partial, math.combine
+		x.buf, x.combine, x.foreign = partial, math.combine, math.foreign
 		if err := x.run(ctx, g.plan(choice, 0)); err != nil {
 			return err
 		}

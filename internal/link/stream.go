@@ -384,6 +384,9 @@ func (s *stream) Detach() (net.Conn, error) {
 	}
 	rest := s.arena
 	s.arena = nil
+	if len(rest) == 0 {
+		return s.nc, nil
+	}
 	return &detached{Conn: s.nc, rest: rest}, nil
 }
 

@@ -137,6 +137,17 @@ func Local(c Conn) string {
 	return ""
 }
 
+// IsTCP tells whether a connection is one of TCP's.
+func IsTCP(c Conn) bool {
+	s, ok := c.(*stream)
+	if !ok {
+		return false
+	}
+	end := s.end
+	_, ok = end.(*net.TCPConn)
+	return ok
+}
+
 // ByAddress is the transport that looks at the address: one with a path separator in it is a Unix socket's, any other
 // is TCP's.
 type ByAddress struct {

@@ -20,10 +20,10 @@ const handshakeTimeout = 10 * time.Second
 // errSlow ends a handshake. It is not context.DeadlineExceeded, which would look like the caller's deadline.
 var errSlow = fmt.Errorf("no handshake within %v", handshakeTimeout)
 
-// party is this side of a handshake.
-func (m *Mesh) party() handshake.Party {
+// party is this side of a handshake for a purpose; who accepts repeats the other's.
+func (m *Mesh) party(p wire.Purpose) handshake.Party {
 	return handshake.Party{
-		Hello:  wire.Hello{Node: m.cfg.Self, Incarnation: m.cfg.Incarnation, Table: m.cfg.Table, Purpose: wire.PurposeLink},
+		Hello:  wire.Hello{Node: m.cfg.Self, Incarnation: m.cfg.Incarnation, Table: m.cfg.Table, Purpose: p},
 		Secret: m.cfg.Secret,
 	}
 }
@@ -31,6 +31,19 @@ func (m *Mesh) party() handshake.Party {
 // dial opens a connection, proves who dials, and returns the connection that Send is to use: this one,
 // or one on which the peer was faster.
 func (m *Mesh) dial(ctx context.Context, to NodeID) (link.Conn, error) {
+	conn, err := m.open(ctx, to, wire.PurposeLink)
+	if err != nil {
+		return nil, err
+	}
+	use, err := m.adopt(to, conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return use, nil
+}
+
+// open opens a connection for a purpose, on which both sides have proved themselves.
+func (m *Mesh) open(ctx context.Context, to NodeID, p wire.Purpose) (link.Conn, error) {
 	addr, err := m.cfg.Address(ctx, to)
 	var conn link.Conn
 	if err == nil {
@@ -44,22 +57,18 @@ func (m *Mesh) dial(ctx context.Context, to NodeID) (link.Conn, error) {
 	}
 	// Recv takes no context: closing the connection ends it.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	err = m.introduce(ctx, to, conn)
+	err = m.introduce(ctx, to, conn, p)
 	if !stop() && err == nil {
 		err = fmt.Errorf("connect to node %d: %w", to, context.Cause(ctx))
-	}
-	var use link.Conn
-	if err == nil {
-		use, err = m.adopt(to, conn)
 	}
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return use, nil
+	return conn, nil
 }
 
-func (m *Mesh) introduce(ctx context.Context, to NodeID, conn link.Conn) error {
-	_, err := m.party().Dial(ctx, conn, func(peer wire.Hello) error {
+func (m *Mesh) introduce(ctx context.Context, to NodeID, conn link.Conn, p wire.Purpose) error {
+	_, err := m.party(p).Dial(ctx, conn, func(peer wire.Hello) error {
 		if peer.Node != to { // an address may be somebody else's by now
 			return fmt.Errorf("node %d answers at its address", peer.Node)
 		}
@@ -122,7 +131,7 @@ func (m *Mesh) admit(ctx context.Context, conn link.Conn) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	peer, err := m.party().Accept(ctx, conn, m.judge)
+	peer, err := m.party(wire.PurposeLink).Accept(ctx, conn, m.judge)
 	if err == nil && !stop() {
 		err = context.Cause(ctx)
 	}
@@ -130,6 +139,8 @@ func (m *Mesh) admit(ctx context.Context, conn link.Conn) {
 	case err != nil:
 	case peer.Purpose == wire.PurposeControl:
 		err = m.handOver(conn)
+	case peer.Purpose == wire.PurposeLane:
+		err = m.serveLane(peer.Node, conn)
 	default:
 		_, err = m.adopt(peer.Node, conn)
 	}
@@ -162,6 +173,9 @@ func (m *Mesh) judge(peer wire.Hello) *wire.Fault {
 			return &wire.Fault{Message: fmt.Sprintf("node %d is not the driver", m.cfg.Self)}
 		}
 		return nil
+	}
+	if peer.Purpose == wire.PurposeLane && m.landings.Load() == nil {
+		return &wire.Fault{Message: fmt.Sprintf("node %d takes no lanes", m.cfg.Self)}
 	}
 	if peer.Table != m.cfg.Table {
 		return &wire.Fault{

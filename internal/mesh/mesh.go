@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tutti-go/tutti/internal/lane"
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -71,6 +72,7 @@ type Mesh struct {
 	cfg      Config
 	door     door
 	handlers [256]atomic.Pointer[Handler] // by kind
+	landings atomic.Pointer[LaneHandler]
 	wg       sync.WaitGroup
 	ctx      context.Context //nolint:containedctx // the life of the mesh; it owns the dials and handshakes
 	cancel   context.CancelCauseFunc
@@ -81,6 +83,8 @@ type Mesh struct {
 		closed  bool
 		peers   map[NodeID]outlet    // the connection that Send uses
 		conns   map[link.Conn]NodeID // all that are read; two per node if both dialled at once
+		lanes   map[net.Conn]NodeID  // all, whoever dialled them
+		sets    map[NodeID]*lane.Set // of those that this node sends by
 		dials   map[NodeID]*attempt
 		lost    map[NodeID]*LostError
 		onLost  map[int]func(*LostError)
@@ -98,6 +102,8 @@ func New(ctx context.Context, cfg Config) *Mesh {
 	m.ctx, m.cancel = context.WithCancelCause(ctx)
 	m.mu.peers = map[NodeID]outlet{}
 	m.mu.conns = map[link.Conn]NodeID{}
+	m.mu.lanes = map[net.Conn]NodeID{}
+	m.mu.sets = map[NodeID]*lane.Set{}
 	m.mu.dials = map[NodeID]*attempt{}
 	m.mu.lost = map[NodeID]*LostError{}
 	m.mu.onLost = map[int]func(*LostError){}
@@ -162,6 +168,7 @@ func (m *Mesh) end() {
 	for _, c := range conns {
 		err = errors.Join(err, c.Close())
 	}
+	m.closeLanes(nil, ErrClosed)
 	m.endErr = err
 }
 
@@ -390,6 +397,7 @@ func (m *Mesh) Lost(node NodeID, cause error) *LostError {
 	for _, c := range conns {
 		_ = c.Close() // its reader ends; an error would add nothing to the cause
 	}
+	m.closeLanes(&node, e)
 	for _, fn := range tell {
 		fn(e)
 	}

@@ -432,7 +432,7 @@ func TestAcceptComesBackAsItWas(t *testing.T) {
 }
 
 func TestHandshakeRefusals(t *testing.T) {
-	for _, purpose := range []wire.Purpose{0, 3, 1 << 31} {
+	for _, purpose := range []wire.Purpose{0, 4, 1 << 31} {
 		hello := wire.Hello{Purpose: purpose}
 		_, err := wire.ParseHello(hello.Append(nil))
 		require.ErrorContains(t, err, "hello: bad or missing purpose")

@@ -12,7 +12,7 @@ import (
 
 const (
 	// Version is the version of the frame format. Peers must agree on it exactly.
-	Version = 3
+	Version = 4
 	// HeaderSize is the length of every frame's header, in bytes.
 	HeaderSize = 64
 	// MaxBody is the largest body that a frame may carry, in bytes. Larger data travels
@@ -81,7 +81,7 @@ type Header struct {
 	Length uint32 // bytes of the body
 	Step   uint32 // collective: step within the operation
 
-	Caller   uint64        // process that issued the call, an incarnation number
+	Caller   uint64        // process that issued the call, an incarnation number; collective: place of the frame in all that goes to its receiver
 	Seq      uint64        // call: number of the call at its caller; fetch: its number; collective: number of the operation in its group
 	Deadline time.Duration // time that remains, never an absolute time; 0 means none, less means that it has passed
 

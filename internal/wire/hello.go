@@ -24,6 +24,7 @@ type Purpose uint32
 const (
 	PurposeLink    Purpose = 1 + iota // frames between two nodes
 	PurposeControl                    // behind the handshake, the control plane of a node that joins
+	PurposeLane                       // behind the handshake, long blocks from the node that dialled
 	purposeEnd
 )
 

@@ -1,0 +1,161 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+// Lanes measures an all-reduce between hosts beside bare socket programs that move the same bytes both ways. All processes run on this
+// machine, and what they send goes over loopback TCP: ours believe that they are on hosts of their own.
+//
+//	go run ./bench/lanes                                  # two members on two hosts, 16 MiB
+//	go run ./bench/lanes -members 8 -hosts 2 -only tutti  # two hosts of four members
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// config is what the flags say.
+type config struct {
+	bytes   int
+	rounds  int // in each turn
+	turns   int // of each way, one after the other
+	members int
+	hosts   int
+	streams []int
+	only    string
+}
+
+// way is one way to move the bytes, with processes of its own that wait between its turns.
+type way struct {
+	name  string
+	fleet *fleet
+	times []time.Duration
+}
+
+func main() {
+	if kind := os.Getenv(envChild); kind != "" {
+		if err := serve(kind, os.Args[1:], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, kind, err)
+			os.Exit(1)
+		}
+		return
+	}
+	var c config
+	streams := ""
+	flag.IntVar(&c.bytes, "bytes", 16<<20, "bytes of a member's buffer")
+	flag.IntVar(&c.rounds, "rounds", 10, "all-reduces in a turn")
+	flag.IntVar(&c.turns, "turns", 10, "turns of each way, in rotation")
+	flag.IntVar(&c.members, "members", 2, "members of ours, a process each")
+	flag.IntVar(&c.hosts, "hosts", 2, "hosts on which they believe to be")
+	flag.StringVar(&streams, "streams", "1,2,4", "numbers of connections of the bare programs")
+	flag.StringVar(&c.only, "only", "", "bare or tutti; empty: both")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := c.parse(streams)
+	if err == nil {
+		err = c.run(ctx, os.Stdout)
+	}
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lanes:", err)
+		os.Exit(1)
+	}
+}
+
+func (c *config) parse(streams string) error {
+	for part := range strings.SplitSeq(streams, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 1 || n > maxStreams {
+			return fmt.Errorf("-streams: %q: want numbers from 1 to %d with commas between", streams, maxStreams)
+		}
+		c.streams = append(c.streams, n)
+	}
+	switch {
+	case c.bytes < 64 || c.bytes%64 != 0:
+		return fmt.Errorf("-bytes: %d: want a multiple of 64", c.bytes)
+	case c.rounds < 1 || c.turns < 1:
+		return errors.New("-rounds and -turns: want 1 or more")
+	case c.hosts < 1 || c.members < c.hosts || c.members%c.hosts != 0:
+		return fmt.Errorf("-members: %d: want a multiple of the %d hosts", c.members, c.hosts)
+	case c.only != "" && c.only != "bare" && c.only != "tutti":
+		return fmt.Errorf("-only: %q: want bare or tutti", c.only)
+	}
+	return nil
+}
+
+// run measures the ways in rotation, so that all see the same machine.
+func (c *config) run(ctx context.Context, out io.Writer) (err error) {
+	var ways []*way
+	defer func() {
+		for _, w := range ways {
+			err = errors.Join(err, w.fleet.close())
+		}
+	}()
+	if c.only != "tutti" && c.members == 2 {
+		for _, kind := range []string{kindNet, kindVector} {
+			for _, n := range c.streams {
+				f, err := startBare(ctx, kind, n, c.bytes)
+				if err != nil {
+					return err
+				}
+				ways = append(ways, &way{name: fmt.Sprintf("bare, %s, %d streams", kind, n), fleet: f})
+			}
+		}
+	}
+	var ours *way
+	if c.only != "bare" {
+		f, err := startMembers(ctx, c.members, c.hosts, c.bytes)
+		if err != nil {
+			return err
+		}
+		ours = &way{name: fmt.Sprintf("tutti, %d members on %d hosts", c.members, c.hosts), fleet: f}
+		ways = append(ways, ours)
+	}
+	for turn := range c.turns + 1 {
+		for _, w := range ways {
+			times, err := w.fleet.measure(c.rounds)
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+			if turn > 0 { // the first warms up
+				w.times = append(w.times, times...)
+			}
+		}
+	}
+	return c.report(out, ways, ours)
+}
+
+func (w *way) median() time.Duration { return w.times[len(w.times)/2] }
+
+func (c *config) report(out io.Writer, ways []*way, ours *way) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(out, "# all-reduce of %d bytes (float32, sum), %d rounds; the bare programs send as many bytes, and receive as many at the same time\n", c.bytes, c.turns*c.rounds)
+	fmt.Fprintln(t, "way\tmedian\tbest\tworst tenth\tGB/s, each way\t")
+	var best *way
+	for _, w := range ways {
+		slices.Sort(w.times)
+		if w != ours && (best == nil || w.median() < best.median()) {
+			best = w
+		}
+		fmt.Fprintf(t, "%s\t%.2f ms\t%.2f ms\t%.2f ms\t%.2f\t\n", w.name, ms(w.median()), ms(w.times[0]), ms(w.times[len(w.times)*9/10]),
+			float64(c.bytes)/float64(w.median()))
+	}
+	if err := t.Flush(); err != nil || ours == nil || best == nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "rate of tutti over that of the best (%s): %.2f\n", best.name, float64(best.median())/float64(ours.median()))
+	return err
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
