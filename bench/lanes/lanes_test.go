@@ -50,7 +50,7 @@ func TestFlagsAreChecked(t *testing.T) {
 	good := config{bytes: 64, rounds: 1, turns: 1, members: 4, hosts: 2}
 	require.NoError(t, good.parse("1,64"))
 	for want, change := range map[string]func(*config) string{
-		`-streams: "65": want numbers from 1 to 64`: func(*config) string { return "1,65" },
+		`-streams: "1,65": want numbers from 1 to 64`: func(*config) string { return "1,65" },
 		"-bytes: 65: want a multiple of 64":         func(c *config) string { c.bytes = 65; return "1" },
 		"-rounds and -turns":                        func(c *config) string { c.turns = 0; return "1" },
 		"-members: 5: want a multiple of the 2":     func(c *config) string { c.members = 5; return "1" },

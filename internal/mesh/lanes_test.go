@@ -136,8 +136,8 @@ func TestTheEndOfALaneIsTheEndOfTheNode(t *testing.T) {
 			require.NoError(t, a.Connect(t.Context(), 1))
 			told := make(sent, 1)
 			require.NoError(t, a.Lanes(1, 1).Send(&lane.Segment{Owner: told, Head: []byte{1}}))
-			_ = <-told // it may be out before the end
-			if nc := <-conns; side == "who sends" {
+			_, nc := <-told, <-conns // it may be out before the end
+			if side == "who sends" {
 				require.NoError(t, nc.Close())
 			}
 			first, second := <-lostA, <-lostB
