@@ -51,10 +51,10 @@ func TestFlagsAreChecked(t *testing.T) {
 	require.NoError(t, good.parse("1,64"))
 	for want, change := range map[string]func(*config) string{
 		`-streams: "1,65": want numbers from 1 to 64`: func(*config) string { return "1,65" },
-		"-bytes: 65: want a multiple of 64":         func(c *config) string { c.bytes = 65; return "1" },
-		"-rounds and -turns":                        func(c *config) string { c.turns = 0; return "1" },
-		"-members: 5: want a multiple of the 2":     func(c *config) string { c.members = 5; return "1" },
-		`-only: "gloo": want bare or tutti`:         func(c *config) string { c.only = "gloo"; return "1" },
+		"-bytes: 65: want a multiple of 64":           func(c *config) string { c.bytes = 65; return "1" },
+		"-rounds and -turns":                          func(c *config) string { c.turns = 0; return "1" },
+		"-members: 5: want a multiple of the 2":       func(c *config) string { c.members = 5; return "1" },
+		`-only: "gloo": want bare or tutti`:           func(c *config) string { c.only = "gloo"; return "1" },
 	} {
 		c := good
 		streams := change(&c)
