@@ -177,7 +177,11 @@ func (p *cutting) Dial(ctx context.Context, name string) (link.Conn, error) {
 		}
 		p.pass(from, to)
 	})
-	return p.TCP.Dial(ctx, l.Addr().String())
+	conn, err := p.TCP.Dial(ctx, l.Addr().String())
+	if err != nil { // nobody comes, for whom the proxy would wait
+		_ = l.Close()
+	}
+	return conn, err
 }
 
 // plain keeps io.Copy from splicing, for which it holds on to pipes.
