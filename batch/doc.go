@@ -41,6 +41,8 @@
 //
 //	a node's process ends              core.ErrNodeLost at once; whether the call ran is unknown. Actors with core.Restarts are made anew on other nodes:
 //	                                   then the error matches core.ErrMadeAnew, too, calls that are Idempotent go on there, and later batches reach them
+//	a relay's process ends             nothing: the caller sends around it, no call runs twice, and answers that died with it are sent again. Only if the
+//	                                   node no longer keeps one (16 MiB) does its slot fail with core.ErrNodeLost; the calls of the relay's own actors do at once
 //	an actor is killed                 core.ErrActorDead; the context of a call that runs ends
 //	an actor's method panics           *core.ActorError with the stack, for that slot alone; with core.Restarts see core
 //	the context ends                   the context's error, at once; calls that wait are dropped, those that run see their contexts end

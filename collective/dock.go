@@ -17,7 +17,7 @@ import (
 // Default: 2. With 0 everything goes over the one.
 const EnvLanes = "TUTTI_LANES"
 
-// defaultLanes is the least number with which loopback is as fast as with any: see docs/decisions.
+// defaultLanes lets one lane drain while another is full. On loopback 1, 2 and 4 are equally fast: see docs/decisions/0019-lanes.md.
 const defaultLanes = 2
 
 // lanesFrom reads EnvLanes. What is no number, or out of bounds, counts as the nearest that is right.

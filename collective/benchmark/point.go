@@ -102,8 +102,8 @@ func Flags(f *flag.FlagSet, c *Choice) {
 	})
 }
 
-// list defines a flag with commas.
-func list[T any](f *flag.FlagSet, name, usage string, into *[]T, parse func(string) (T, error)) {
+// list defines a flag with commas. What stands there twice counts once.
+func list[T comparable](f *flag.FlagSet, name, usage string, into *[]T, parse func(string) (T, error)) {
 	f.Func(name, usage, func(text string) error {
 		*into = nil
 		for part := range strings.SplitSeq(text, ",") {
@@ -111,7 +111,9 @@ func list[T any](f *flag.FlagSet, name, usage string, into *[]T, parse func(stri
 			if err != nil {
 				return err
 			}
-			*into = append(*into, v)
+			if !slices.Contains(*into, v) {
+				*into = append(*into, v)
+			}
 		}
 		return nil
 	})
