@@ -133,21 +133,9 @@ func (d *dock) Fill(left int, read func([][]byte) (int, error)) (int, error) {
 	}
 	n, err := read(d.rest)
 	if n > 0 {
-		d.rest = skipped(d.rest, min(n, left))
+		d.rest = wire.Skip(d.rest, min(n, left))
 	}
 	return n, err
-}
-
-// skipped takes the first n bytes off q, whose entries it leaves as they are but for the first of the rest.
-func skipped(q [][]byte, n int) [][]byte {
-	for len(q) > 0 && n >= len(q[0]) {
-		n -= len(q[0])
-		q = q[1:]
-	}
-	if n > 0 {
-		q[0] = q[0][n:]
-	}
-	return q
 }
 
 // End implements lane.Receiver.

@@ -113,11 +113,9 @@ func (n *node) dismiss(key inboundKey) {
 	n.mu.inbound.remove(key)
 }
 
-// conclude is dismiss for a call that ran here, and reports whether nobody else has looked it up.
+// conclude is dismiss for a call that was answered to its caller directly, so that nothing of it is kept. It reports whether nobody else has
+// looked it up.
 func (n *node) conclude(c *inbound) (alone bool) {
-	if c.from != c.origin {
-		n.kept.end(c.key)
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.mu.inbound.remove(c.key)

@@ -38,7 +38,6 @@ type config struct {
 	storeLimit int64
 	heartbeat  time.Duration
 	silence    time.Duration
-	beatGiven  bool // heartbeat and silence were
 	logger     *slog.Logger
 	inFlight   int64
 }
@@ -83,20 +82,15 @@ func InFlight(bytes int64) Option {
 	return optionFunc(func(c *config) { c.inFlight = bytes })
 }
 
-// Heartbeat sets how often a node process is asked for a sign of life, by default every second, and less often where LocalNodes makes more
-// than 80, at the least every 5 s, so that asking takes no more than a few percent of a processor; and after how much silence it counts as lost, by default 30 s. The end of a process is noticed at once whatever these are; the heartbeat is for processes that
+// Heartbeat sets how often a node process is asked for a sign of life, by default every second, and after how much silence it counts
+// as lost, by default 30 s. The end of a process is noticed at once whatever these are; the heartbeat is for processes that
 // are stopped or starved. A timeout shorter than the longest pause of the machine loses healthy nodes.
 func Heartbeat(interval, timeout time.Duration) Option {
-	return optionFunc(func(c *config) { c.heartbeat, c.silence, c.beatGiven = interval, timeout, true })
-}
-
-// defaultHeartbeat returns how often each of n nodes is asked for a sign of life.
-func defaultHeartbeat(n int) time.Duration {
-	return min(max(time.Second, time.Duration(n)*time.Second/80), 5*time.Second)
+	return optionFunc(func(c *config) { c.heartbeat, c.silence = interval, timeout })
 }
 
 func newConfig(opts []Option) (config, error) {
-	c := config{nodes: 1, host: os.Getenv(EnvHost), logger: slog.Default(), silence: 30 * time.Second, inFlight: defaultInFlight}
+	c := config{nodes: 1, host: os.Getenv(EnvHost), logger: slog.Default(), heartbeat: time.Second, silence: 30 * time.Second, inFlight: defaultInFlight}
 	if err := c.readEnv(); err != nil {
 		return c, err
 	}
@@ -108,9 +102,6 @@ func newConfig(opts []Option) (config, error) {
 	}
 	if err := c.settleNetwork(); err != nil {
 		return c, err
-	}
-	if !c.beatGiven {
-		c.heartbeat = defaultHeartbeat(c.nodes)
 	}
 	switch {
 	case c.chosen > 1:

@@ -85,15 +85,3 @@ func (s *Segment) end(err error) {
 		s.Owner.Sent(s, err)
 	}
 }
-
-// advance takes the first n bytes off q, whose entries it changes.
-func advance(q [][]byte, n int) [][]byte {
-	for len(q) > 0 && n >= len(q[0]) {
-		n -= len(q[0])
-		q = q[1:]
-	}
-	if n > 0 {
-		q[0] = q[0][n:]
-	}
-	return q
-}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/tutti-go/tutti/internal/wire"
 )
 
 // Most is how many connections a set may have.
@@ -189,7 +191,7 @@ func (w *writer) try(fd uintptr) bool {
 			w.err = err
 			return true
 		}
-		mu.rest = advance(mu.rest, n)
+		mu.rest = wire.Skip(mu.rest, n)
 	}
 	return true
 }

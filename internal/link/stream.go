@@ -191,7 +191,7 @@ func (s *stream) writeInline(q net.Buffers, ring, scratch bool) {
 		s.failSending(err)
 		return
 	}
-	rest := skip(q, n)
+	rest := net.Buffers(wire.Skip(q, n))
 	if scratch && len(rest) > 0 {
 		rest = net.Buffers{bytes.Clone(rest[0])}
 	}
@@ -463,16 +463,4 @@ func coalesce(q net.Buffers) net.Buffers {
 		i = j
 	}
 	return joined
-}
-
-// skip returns q without its first n bytes.
-func skip(q net.Buffers, n int) net.Buffers {
-	for len(q) > 0 && n >= len(q[0]) {
-		n -= len(q[0])
-		q = q[1:]
-	}
-	if n > 0 {
-		q[0] = q[0][n:]
-	}
-	return q
 }
