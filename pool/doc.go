@@ -32,7 +32,7 @@
 // # Concurrency
 //
 // A Pool may be used by any number of goroutines. The sequence given to a Map is read in the goroutine that iterates. A pool
-// runs one goroutine for each node and two more, and one each for Replace or Elastic and for OnProgress, whatever the number of calls and actors; Close ends
+// runs one goroutine for each node that its actors have lived on and two more, and one each for Replace or Elastic and for OnProgress, whatever the number of calls and actors; Close ends
 // them and waits for them.
 //
 // # Memory

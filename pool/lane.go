@@ -5,6 +5,7 @@ package pool
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tutti-go/tutti/core"
@@ -54,13 +55,32 @@ func (s *scheduler) send(l *lane) {
 	}
 }
 
-// takePending returns what is to be sent, in exchange for an empty slice to fill.
+// addLocked leaves an item to the lane.
+func (l *lane) addLocked(it *item) {
+	l.pending = append(l.pending, it)
+	if len(l.pending) == 1 {
+		signal(l.wake)
+	}
+}
+
+// takePending returns what is to be sent, in exchange for an empty slice to fill. What is for members that were made anew on other nodes
+// meanwhile goes over to the lanes of these: a message to several nodes would wait until all have made its actors anew.
 func (s *scheduler) takePending(l *lane, empty []*item) []*item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	items := l.pending
 	l.pending = empty
-	return items
+	if s.mu.closed { // the other lanes may have ended
+		return items
+	}
+	return slices.DeleteFunc(items, func(it *item) bool {
+		s.settleLocked(it.member)
+		if it.member.lane == l {
+			return false
+		}
+		it.member.lane.addLocked(it)
+		return true
+	})
 }
 
 // together returns how many of the items, from the first, can travel in one message.

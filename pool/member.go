@@ -15,9 +15,11 @@ type member struct {
 	targets *core.Targets // the actor alone; never changes
 	id      core.ActorID  // never changes
 	handle  any           // *core.Handle of the pool's type; never changes
-	host    string        // where the actor lives; never changes
-	lane    *lane         // never changes
+	where   func() string // the host of handle; never changes
 
+	node     uint32        // where the actor lives, or lived when the pool last looked
+	host     string        // of the node
+	lane     *lane         // to the node
 	place    node[*member] // among the members with room
 	near     node[*member] // among those of its host, if there are several hosts
 	inFlight int           // items assigned and not answered, whether or not their callers gave up
@@ -35,8 +37,9 @@ func (s *scheduler) evictLocked(m *member, reason error) []*item {
 		return nil
 	}
 	lost := errors.Is(reason, core.ErrNodeLost)
+	node := m.targets.Node(0)
 	gone := s.removeLocked(func(x *member) bool {
-		return x == m || lost && x.id.Node() == m.id.Node() && core.Gone(x.targets.Check())
+		return x == m || lost && x.targets.Node(0) == node && core.Gone(x.targets.Check())
 	})
 	s.mu.last = reason
 	if s.reportDead {

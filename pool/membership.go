@@ -19,7 +19,7 @@ func (p *Pool[A]) newMember(h *core.Handle[A]) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &member{targets: targets, id: h.ID(), host: h.Host(), handle: h}, nil
+	return &member{targets: targets, id: h.ID(), handle: h, where: h.Host}, nil
 }
 
 // handleOf returns the handle of a member.
@@ -81,21 +81,31 @@ func (s *scheduler) addLocked(m *member) error {
 	}
 	s.mu.ids[m.id] = struct{}{}
 	m.place.value, m.near.value = m, m
-	if s.mu.roster.meet(m.host) {
-		for _, other := range s.mu.members {
-			s.mu.roster.update(other)
-		}
+	s.settleLocked(m)
+	s.mu.members = append(s.mu.members, m)
+	s.mu.roster.update(m)
+	s.resizeLocked()
+	return nil
+}
+
+// settleLocked takes in where a member lives: another node than before, if its own was lost and it was made anew.
+func (s *scheduler) settleLocked(m *member) {
+	node := m.targets.Node(0)
+	if m.lane != nil && m.node == node {
+		return
 	}
-	node := m.id.Node()
+	m.near.leave()
+	m.node, m.host = node, m.where()
 	if m.lane = s.mu.lanes[node]; m.lane == nil {
 		l := &lane{wake: make(chan struct{}, 1)}
 		m.lane, s.mu.lanes[node] = l, l
 		s.wg.Go(func() { s.send(l) })
 	}
-	s.mu.members = append(s.mu.members, m)
-	s.mu.roster.update(m)
-	s.resizeLocked()
-	return nil
+	if s.mu.roster.meet(m.host) {
+		for _, other := range s.mu.members {
+			s.mu.roster.update(other)
+		}
+	}
 }
 
 func (s *scheduler) popIdle() *member {

@@ -16,7 +16,7 @@ import (
 
 // scheduler hands items to members. It knows nothing of types: items are encoded when they come.
 //
-// One lock guards who waits and who is busy; under it nothing blocks and nothing of package core is called. Goroutines: a lane for
+// One lock guards who waits and who is busy; under it nothing blocks, and package core is asked for no more than what it knows of an actor. Goroutines: a lane for
 // every node, which sends, and the collector, which takes in what was answered.
 type scheduler struct {
 	life   lifetime
@@ -139,11 +139,9 @@ func (s *scheduler) dispatchLocked() {
 		src.flight.pushBack(&it.place)
 		it.member = m
 		m.inFlight++
+		s.settleLocked(m)
 		s.mu.roster.update(m)
-		m.lane.pending = append(m.lane.pending, it)
-		if len(m.lane.pending) == 1 {
-			signal(m.lane.wake)
-		}
+		m.lane.addLocked(it)
 	}
 	s.mu.minIdle = min(s.mu.minIdle, s.mu.roster.all.byLoad[0].len)
 }
