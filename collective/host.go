@@ -26,7 +26,8 @@ import (
 
 // host is what one node has of the memory of an epoch.
 type host struct {
-	path string // empty: this node has no directory for it
+	path   string // empty: this node has no directory for it
+	nudged func() // nudge
 
 	mu struct {
 		sync.Mutex
@@ -46,6 +47,7 @@ func (h *hub) hostFor(s *session) *host {
 		return nil
 	}
 	o := &host{}
+	o.nudged = o.nudge
 	if h.run != "" {
 		o.path = filepath.Join(h.run, fmt.Sprintf("%s%x-%d", hostFiles+h.job, s.id, s.epoch))
 	}
@@ -155,6 +157,7 @@ func (o *host) nudge() {
 
 // hostState is what a member knows of the memory of its epoch. Only the operation that runs changes it.
 type hostState struct {
+	now    onHost                       // the operation that runs there
 	met    bool                         // it is known whether there is such memory
 	port   atomic.Pointer[hostshm.Port] // nil if there is none
 	shares atomic.Bool                  // operations with shared results go through it, for all members read each other's stores
@@ -202,19 +205,20 @@ func (x *execution) meet(ctx context.Context, g *Group) error {
 
 // takes reports whether an operation goes through the memory of a machine where there is such memory. It depends on what all members know of
 // the operation, and of each other.
-func (h *hostState) takes(c *invocation) bool {
+func (h *hostState) takes(op operation, math *arithmetic) bool {
 	if h.port.Load() == nil {
 		return false
 	}
-	if c.op.isShared() {
+	if op.isShared() {
 		return h.shares.Load()
 	}
-	return !c.op.isPoint() && c.op != opAllToAllV && !c.math.foreign
+	return !op.isPoint() && op != opAllToAllV && !math.foreign
 }
 
 // run carries out an operation. The error is an *ending.
 func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64) error {
-	r := &onHost{Port: g.m.host.port.Load(), g: g, ctx: ctx, call: c, root: -1}
+	r := &g.m.host.now
+	r.begin(ctx, g, c)
 	defer r.rest()
 	err := hostshm.ErrEnded
 	if o.use() != nil {

@@ -6,6 +6,7 @@ package collective
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // The operations, in rounds of package hostshm. What does not fit into the slots goes in several rounds, each of which moves the same range of all
@@ -13,7 +14,7 @@ import (
 
 // operate carries out the operation.
 func (r *onHost) operate() error {
-	c, n := r.call, r.Members()
+	c, n := &r.call, r.Members()
 	if c.share != nil {
 		return c.share(r)
 	}
@@ -90,7 +91,7 @@ func (r *onHost) reduce(in []byte, wants bool) error {
 }
 
 func (r *onHost) reduceScatter() error {
-	c, in := r.call, r.call.in
+	c, in := &r.call, r.call.in
 	if c.math.prepares() {
 		in = bytes.Clone(in)
 		c.math.begin(in)
@@ -113,7 +114,7 @@ func (r *onHost) reduceScatter() error {
 }
 
 func (r *onHost) broadcast() error {
-	c := r.call
+	c := &r.call
 	return r.rounds(len(c.out), 1, func(from, to int) error {
 		if r.g.m.rank == int(c.root) {
 			copy(r.Result(to-from), c.in[from:to])
@@ -137,29 +138,31 @@ func (r *onHost) published() error {
 	return r.mismatch(r.Check(r.root))
 }
 
-// blocksOf returns the blocks of all ranks in a buffer, which may be nil at members that do not use it, and the length of the longest.
-func (r *onHost) blocksOf(b, own []byte) (*pieces, int) {
-	n := r.Members()
-	length := func(int) int { return len(own) }
-	if c := r.call; c.inCounts != nil {
-		length = func(rank int) int { return c.inCounts[rank] * c.size }
+// longest returns how many bytes the longest of the blocks of all ranks has, of which own is the member's.
+func (r *onHost) longest(own []byte) int {
+	c := &r.call
+	if c.inCounts == nil {
+		return len(own)
 	}
-	longest := 0
-	for rank := range n {
-		longest = max(longest, length(rank))
+	r.ends = appendEnds(r.ends[:0], c.inCounts, c.size)
+	return slices.Max(c.inCounts) * c.size
+}
+
+// block returns the block of a rank in a buffer with those of all, if longest was called.
+func (r *onHost) block(all []byte, rank int) []byte {
+	if r.call.inCounts == nil {
+		n := r.Members()
+		return all[len(all)/n*rank : len(all)/n*(rank+1)]
 	}
-	if b == nil {
-		return nil, longest
-	}
-	return split(b, 0, n, n, length), longest
+	return all[r.ends[rank]:r.ends[rank+1]]
 }
 
 // collect gathers blocks of all members at those that want them.
 func (r *onHost) collect(wants bool) error {
-	c, rank := r.call, r.g.m.rank
-	all, longest := r.blocksOf(c.out, c.in)
-	if wants && all != nil {
-		copy(all.block(rank), c.in)
+	c, rank := &r.call, r.g.m.rank
+	longest := r.longest(c.in)
+	if wants {
+		copy(r.block(c.out, rank), c.in)
 	}
 	return r.rounds(longest, 1, func(from, to int) error {
 		slot := r.Slot(rank, to-from)
@@ -167,12 +170,12 @@ func (r *onHost) collect(wants bool) error {
 		if err := r.arrive(); err != nil || !wants {
 			return err
 		}
-		if err := r.Await(r.idle); err != nil || all == nil {
+		if err := r.Await(r.idle); err != nil {
 			return err
 		}
 		for other := range r.Members() {
 			if other != rank {
-				copy(within(all.block(other), from, to), r.Slot(other, to-from))
+				copy(within(r.block(c.out, other), from, to), r.Slot(other, to-from))
 			}
 		}
 		return nil
@@ -180,16 +183,16 @@ func (r *onHost) collect(wants bool) error {
 }
 
 func (r *onHost) scatter() error {
-	c, rank, root := r.call, r.g.m.rank, int(r.call.root)
-	all, longest := r.blocksOf(c.in, c.out)
-	if rank == root && all != nil {
-		copy(c.out, all.block(root))
+	c, rank, root := &r.call, r.g.m.rank, int(r.call.root)
+	longest := r.longest(c.out)
+	if rank == root {
+		copy(c.out, r.block(c.in, root))
 	}
 	return r.rounds(longest, 1, func(from, to int) error {
 		if rank == root {
 			for other := range r.Members() {
-				if other != root && all != nil {
-					copy(r.Slot(other, to-from), within(all.block(other), from, to))
+				if other != root {
+					copy(r.Slot(other, to-from), within(r.block(c.in, other), from, to))
 				}
 			}
 			r.Publish()
@@ -205,7 +208,7 @@ func (r *onHost) scatter() error {
 
 // exchange is an all-to-all of blocks of a length.
 func (r *onHost) exchange(length int) error {
-	c, rank, n := r.call, r.g.m.rank, r.Members()
+	c, rank, n := &r.call, r.g.m.rank, r.Members()
 	copy(c.out[rank*length:(rank+1)*length], c.in[rank*length:])
 	return r.rounds(length, n, func(from, to int) error {
 		size := to - from

@@ -12,26 +12,34 @@ import (
 	"github.com/tutti-go/tutti/collective/hostshm"
 )
 
-// onHost is an operation of a member in the memory of a machine.
+// onHost is an operation of a member in the memory of a machine. A member has one, for its operations follow each other.
 type onHost struct {
 	*hostshm.Port
 
 	g    *Group
 	ctx  context.Context //nolint:containedctx // of the operation, which this is
-	call *invocation
-	root int // whom others await to publish, or -1
+	call invocation
+	ends []int // of the blocks of all ranks, in bytes, behind a 0, where they are of different lengths
+	root int   // whom others await to publish, or -1
 
 	pause    time.Duration // between questions
 	asked    time.Time
 	progress uint64
-	stop     func() // what bounds the operation; nil until it was waited for a while
+	until    time.Time   // when its time is over; zero until it was waited for a while, and where its context has a deadline
+	unhook   func() bool // from the context; nil until it was waited for a while
+	cancel   func()      // of the context that bounds it; nil until something else than a round waits
+}
+
+// begin begins an operation. rest ends it.
+func (r *onHost) begin(ctx context.Context, g *Group, c *invocation) {
+	r.Port, r.g, r.ctx, r.call, r.root = g.m.host.port.Load(), g, ctx, *c, -1
 }
 
 // idle looks around for a member that has waited for a while: whether its time is over, another called something else, or the one that it waits for is
 // silent. It returns when to look again.
 func (r *onHost) idle() (time.Duration, error) {
 	m, tick := r.g.m, r.g.s.bounds.tick()
-	r.bounded()
+	r.watched()
 	if end := r.mismatch(r.Differing()); end != nil {
 		return 0, end
 	}
@@ -39,7 +47,7 @@ func (r *onHost) idle() (time.Duration, error) {
 	m.mu.Lock()
 	m.mu.awaits = rank
 	if number := m.numberLocked(); m.mu.chase.seq != number {
-		m.mu.chase = chase{seq: number, asked: -1, head: -1, silent: -1, tails: map[int]tail{}}
+		m.mu.chase.begin(number)
 	}
 	if m.mu.chase.asked < 0 { // else it is told by whether there is an answer
 		m.mu.chase.suspect, m.mu.chase.idle = rank, true
@@ -49,6 +57,12 @@ func (r *onHost) idle() (time.Duration, error) {
 		m.mu.moved++
 	}
 	m.mu.Unlock()
+	if !r.until.IsZero() {
+		tick = min(tick, time.Until(r.until))
+	}
+	if tick <= 0 {
+		r.bounded() // by a context whose time is over
+	}
 	if r.ctx.Err() != nil {
 		if rank < 0 {
 			return 0, fmt.Errorf("waited: %w", stopped(r.ctx))
@@ -58,6 +72,7 @@ func (r *onHost) idle() (time.Duration, error) {
 	if ask < 0 || time.Since(r.asked) < r.pause {
 		return tick, nil
 	}
+	r.bounded()
 	m.log.Wait(ask)
 	quiet, err := m.probe(r.ctx, ask)
 	if r.pause = min(2*r.pause, probeEvery); quiet {
@@ -90,20 +105,26 @@ func (r *onHost) missing() (rank, ask int) {
 	return r.root, -1
 }
 
-// bounded bounds the operation like any other, and makes it notice the end of its context at once.
-func (r *onHost) bounded() {
-	if r.stop != nil {
+// watched puts the operation under the eyes of the guard, and makes it notice the end of its context at once. That of the epoch ends its rounds.
+func (r *onHost) watched() {
+	if r.unhook != nil {
 		return
 	}
-	s, m := r.g.s, r.g.m
-	m.guarded(s.stallOf(r.ctx))
-	ctx, cancel := s.bound(r.ctx)
-	unhook := context.AfterFunc(ctx, s.host.nudge)
-	r.ctx, r.stop = ctx, func() {
-		unhook()
-		cancel()
+	s, now := r.g.s, time.Now()
+	r.g.m.guarded(s.stallOf(r.ctx))
+	if _, ok := r.ctx.Deadline(); !ok {
+		r.until = now.Add(s.bounds.Timeout)
 	}
-	r.pause, r.asked = probeAfter, time.Now()
+	r.unhook = context.AfterFunc(r.ctx, s.host.nudged)
+	r.pause, r.asked = probeAfter, now
+}
+
+// bounded gives the operation a context that is bounded like that of any other, for what is no round.
+func (r *onHost) bounded() {
+	r.watched()
+	if r.cancel == nil {
+		r.ctx, r.cancel = r.g.s.boundUntil(r.ctx, r.until)
+	}
 }
 
 // over waits for the reason why the epoch is over, which another has found out and which is on its way.
@@ -115,13 +136,16 @@ func (r *onHost) over() error {
 
 // rest ends the waits of an operation.
 func (r *onHost) rest() {
-	if r.stop == nil {
-		return
+	if r.unhook != nil {
+		r.unhook()
+		r.g.m.mu.Lock()
+		r.g.m.mu.awaits = -1
+		r.g.m.mu.Unlock()
 	}
-	r.stop()
-	r.g.m.mu.Lock()
-	r.g.m.mu.awaits = -1
-	r.g.m.mu.Unlock()
+	if r.cancel != nil {
+		r.cancel()
+	}
+	*r = onHost{ends: r.ends} // it holds on to nobody's memory
 }
 
 // mismatch makes the reason of a member that called something else, if there is one.

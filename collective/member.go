@@ -97,7 +97,8 @@ type member struct {
 		posting int    // rank that something is being posted to, or -1
 		rounds  uint64 // of Shrink and Agree that were begun
 		guard   guard
-		texts   [4]text // of the last calls, for the record
+		texts   [16]text // of the last calls that differ, for the record
+		worded  int      // how many there were
 		unused  []*outgoing
 	}
 }
@@ -148,21 +149,26 @@ func (m *member) begin(d descriptor) (uint64, error) {
 	m.mu.seq++
 	m.mu.running, m.mu.inHeap = true, m.s.heap.takes(d.op)
 	m.log.Begin(m.mu.seq, hash, m.textLocked(d, hash))
+	c := &m.mu.calls[m.mu.seq%remembered]
 	if m.mu.inHeap {
 		d.counts = nil // all are compared while their calls last
 	} else {
-		d.counts = slices.Clone(d.counts) // to name them later
+		d.counts = append(c.counts[:0], d.counts...) // to name them later
 	}
-	m.mu.calls[m.mu.seq%remembered] = call{d, hash}
+	*c = call{d, hash}
 	return m.mu.seq, m.checkHeadsLocked()
 }
 
-// textLocked describes a call, which is often the same as one of those before.
+// textLocked describes a call, which is often the same as one of those before: a step of training has one for each of a few buckets.
 func (m *member) textLocked(d descriptor, hash uint32) string {
-	t := &m.mu.texts[hash%uint32(len(m.mu.texts))]
-	if t.words == "" || t.hash != hash {
-		*t = text{d.String(), hash}
+	for i := range m.mu.texts {
+		if t := &m.mu.texts[i]; t.hash == hash && t.words != "" {
+			return t.words
+		}
 	}
+	t := &m.mu.texts[m.mu.worded%len(m.mu.texts)]
+	m.mu.worded++
+	*t = text{d.String(), hash}
 	return t.words
 }
 

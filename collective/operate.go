@@ -43,9 +43,8 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 	if s.heap.takes(d.op) {
 		return m.operateInProcess(ctx, c)
 	}
-	apart := c // it moves to the heap
-	if m.host.takes(&apart) {
-		return g.operateOnHost(ctx, &apart)
+	if m.host.takes(d.op, &c.math) {
+		return g.operateOnHost(ctx, &c)
 	}
 	stall := s.stallOf(ctx)
 	ctx, cancel := s.bound(ctx)
@@ -54,7 +53,7 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 	if err == nil {
 		defer m.release(m.lineFor(ctx))
 		m.guarded(stall)
-		err = g.carryOut(ctx, &apart, seq, do)
+		err = g.carryOut(ctx, &c, seq, do)
 	}
 	if err == nil {
 		err = m.finish()
@@ -89,7 +88,7 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 			}
 			m.host.shares.Store(len(h.ranks) == 1)
 		}
-		if m.host.takes(c) {
+		if m.host.takes(c.op, &c.math) {
 			return s.host.run(ctx, g, c, seq)
 		}
 	}
@@ -159,6 +158,11 @@ func (s *session) stallOf(ctx context.Context) time.Duration {
 
 // bound derives the context of an operation: it ends with the epoch, and after the group's timeout if ctx has no deadline.
 func (s *session) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return s.boundUntil(ctx, time.Now().Add(s.bounds.Timeout))
+}
+
+// boundUntil is bound of an operation whose timeout passes at a time.
+func (s *session) boundUntil(ctx context.Context, until time.Time) (context.Context, context.CancelFunc) {
 	ctx, cancelCause := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.ctx, func() { cancelCause(s.ended()) })
 	cancel := func() {
@@ -168,7 +172,7 @@ func (s *session) bound(ctx context.Context) (context.Context, context.CancelFun
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, cancel
 	}
-	timed, cancelTimer := context.WithTimeout(ctx, s.bounds.Timeout)
+	timed, cancelTimer := context.WithDeadline(ctx, until)
 	return timed, func() {
 		cancelTimer()
 		cancel()

@@ -45,6 +45,16 @@ type chase struct {
 	heard  uint32 // from its node, for whatever member, when it began to be silent
 }
 
+// begin makes c the chase of an operation.
+func (c *chase) begin(number uint64) {
+	tails := c.tails
+	if tails == nil {
+		tails = map[int]tail{}
+	}
+	clear(tails)
+	*c = chase{seq: number, asked: -1, suspect: -1, head: -1, silent: -1, tails: tails}
+}
+
 // tail is where probes that began with one rank came to last, and how much that member had moved.
 type tail struct {
 	rank  int
@@ -74,7 +84,7 @@ func (m *member) probe(ctx context.Context, rank int) (quiet bool, err error) {
 	tick, silence := m.s.bounds.tick(), m.s.bounds.Silence
 	switch number := m.numberLocked(); {
 	case c.seq != number:
-		*c = chase{seq: number, suspect: -1, head: -1, silent: -1, tails: map[int]tail{}}
+		c.begin(number)
 	case c.asked >= 0: // since the last time
 		node := m.s.nodeOf(c.asked)
 		c.suspect, c.idle, quiet = c.asked, false, node != m.s.hub.mesh.Self()
