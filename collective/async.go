@@ -215,8 +215,8 @@ func (g *Group) Async(ctx context.Context, run func(ctx context.Context) error) 
 // recoverTo is deferred by what runs in the background. It makes a panic the end of the epoch, and an error.
 func (g *Group) recoverTo(err *error, what string) {
 	if p := recover(); p != nil {
-		text := fmt.Sprintf("rank %d: %s panicked: %v", g.m.rank, what, p)
-		g.s.abort(&ending{failed: []int{g.m.rank}, text: text})
-		*err = fmt.Errorf("collective: %s\n%s", text, debug.Stack())
+		end := panicked(g.m.rank, unreturned(named(what), p))
+		g.s.abort(end)
+		*err = fmt.Errorf("collective: %w\n%s", end, debug.Stack())
 	}
 }

@@ -5,6 +5,7 @@ package collective
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -248,7 +249,7 @@ func (c *cluster) lose(node int) {
 	_ = c.nodes[node].Mesh.Close()
 	for _, sc := range c.scopes {
 		if sc.Node == c.nodes[node] {
-			sc.End()
+			sc.End(errors.New("its node crashed"))
 		}
 	}
 }

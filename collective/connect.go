@@ -239,7 +239,7 @@ func (w *world) join(ctx context.Context, c charter) (*Group, error) {
 func (w *world) close() error {
 	err := w.mesh.Close()
 	if w.sc != nil {
-		w.sc.End()
+		w.sc.End(ErrClosed)
 	}
 	return errors.Join(err, w.storage.close(), w.tidy())
 }

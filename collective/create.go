@@ -6,6 +6,7 @@ package collective
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -92,7 +93,8 @@ func (h *hub) join(sc *scope.Scope, c charter) (*Group, error) {
 		namesake.s.abort(replacedBy(c)) // of another creator; nothing if it was the earlier epoch
 	}
 	if !known {
-		sc.OnEnd(func() { h.leave(sc.Actor) })
+		sc.OnEnd(func(reason error) { h.leave(sc.Actor, reason) })
+		sc.OnPanic(func(reason error) { h.panicked(sc.Actor, reason) })
 	}
 	if end != nil {
 		s.abort(end)
@@ -106,7 +108,7 @@ func replacedBy(c charter) *ending {
 }
 
 // leave ends the groups of an actor that has ended.
-func (h *hub) leave(actor uint64) {
+func (h *hub) leave(actor uint64, reason error) {
 	h.mu.Lock()
 	groups := h.mu.joined[actor]
 	delete(h.mu.joined, actor)
@@ -115,8 +117,18 @@ func (h *hub) leave(actor uint64) {
 		g.s.council.exclude(g.m.rank)
 		g.s.abort(&ending{
 			code: codeLost, failed: []int{g.m.rank},
-			text: fmt.Sprintf("the actor of rank %d on node %d ended", g.m.rank, h.mesh.Self()),
+			text: fmt.Sprintf("the actor of rank %d on node %d ended: %v", g.m.rank, h.mesh.Self(), reason),
 		})
+	}
+}
+
+// panicked ends the groups of an actor of which a method panicked: whatever it had still to call, the others would wait for it.
+func (h *hub) panicked(actor uint64, reason error) {
+	h.mu.RLock()
+	groups := slices.Collect(maps.Values(h.mu.joined[actor]))
+	h.mu.RUnlock()
+	for _, g := range groups {
+		g.s.abort(panicked(g.m.rank, reason))
 	}
 }
 

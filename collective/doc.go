@@ -120,6 +120,9 @@
 //   - when a node of a member is lost or the actor of a member ends: [ErrMemberLost]. The end of a process is seen at once, by whoever
 //     has a connection to it; a node that is stopped or cut off when it leaves questions of those who wait for it without an
 //     answer for as long as [Silence], 2 s;
+//   - when an operation of a member panics, or a method of its actor, whatever it was called for: [ErrPanicked], with the panic in the text. So
+//     nobody waits for what the method had still to call. The actor may live on and be a member of the next epoch; one with restarts dies of it, and
+//     is lost;
 //   - when nothing moves for as long as [Stall], 30 s: [ErrStalled]. What counts is the member that all wait for in the end, which the
 //     error names: it has not called the operation, or hangs. A transfer that is slow but goes on is not ended by it;
 //   - when the context of a member's operation ends before the operation does: context.Canceled or

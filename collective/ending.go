@@ -25,6 +25,7 @@ const (
 	codeDeadline
 	codeStalled
 	codeRevoked
+	codePanicked
 	codeEnd
 )
 
@@ -49,6 +50,8 @@ func (c code) sentinel() error {
 		return ErrStalled
 	case codeRevoked:
 		return ErrRevoked
+	case codePanicked:
+		return ErrPanicked
 	default:
 		return nil
 	}

@@ -24,6 +24,9 @@ var (
 	ErrStalled = core.NewError("collective: no progress")
 	// ErrRevoked is the reason when Revoke was called, by a member or by the creator.
 	ErrRevoked = core.NewError("collective: group revoked")
+	// ErrPanicked is the reason when an operation of a member, or a method of its actor, panicked. The member may still live, and be a part of
+	// the group that Shrink makes.
+	ErrPanicked = core.NewError("collective: member panicked")
 	// ErrExcluded is returned by Shrink and Agree to a member that the others take for lost.
 	ErrExcluded = core.NewError("collective: excluded from the group")
 	// ErrReplaced is the reason when NewGroup made a group of the same name.

@@ -171,7 +171,7 @@ func TestAnActorThatEndsIsAnErrorForAllOthers(t *testing.T) {
 			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 				for i := 0; ; i++ {
 					if i == 5 && g.Rank() == victim {
-						c.scope(g.m.sc.Actor).End()
+						c.scope(g.m.sc.Actor).End(errors.New("killed"))
 						return nil
 					}
 					if err := operate(ctx, g); err != nil {

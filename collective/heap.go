@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // heap is how members that all live in one process carry out operations together: in its memory. In each operation a member leaves its
@@ -271,8 +272,15 @@ func (h *heap) work(r *round, m *member) {
 	w := h.worker()
 	defer func() {
 		p := recover()
-		if !returned { // for a function of the caller's panicked or ended its goroutine
-			m.s.abort(panicked(m.rank, p))
+		if !returned { // for a function of the caller's panicked or ended its goroutine, or a buffer cannot be written
+			rank, known := r.faulted(p)
+			if !known {
+				rank = m.rank
+			}
+			m.s.abort(panicked(rank, unreturned(m.heap.now.descriptor, p)))
+			if rank != m.rank {
+				p = nil // it is that member's affair
+			}
 		}
 		h.leave(r, w, did)
 		if p != nil {
@@ -292,6 +300,22 @@ func (h *heap) work(r *round, m *member) {
 		did++
 	}
 	returned = true
+}
+
+// faulted returns the rank in whose memory a panic was a fault, if it was one.
+func (r *round) faulted(p any) (rank int, ok bool) {
+	fault, ok := p.(interface{ Addr() uintptr })
+	if !ok {
+		return 0, false
+	}
+	for rank := range r.outs {
+		for _, b := range [][]byte{r.outs[rank], r.ins[rank]} {
+			if at := fault.Addr() - uintptr(unsafe.Pointer(unsafe.SliceData(b))); at < uintptr(len(b)) {
+				return rank, true
+			}
+		}
+	}
+	return 0, false
 }
 
 func (h *heap) worker() *worker {

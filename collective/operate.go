@@ -5,6 +5,7 @@ package collective
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,13 +34,24 @@ func checkLength(op operation, name string, got, want int, why string, values ..
 }
 
 // operate runs one operation: it waits for its turn, bounds its time, and turns every failure into the end of the epoch. do is for
-// members that have messages only.
-func (g *Group) operate(ctx context.Context, c invocation, do func(context.Context, *execution) error) error {
+// members that have messages only. If it does not return, for a function of the caller's panicked or its buffer cannot be written, the others
+// would wait in vain: that is the end of the epoch before the panic goes on.
+func (g *Group) operate(ctx context.Context, c invocation, do func(context.Context, *execution) error) (result error) {
 	d := c.descriptor
 	if !g.admits(ctx) { // apart from admit, for which the descriptor would have to be on the heap
 		return g.admit(ctx, d)
 	}
 	s, m := g.m.s, g.m
+	result = errUnreturned
+	defer func() {
+		if result == errUnreturned { //nolint:errorlint // it is this one or another
+			p := recover()
+			s.abort(panicked(m.rank, unreturned(d, p)))
+			if p != nil {
+				panic(p)
+			}
+		}
+	}()
 	if s.heap.takes(d.op) {
 		return m.operateInProcess(ctx, c)
 	}
@@ -59,6 +71,25 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 		err = m.finish()
 	}
 	return m.outcome(ctx, seq, d, err)
+}
+
+// errUnreturned is the result of an operation that has not returned.
+var errUnreturned = errors.New("it ended its goroutine with runtime.Goexit")
+
+// unreturned says why a call did not return: it panicked with p or, without one, ended its goroutine.
+func unreturned(call fmt.Stringer, p any) error {
+	if p == nil {
+		return fmt.Errorf("%v: %w", call, errUnreturned)
+	}
+	if _, fault := p.(interface{ Addr() uintptr }); fault {
+		return fmt.Errorf("%v: memory that it was given cannot be read or written: %v", call, p)
+	}
+	return fmt.Errorf("%v panicked: %v", call, p)
+}
+
+// panicked is the end of an epoch because something at a rank panicked: its reason says what.
+func panicked(rank int, reason error) *ending {
+	return &ending{code: codePanicked, failed: []int{rank}, text: fmt.Sprintf("rank %d: %v", rank, reason)}
 }
 
 // outcome turns the failure of an operation into the end of the epoch.

@@ -146,7 +146,7 @@ func (m *member) Size(ctx context.Context, name string) (int, error) {
 
 var members = core.Register("collective-member", newMember,
 	core.Method((*member).Run), core.Method((*member).Loop), core.Method((*member).Size), core.Method((*member).Survive),
-	core.Method((*member).Connections))
+	core.Method((*member).Connections), core.Method((*member).Fall))
 
 func spawn(tb testing.TB, sys *core.System, n int) []*core.Handle[*member] {
 	tb.Helper()

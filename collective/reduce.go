@@ -6,7 +6,6 @@ package collective
 import (
 	"bytes"
 	"context"
-	"fmt"
 
 	"github.com/tutti-go/tutti/collective/schedule"
 )
@@ -34,7 +33,6 @@ func allReduceOf[T Element](buf []T, op Reduction) (invocation, error) {
 func (g *Group) allReduce(ctx context.Context, c invocation) error {
 	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		math, buf := c.math, &even{bytes: c.out, size: c.size, count: int(c.count), blocks: 1}
-		defer g.guard(math)()
 		math.begin(buf.bytes)
 		choice := g.choiceOf(c)
 		p := g.plan(choice, 0)
@@ -78,25 +76,6 @@ func blocks(m memory, n int) [][]byte {
 	return all
 }
 
-// guard returns what must be called at the end of a reduction. It ends the epoch if a function of the caller's panicked: the others
-// would wait in vain.
-func (g *Group) guard(math arithmetic) func() {
-	if !math.foreign {
-		return func() {}
-	}
-	return func() {
-		if p := recover(); p != nil {
-			g.m.s.abort(panicked(g.Rank(), p))
-			panic(p)
-		}
-	}
-}
-
-// panicked is the end of an epoch because a function of the caller's panicked at a rank.
-func panicked(rank int, p any) *ending {
-	return &ending{failed: []int{rank}, text: fmt.Sprintf("rank %d: the function of a custom reduction panicked: %v", rank, p)}
-}
-
 // Reduce combines buf of all members, element by element, and puts the result into buf of the member with rank root; buf of the
 // others holds nothing of use afterwards. All must call it with the same length, element type, op and root. buf is
 // the member's own until the call returns. Members other than the root do not wait for it, so that their nil does not mean
@@ -125,7 +104,6 @@ func reduceOf[T Element](g *Group, buf []T, op Reduction, root int) (invocation,
 func (g *Group) reduce(ctx context.Context, c invocation) error {
 	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		math := c.math
-		defer g.guard(math)()
 		math.begin(c.in)
 		p := g.plan(g.choiceOf(c), int(c.root))
 		if math.ordered {
@@ -181,7 +159,6 @@ func reduceScatterOf[T Element](g *Group, in, out []T, op Reduction) (invocation
 func (g *Group) reduceScatter(ctx context.Context, c invocation) error {
 	return g.operate(ctx, c, func(ctx context.Context, x *execution) error {
 		math, n := c.math, g.Size()
-		defer g.guard(math)()
 		partial := &even{bytes: bytes.Clone(c.in), size: c.size, count: n * int(c.count), blocks: n}
 		math.begin(partial.bytes)
 		choice := g.choiceOf(c)

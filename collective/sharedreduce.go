@@ -92,7 +92,6 @@ func reduceShared[T arrowstore.Numeric](
 
 // reduce combines what all members have, and returns the result.
 func (s *sharing) reduce(ctx context.Context, own []byte, size int, math arithmetic) (*arrowstore.Object, error) {
-	defer s.g.guard(math)()
 	result, err := s.begin(ctx, len(own))
 	if err != nil {
 		return nil, err

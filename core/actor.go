@@ -182,6 +182,8 @@ func (a *actor) serve(it item, ctx *callContext) {
 func (a *actor) abandoned(it item, ctx *callContext) {
 	if a.restarts > 0 {
 		a.die(ctx.life, fmt.Sprintf("%v %v", it.call.method, errGoexit))
+	} else {
+		ctx.life.scope.Panicked(fmt.Errorf("%v: %w", it.call.method, errGoexit))
 	}
 	it.call.finish(it.slot, codec.Value{}, &methodError{errGoexit})
 	if next, ctx, ok := a.pop(ctx); ok {
@@ -205,6 +207,9 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = a.recovered(p, r)
+			if _, panicked := errors.AsType[*panicError](err); !panicked || a.restarts == 0 { // else it dies of it
+				ctx.life.scope.Panicked(fmt.Errorf("%v panicked: %w", c.method, err))
+			}
 		}
 	}()
 	in, err := p.await(ctx.life.ctx, c)

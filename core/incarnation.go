@@ -80,7 +80,7 @@ func (a *actor) build(ctx context.Context, cfg codec.Value) (_ *incarnation, err
 
 func (l *incarnation) end(reason error) {
 	l.cancel(reason)
-	l.scope.End()
+	l.scope.End(reason)
 }
 
 // cutOff reports whether a call failed because the life has ended, and not by itself.

@@ -5,6 +5,7 @@ package scope
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/tutti-go/tutti/internal/mesh"
@@ -47,32 +48,56 @@ type Scope struct {
 
 	mu struct {
 		sync.Mutex
-		ended bool
-		onEnd []func()
+		ended   error // why; nil while the actor lives
+		onEnd   []func(reason error)
+		onPanic []func(reason error)
 	}
 }
 
-// OnEnd calls fn when the actor ends: killed, or its node shut down. If it has ended already, fn runs
+// OnEnd calls fn when the actor ends: killed, dead of a panic, or its node shut down. If it has ended already, fn runs
 // at once. fn must not block.
-func (s *Scope) OnEnd(fn func()) {
+func (s *Scope) OnEnd(fn func(reason error)) {
 	s.mu.Lock()
-	if !s.mu.ended {
+	ended := s.mu.ended
+	if ended == nil {
 		s.mu.onEnd = append(s.mu.onEnd, fn)
-		s.mu.Unlock()
-		return
 	}
 	s.mu.Unlock()
-	fn()
+	if ended != nil {
+		fn(ended)
+	}
 }
 
-// End runs what was given to OnEnd. Only the first call has an effect.
-func (s *Scope) End() {
+// End runs what was given to OnEnd. Only the first call has an effect. reason must not be nil.
+func (s *Scope) End(reason error) {
 	s.mu.Lock()
 	fns := s.mu.onEnd
-	s.mu.onEnd, s.mu.ended = nil, true
+	if s.mu.ended == nil {
+		s.mu.ended = reason
+	}
+	s.mu.onEnd, s.mu.onPanic = nil, nil
 	s.mu.Unlock()
 	for _, fn := range fns {
-		fn()
+		fn(reason)
+	}
+}
+
+// OnPanic calls fn whenever a method of the actor panics, or never returns, without being the actor's end. fn must not block.
+func (s *Scope) OnPanic(fn func(reason error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.ended == nil {
+		s.mu.onPanic = append(s.mu.onPanic, fn)
+	}
+}
+
+// Panicked runs what was given to OnPanic.
+func (s *Scope) Panicked(reason error) {
+	s.mu.Lock()
+	fns := slices.Clone(s.mu.onPanic)
+	s.mu.Unlock()
+	for _, fn := range fns {
+		fn(reason)
 	}
 }
 

@@ -5,6 +5,7 @@ package scope_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -68,16 +69,23 @@ func TestConcurrentFirstRequestsMakeOneValue(t *testing.T) {
 func TestOnEndRunsOnceInOrderAndAtOnceAfterTheEnd(t *testing.T) {
 	var s scope.Scope
 	var ran []int
-	s.OnEnd(func() { ran = append(ran, 1) })
-	s.OnEnd(func() {
-		ran = append(ran, 2)
-		s.OnEnd(func() { ran = append(ran, 3) }) // the end has come: at once
+	why := errors.New("killed")
+	note := func(n int) func(error) {
+		return func(reason error) {
+			assert.Equal(t, why, reason)
+			ran = append(ran, n)
+		}
+	}
+	s.OnEnd(note(1))
+	s.OnEnd(func(reason error) {
+		note(2)(reason)
+		s.OnEnd(note(3)) // the end has come: at once
 	})
 	assert.Empty(t, ran)
-	s.End()
-	s.End()
+	s.End(why)
+	s.End(errors.New("again"))
 	assert.Equal(t, []int{1, 2, 3}, ran)
-	s.OnEnd(func() { ran = append(ran, 4) })
+	s.OnEnd(note(4))
 	assert.Equal(t, []int{1, 2, 3, 4}, ran)
 }
 
@@ -87,10 +95,23 @@ func TestOnEndAndEndTogetherLoseNothing(t *testing.T) {
 		var ran atomic.Int32
 		var wg sync.WaitGroup
 		for range 4 {
-			wg.Go(func() { s.OnEnd(func() { ran.Add(1) }) })
-			wg.Go(s.End)
+			wg.Go(func() { s.OnEnd(func(error) { ran.Add(1) }) })
+			wg.Go(func() { s.End(errors.New("killed")) })
 		}
 		wg.Wait()
 		require.EqualValues(t, 4, ran.Load())
 	}
+}
+
+func TestOnPanicRunsEachTimeUntilTheEnd(t *testing.T) {
+	var s scope.Scope
+	var heard []string
+	s.OnPanic(func(reason error) { heard = append(heard, reason.Error()) })
+	s.Panicked(errors.New("once"))
+	s.Panicked(errors.New("twice"))
+	s.End(errors.New("killed"))
+	s.Panicked(errors.New("dead"))
+	s.OnPanic(func(error) { heard = append(heard, "after the end") })
+	s.Panicked(errors.New("dead"))
+	assert.Equal(t, []string{"once", "twice"}, heard)
 }
