@@ -152,7 +152,7 @@ func (t *table) setSpillPath(path string) error {
 func (t *table) getSpillPath() (string, error) {
 	h := t.header()
 	n := h.spillLen.Load()
-	if n == 0 || int(n) > len(h.spillPath) {
+	if n == 0 || n > uint32(len(h.spillPath)) {
 		return "", fmt.Errorf("spill directory with a name of %d bytes: %w", n, ErrCorrupt)
 	}
 	return string(h.spillPath[:n]), nil

@@ -5,6 +5,7 @@ package arrowstore
 
 import (
 	"errors"
+	"math"
 	"runtime/debug"
 	"slices"
 	"testing"
@@ -97,7 +98,7 @@ func TestViewOfAPart(t *testing.T) {
 	require.Equal(t, []uint16{2, 3}, v.Slice())
 	buffer, offset := v.Place()
 	require.Equal(t, []int{1, 2}, []int{buffer, offset})
-	for _, bad := range [][3]int{{2, 0, 1}, {-1, 0, 1}, {1, 1, 1}, {1, 8, 0}, {1, -2, 1}, {1, 0, 4}, {1, 4, -1}, {1, 4, 1 << 62}} {
+	for _, bad := range [][3]int{{2, 0, 1}, {-1, 0, 1}, {1, 1, 1}, {1, 8, 0}, {1, -2, 1}, {1, 0, 4}, {1, 4, -1}, {1, 4, math.MaxInt/2 + 1}} {
 		_, err := ViewAt[uint16](v.Object(), bad[0], bad[1], bad[2])
 		require.ErrorIs(t, err, ErrType, "%v", bad)
 	}

@@ -89,7 +89,7 @@ func (h *hub) measureMembers(ctx context.Context) (l schedule.Link, err error) {
 	}
 	c := charter{Name: "trial", Group: uint64(self) << 32, Epoch: 1, Owner: self, Bounds: b} // groups of this node count from 1
 	for i := range measuredMembers {
-		c.Members = append(c.Members, uint64(self)<<32|uint64(math.MaxUint32-i)) // actors count from below
+		c.Members = append(c.Members, uint64(self)<<32|(math.MaxUint32-uint64(i))) // actors count from below
 	}
 	s := newSession(h, c)
 	members := make([]*member, measuredMembers)

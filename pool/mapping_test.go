@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -76,7 +77,7 @@ func TestMapTakesOnlyAsManyInputsAsItMayHold(t *testing.T) {
 	p, _ := newPool(t, 3, pool.InFlight(2), pool.Queue(5))
 	var taken atomic.Int64
 	seq := func(yield func(int) bool) {
-		for i := range 1 << 62 {
+		for i := 0; ; i++ {
 			taken.Store(int64(i + 1))
 			if !yield(i) {
 				return
@@ -113,7 +114,7 @@ func TestMapOverAnEndlessSequenceTakesConstantMemory(t *testing.T) {
 	}
 	var before uint64
 	i := 0
-	for _, err := range pool.Map(t.Context(), p, (*worker).Echo, count(1<<62)) {
+	for _, err := range pool.Map(t.Context(), p, (*worker).Echo, count(math.MaxInt)) {
 		require.NoError(t, err)
 		if i++; i == 2000 {
 			before = heap()
@@ -179,7 +180,7 @@ func TestLeavingAMapGivesUpWhatIsInFlight(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, h := newPool(t, 4)
-			leave(p, count(1<<62))
+			leave(p, count(math.MaxInt))
 			require.Zero(t, p.Stats().Waiting)
 			for range 2 * len(h) { // every actor is free again, or will be
 				require.NoError(t, pool.Submit(t.Context(), p, (*worker).Echo, 1).Err(t.Context()))

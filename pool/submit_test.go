@@ -5,6 +5,7 @@ package pool_test
 
 import (
 	"context"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -268,7 +269,7 @@ func TestCloseWhileBusy(t *testing.T) {
 		require.ErrorIs(t, r.Err(t.Context()), pool.ErrClosed)
 	}
 	require.ErrorIs(t, pool.Submit(t.Context(), p, (*worker).Echo, 1).Err(t.Context()), pool.ErrClosed)
-	for _, err := range pool.Map(t.Context(), p, (*worker).Echo, count(1<<62)) {
+	for _, err := range pool.Map(t.Context(), p, (*worker).Echo, count(math.MaxInt)) {
 		require.ErrorIs(t, err, pool.ErrClosed)
 	}
 	for _, a := range h { // they have stopped, and live
@@ -286,7 +287,7 @@ func TestSystemShutdownFailsWhatThePoolHolds(t *testing.T) {
 	require.ErrorIs(t, waiting.Err(t.Context()), core.ErrClosed)
 	require.ErrorIs(t, pool.Submit(t.Context(), p, (*worker).Echo, 1).Err(t.Context()), core.ErrClosed)
 	n := 0
-	for _, err := range pool.Map(t.Context(), p, (*worker).Echo, count(1<<62)) {
+	for _, err := range pool.Map(t.Context(), p, (*worker).Echo, count(math.MaxInt)) {
 		require.ErrorIs(t, err, core.ErrClosed)
 		n++
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -19,7 +20,7 @@ import (
 func halfOfTheFreeMemory() (int, error) {
 	text, err := os.ReadFile("/proc/meminfo")
 	if errors.Is(err, fs.ErrNotExist) {
-		return 4 << 30, nil // nobody says what there is
+		return min(4<<30, math.MaxInt), nil // nobody says what there is
 	}
 	for line := range strings.Lines(string(text)) {
 		var kib int
