@@ -67,18 +67,14 @@ func (b *batchContext) endLocked() {
 	}
 }
 
-// ended returns why the context has ended, or nil.
+// ended returns why the call is over, or nil. Of the end of the node it may not know: an actor's own context does.
 func (b *batchContext) ended() error {
 	if !b.expires.IsZero() {
 		return context.Cause(b.get())
 	}
 	b.mu.Lock()
-	cause := b.mu.cause
-	b.mu.Unlock()
-	if cause != nil {
-		return cause
-	}
-	return causeOf(b.parent)
+	defer b.mu.Unlock()
+	return b.mu.cause
 }
 
 // causeOf is context.Cause, for a context that has most likely not ended.

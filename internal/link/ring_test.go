@@ -72,19 +72,34 @@ func TestRingTellsOfWaitsOnce(t *testing.T) {
 	require.False(t, rd.relieve(), "it did not wait")
 }
 
+// One message after another, each of which is read before the next is written, lies at the same place.
+func TestRingBeginsAnewWhenItIsEmpty(t *testing.T) {
+	r := new(ring)
+	w, rd := ringWriter{r: r}, ringReader{r: r}
+	for i := range byte(100) {
+		_, err := w.write(net.Buffers{{i + 1, i + 2}})
+		require.NoError(t, err)
+		require.Equal(t, []byte{i + 1, i + 2, 0}, r.data[:3])
+		n, err := rd.read(make([]byte, 5))
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+	}
+}
+
 // A peer may write anything into the memory at any time. Each side then gets bytes that make no sense, or an error, and never
 // reads or writes elsewhere, or more than it was asked to.
 func FuzzRingWithAPeerThatLies(f *testing.F) {
-	f.Add(uint64(0), uint64(0), uint16(0))
-	f.Add(uint64(1), uint64(0), uint16(100))
-	f.Add(uint64(ringSize+1), uint64(ringSize), uint16(5))
-	f.Add(^uint64(0), ^uint64(0), uint16(60000))
-	f.Fuzz(func(t *testing.T, tail, head uint64, ask uint16) {
+	f.Add(uint64(0), uint64(0), uint64(0), uint16(0))
+	f.Add(uint64(1), uint64(0), uint64(1)<<63, uint16(100))
+	f.Add(uint64(ringSize+1), uint64(ringSize), uint64(1), uint16(5))
+	f.Add(^uint64(0), ^uint64(0), ^uint64(0), uint16(60000))
+	f.Fuzz(func(t *testing.T, tail, head, base uint64, ask uint16) {
 		r := new(ring)
 		w, rd := ringWriter{r: r}, ringReader{r: r}
 		wrote, err := w.write(net.Buffers{make([]byte, ask)})
 		require.NoError(t, err)
 		r.tail.Store(tail)
+		r.base.Store(base)
 		n, err := rd.read(make([]byte, ask))
 		if tail > ringSize {
 			require.ErrorIs(t, err, wire.ErrFrame)

@@ -28,7 +28,7 @@ var _ Transport = Shared{}
 const (
 	// sharedLayout is the first byte of a connection that goes on in shared memory. It numbers the layout, and no frame
 	// begins with it.
-	sharedLayout = 1
+	sharedLayout = 2
 
 	sharedSeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 )

@@ -82,6 +82,7 @@ type Mesh struct {
 		sync.Mutex
 		closed  bool
 		peers   map[NodeID]outlet    // the connection that Send uses
+		last    lastOutlet           // that was asked for; empty if it may be gone
 		conns   map[link.Conn]NodeID // all that are read; two per node if both dialled at once
 		lanes   map[net.Conn]NodeID  // all, whoever dialled them
 		sets    map[NodeID]*lane.Set // of those that this node sends by
@@ -286,6 +287,12 @@ func (m *Mesh) attempt(to NodeID, a *attempt) {
 	close(a.done)
 }
 
+// lastOutlet is of the node that was asked for last. A node answers one and the same most of the time, and its map is cold then.
+type lastOutlet struct {
+	node NodeID
+	outlet
+}
+
 // outlet is the connection that Send uses for a peer.
 type outlet struct {
 	conn   link.Conn
@@ -297,7 +304,11 @@ func (m *Mesh) knownLocked(to NodeID) (outlet, error) {
 	if m.mu.closed {
 		return outlet{}, ErrClosed
 	}
+	if m.mu.last.conn != nil && m.mu.last.node == to {
+		return m.mu.last.outlet, nil
+	}
 	if o, ok := m.mu.peers[to]; ok { // and so it is not lost
+		m.mu.last = lastOutlet{to, o}
 		return o, nil
 	}
 	if e := m.mu.lost[to]; e != nil {
@@ -378,6 +389,7 @@ func (m *Mesh) Lost(node NodeID, cause error) *LostError {
 	e := &LostError{Node: node, Cause: cause}
 	m.mu.lost[node] = e
 	delete(m.mu.peers, node)
+	m.mu.last = lastOutlet{}
 	var conns []link.Conn
 	for c, n := range m.mu.conns {
 		if n == node {
