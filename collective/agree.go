@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tutti-go/tutti/internal/mesh"
 )
 
 // poll is one member's part in one vote.
@@ -41,6 +43,11 @@ func (m *member) decide(ctx context.Context, what matter, flag bool) (*verdict, 
 		s.council.mu.Unlock()
 		v, err := p.look(resend)
 		switch {
+		case closed(s.hub.mesh.Done()): // nothing will be heard any more
+			return nil, p.failure(&ending{
+				code: codeLost, failed: s.ranksOn(s.nodeOf(m.rank)),
+				text: fmt.Sprintf("rank %d: its own node has ended: %v", m.rank, mesh.ErrClosed), cause: mesh.ErrClosed,
+			})
 		case err != nil:
 			return nil, p.failure(&ending{code: codeOther, text: err.Error(), cause: err})
 		case v != nil && v.matter == matterNone:
@@ -56,9 +63,19 @@ func (m *member) decide(ctx context.Context, what matter, flag bool) (*verdict, 
 		case <-ticker.C:
 			p.count()
 			resend = true
+		case <-s.hub.mesh.Done():
 		case <-ctx.Done():
 			return nil, p.failure(m.endingOfPoll(ctx, p.to))
 		}
+	}
+}
+
+func closed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
 	}
 }
 

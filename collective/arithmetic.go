@@ -6,6 +6,9 @@ package collective
 import (
 	"fmt"
 	"math"
+	"reflect"
+	"runtime"
+	"strings"
 	"unsafe"
 
 	"github.com/tutti-go/tutti/collective/kernel"
@@ -30,7 +33,10 @@ type arithmetic struct {
 func (a *arithmetic) halves() bool { return a.elements == kernel.F16 || a.elements == kernel.BF16 }
 
 // combiner is a function of the caller's.
-type combiner interface{ combine(dst, src []byte) }
+type combiner interface {
+	combine(dst, src []byte)
+	declared() string
+}
 
 // prepares says whether a member's contribution is other than its buffer.
 func (a *arithmetic) prepares() bool { return a.scales || a.truths }
@@ -145,7 +151,8 @@ type custom[T Element] struct {
 // Custom is a reduction by a function that makes each element of dst the combination of itself, from lower ranks if commutative is
 // false, and the one at its place in src, which has as many. It gets parts of the members' buffers, in any number and of any
 // length, on the goroutines of the members, and must keep neither. The function must be the same at all members and give the
-// same result wherever it is called. It must be associative; the result of one that is not depends on the number of members and
+// same result wherever it is called: where all members live in one process, that of rank 0 is called for all, and declared functions of
+// different names are an ErrMismatch that names both. It must be associative; the result of one that is not depends on the number of members and
 // the length, but on nothing else.
 //
 // If commutative is false, contributions are combined strictly from rank 0 upwards, the way of a loop; for this each member
@@ -176,6 +183,15 @@ func (c *custom[T]) on(k kind) (arithmetic, error) {
 		a.how = customAny
 	}
 	return a, nil
+}
+
+// declared returns the name of the function, or nothing if it is a literal, of which there may be as many as places that mean the same.
+func (c *custom[T]) declared() string {
+	name := runtime.FuncForPC(reflect.ValueOf(c.fn).Pointer()).Name()
+	if strings.Contains(name, ".func") {
+		return ""
+	}
+	return name
 }
 
 // combine hands the elements over. Where src is not aligned, they go through a copy.

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 )
 
 // heap is how members that all live in one process carry out operations together: in its memory. In each operation a member leaves its
@@ -185,19 +184,6 @@ func (h *heap) openLocked(r *round, m *member) {
 	h.watchLocked()
 }
 
-// compare compares the call of a member that comes with that of who came first. The error is a mismatch.
-func (r *round) compare(m *member) *ending {
-	ours, theirs := r.calls[r.first].descriptor, m.heap.now.descriptor
-	switch {
-	case r.seq != m.mu.seq: // one of them had an operation before that was messages
-		return mismatch("operation %d: rank %d called %v, but rank %d called %v as its operation %d", r.seq, r.first, ours, m.rank, theirs, m.mu.seq)
-	case !ours.same(theirs):
-		return mismatch("operation %d: rank %d called %v, rank %d called %v", r.seq, r.first, ours, m.rank, theirs)
-	default:
-		return nil
-	}
-}
-
 // wait waits for one of the channels of the member's round. If a context that is watched ends first, so does the epoch, which closes both.
 // It returns false if the work does not end because a function of the caller's does not return.
 func (h *heap) wait(ctx context.Context, r *round, m *member, ch chan struct{}, watches bool) bool {
@@ -300,22 +286,6 @@ func (h *heap) work(r *round, m *member) {
 		did++
 	}
 	returned = true
-}
-
-// faulted returns the rank in whose memory a panic was a fault, if it was one.
-func (r *round) faulted(p any) (rank int, ok bool) {
-	fault, ok := p.(interface{ Addr() uintptr })
-	if !ok {
-		return 0, false
-	}
-	for rank := range r.outs {
-		for _, b := range [][]byte{r.outs[rank], r.ins[rank]} {
-			if at := fault.Addr() - uintptr(unsafe.Pointer(unsafe.SliceData(b))); at < uintptr(len(b)) {
-				return rank, true
-			}
-		}
-	}
-	return 0, false
 }
 
 func (h *heap) worker() *worker {

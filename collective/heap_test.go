@@ -109,6 +109,53 @@ func TestAnOrderedReductionInOneProcessGoesByRank(t *testing.T) {
 	}))
 }
 
+func addTo(dst, src []int64) {
+	for i, v := range src {
+		dst[i] += v
+	}
+}
+
+func mostOf(dst, src []int64) {
+	for i, v := range src {
+		dst[i] = max(dst[i], v)
+	}
+}
+
+// Members of one process call a function of one of them for all. It is the same function, or an error.
+func TestMembersOfOneProcessReduceByOneFunction(t *testing.T) {
+	const n = 5
+	for _, commutative := range []bool{true, false} {
+		groups := together(t, n)
+		requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+			for i := range 20 { // whoever comes first
+				scale := int64(1 + g.Rank())
+				op := Custom(func(dst, src []int64) {
+					for i, v := range src {
+						dst[i] += v * scale
+					}
+				}, commutative)
+				buf := []int64{1, int64(i)}
+				err := AllReduce(ctx, g, buf, op)
+				if err := compare(err, []int64{n, int64(i * n)}, buf, "by the function of rank 0"); err != nil {
+					return err
+				}
+				buf = []int64{1}
+				if err := compare(AllReduce(ctx, g, buf, Custom(addTo, commutative)), []int64{n}, buf, "by all"); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		for _, err := range each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+			return AllReduce(ctx, g, []int64{1}, Custom([]func(dst, src []int64){addTo, mostOf}[min(g.Rank(), 1)], commutative))
+		}) {
+			require.ErrorIs(t, err, ErrMismatch)
+			require.ErrorContains(t, err, "collective.addTo")
+			require.ErrorContains(t, err, "collective.mostOf")
+		}
+	}
+}
+
 // A panic is everybody's, and nobody returns while others work on its memory.
 func TestAPanicInTheWorkOfOneIsTheEndForAll(t *testing.T) {
 	const n = 9

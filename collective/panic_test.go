@@ -43,7 +43,7 @@ func (m *member) Fall(ctx context.Context, f Fall) (Heard, error) {
 	buf, op := make([]float32, 50_000), collective.Reduction(collective.Sum)
 	if f.Way == "function" {
 		op = collective.Custom(func([]float32, []float32) {
-			if g.Rank() == f.Rank {
+			if g.Rank() == 0 { // which one process calls for all
 				panic("out of luck")
 			}
 		}, true)

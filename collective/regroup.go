@@ -33,7 +33,8 @@ func (g *Group) Revoke(reason string) {
 // left. Members must then not call it for the same failure.
 //
 // Errors: ErrNotMember; an *Error that matches ErrExcluded where the others have left the caller out, context.DeadlineExceeded with the
-// ranks that have not called it, or ErrClosed after a Close. The group is then as before, and Shrink may be called again.
+// ranks that have not called it, ErrMemberLost where the caller's own node has ended, or ErrClosed after a Close. The group is then as before, and
+// Shrink may be called again.
 func (g *Group) Shrink(ctx context.Context) (*Group, error) {
 	if end := g.s.ended(); end != nil && (end.code == codeClosed || end.code == codeReplaced) {
 		return nil, g.s.failure(g.Rank(), 0, "Shrink")

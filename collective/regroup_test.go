@@ -323,6 +323,35 @@ func TestWhoMayRegroup(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
+// Nobody else will answer a member whose node has ended, before or while it waits.
+func TestShrinkFailsAtOnceWhereTheOwnNodeHasEnded(t *testing.T) {
+	for name, before := range map[string]bool{"before": true, "while it waits": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, 3, inMemory)
+				_, groups := c.group("g", 4)
+				in, _ := on(groups, 1)
+				began := time.Now()
+				if before {
+					require.NoError(t, c.nodes[1].Mesh.Close())
+				} else {
+					time.AfterFunc(time.Second, func() { _ = c.nodes[1].Mesh.Close() })
+				}
+				for _, err := range each(t.Context(), in, func(ctx context.Context, g *Group) error {
+					_, err := g.Shrink(ctx)
+					return err
+				}) {
+					require.ErrorIs(t, err, ErrMemberLost)
+					require.ErrorContains(t, err, "its own node has ended")
+				}
+				_, err := in[0].Agree(t.Context(), true)
+				require.ErrorContains(t, err, "its own node has ended")
+				require.LessOrEqual(t, time.Since(began), 2*time.Second)
+			})
+		})
+	}
+}
+
 func TestVerdictsAreRememberedForThoseWhoAskLate(t *testing.T) {
 	c := newCluster(t, 5, inMemory)
 	_, groups := c.group("g", 4)
