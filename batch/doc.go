@@ -51,7 +51,7 @@
 //	the system is shut down            core.ErrClosed
 //	the driver is killed               nobody is left to answer: its nodes drop what waits, end what runs, and let go of what it held, at once
 //
-// A slot that has its answer keeps it whatever comes. No call runs twice unless it is Idempotent, which matters for actors spawned with
+// A slot that has its answer keeps it whatever comes; only a large result that still lies on a host that is lost is gone by then, with core.ErrObjectLost. No call runs twice unless it is Idempotent, which matters for actors spawned with
 // core.Restarts only.
 //
 // First(m) counts values and errors alike: slots that could not be submitted are the first of all. Succeeded(m) counts values.

@@ -219,6 +219,7 @@ func checkSurvivors(t *testing.T, batches []*core.Slots, actors []*core.Handle[*
 	}
 }
 
+// A relay is stopped, so that it has calls which it has not passed on, and killed.
 func TestARelayThatIsKilledAmidBatchesLosesNothingOfOthers(t *testing.T) {
 	for round := range 3 {
 		t.Run(strconv.Itoa(round), func(t *testing.T) {
@@ -227,8 +228,11 @@ func TestARelayThatIsKilledAmidBatchesLosesNothingOfOthers(t *testing.T) {
 			targets := mustTargets(t, actors...)
 			var batches []*core.Slots
 			for i := range 40 {
-				if i == 15+5*round {
-					coretest.KillNode(t, sys, 2) // relays for nodes 3 to 5
+				switch i {
+				case 10 + 5*round:
+					coretest.StopNode(t, sys, 2) // relays for nodes 3 to 5
+				case 15 + 5*round:
+					coretest.KillNode(t, sys, 2)
 				}
 				var s *core.Slots
 				var err error

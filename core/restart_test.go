@@ -171,6 +171,10 @@ func TestAnActorThatIsBeingMadeAnewCanBeKilled(t *testing.T) {
 		require.NoError(t, a.Kill(t.Context()))
 		require.ErrorIs(t, waits.Err(t.Context()), core.ErrActorDead)
 		require.Equal(t, time.Minute, time.Since(start))
+		begun := livesBegun(t, 1000)
+		require.Greater(t, begun, 5)
+		time.Sleep(time.Hour)
+		require.Equal(t, begun, livesBegun(t, 1000), "its next life does not begin")
 	})
 }
 
@@ -200,6 +204,14 @@ func spawnMortal(t *testing.T, sys *core.System, failures, restarts int) *core.H
 	a, err := mortals.Spawn(t.Context(), sys, 1, mortality{name, failures}, core.Restarts(restarts))
 	require.NoError(t, err)
 	return a[0]
+}
+
+// livesBegun is how often the constructor of such an actor has run.
+func livesBegun(t *testing.T, failures int) int {
+	t.Helper()
+	lives.Lock()
+	defer lives.Unlock()
+	return lives.of[fmt.Sprint(t.Name(), failures)]
 }
 
 func newMortal(_ context.Context, m mortality) (*mortal, error) {
