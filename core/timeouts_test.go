@@ -122,8 +122,10 @@ func TestTheEndOfAProgramIsBounded(t *testing.T) {
 
 // A process that says that its actors have ended and then stays is killed. It is a real one, and the grace a short one.
 func TestANodeProcessThatOutstaysTheShutdownIsKilled(t *testing.T) {
-	err := core.Outstay(bounded(t), 50*time.Millisecond, envNode+"=hang")
+	ctx := bounded(t)
+	err := core.Outstay(ctx, 50*time.Millisecond, envNode+"=hang")
 	require.ErrorContains(t, err, "node processes still run")
+	require.NoError(t, ctx.Err(), "the grace is not that of the context")
 }
 
 func TestADriverSaysThatItWaitsForNodes(t *testing.T) {
