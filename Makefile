@@ -183,13 +183,13 @@ bench-collectives: ## Measure collectives beside Gloo, Open MPI and MPICH (ARGS=
 	@mkdir -p $(OUT)
 	@$(GO) build -o $(OUT)/ ./bench/collectives
 	@if [[ -n '$(ARGS)' ]]; then $(OUT)/collectives $(ARGS); else \
-		even=barrier,broadcast,reduce,allreduce,reduce-scatter,allgather,gather,scatter,alltoall; \
-		$(OUT)/collectives -members 8,32,64,128 -operations $$even -sizes 4,64KiB,1MiB -seconds 0.02 -limit 9s; \
-		$(OUT)/collectives -members 400 -operations $$even -sizes 4,64KiB,1MiB -seconds 0.02 -limit 30s; fi
+		even=barrier,broadcast,reduce,allreduce,reduce-scatter,gather,scatter,alltoall,allgather; \
+		$(OUT)/collectives -members 8,32,64,128 -operations $$even -sizes 4,64KiB,1MiB -buffers reused -seconds 0.05 -limit 12s; \
+		$(OUT)/collectives -members 400 -operations $$even -sizes 4,64KiB -buffers reused -seconds 0.3 -rounds 1 -limit 40s; fi
 
 .PHONY: bench-collectives-all
-bench-collectives-all: ## The same with all operations and sizes, at most about 10 minutes for each of 8, 32, 64, 128 and 400 members
-	@for n in 8 32 64 128 400; do $(MAKE) bench-collectives ARGS="-members $$n -limit 80s"; done
+bench-collectives-all: ## The same with all operations and sizes, and fresh buffers; at most 6 minutes for each of 8, 32, 64 and 128 members, and 12 for 400
+	@for n in 8 32 64 128 400; do $(MAKE) bench-collectives ARGS="-members $$n -limit 40s"; done
 
 .PHONY: bench-schedule
 bench-schedule: ## Measure every algorithm of three collectives beside what the cost model predicts, into bench/results/schedule.txt; takes about 2 minutes

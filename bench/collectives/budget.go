@@ -4,11 +4,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"math"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,30 +12,13 @@ import (
 	"github.com/tutti-go/tutti/collective/benchmark"
 )
 
-// halfOfTheFreeMemory is what the buffers of all members may take: the other half is for the processes and for what libraries copy.
-func halfOfTheFreeMemory() (int, error) {
-	text, err := os.ReadFile("/proc/meminfo")
-	if errors.Is(err, fs.ErrNotExist) {
-		return min(4<<30, math.MaxInt), nil // nobody says what there is
-	}
-	for line := range strings.Lines(string(text)) {
-		var kib int
-		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); err == nil {
-			return kib << 10 / 2, nil
-		}
-	}
-	if err != nil {
-		return 0, err
-	}
-	return 0, errors.New("/proc/meminfo does not say what is available")
-}
-
 // need is how many bytes all members take at a point.
 func need(p benchmark.Point, members int) int {
-	total := p.Need(0, members)
-	for rank := 1; rank < members; rank++ {
-		total += p.Need(rank, members)
+	ranks := make([]int, members)
+	for i := range ranks {
+		ranks[i] = i
 	}
+	total := p.NeedOf(ranks, members)
 	if p.Operation == "reduce" {
 		total += members * p.Bytes // the peers have an input as well
 	}

@@ -34,6 +34,8 @@ func TestOurWaysPrintALineForEachPoint(t *testing.T) {
 		var out bytes.Buffer
 		require.NoError(t, c.measure(t.Context(), sys, tc.way, &out))
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		require.Equal(t, ready, lines[0])
+		lines = lines[1:]
 		require.Len(t, lines, tc.points)
 		for _, text := range lines {
 			r, err := benchmark.ParseResult(text)
@@ -56,7 +58,7 @@ func TestALibraryThatIsSlowOrFailsOrIsNotHereKeepsNobodyFromBeingMeasured(t *tes
 	require.NoError(t, err)
 	var out, progress bytes.Buffer
 	require.NoError(t, c.compare(t.Context(), []contender{
-		script("tutti-processes", "echo tutti-processes,default,allreduce,4,reused,2,9,1,2,3,4"),
+		script("tutti-processes", "echo ready; echo tutti-processes,default,allreduce,4,reused,2,9,1,2,3,4"),
 		script("openmpi", "echo openmpi,default,allreduce,4,reused,2,9,5,6,7,8; echo out of luck >&2; exit 3"),
 		script("mpich", "echo mpich,default,allreduce,4,reused,2,9,1,2,3,10; echo mpich,default,allreduce,64,reused,2,0,0,0,0,0"),
 		{name: "gloo", compiler: "no-such-compiler", packages: "one two"},
@@ -64,6 +66,7 @@ func TestALibraryThatIsSlowOrFailsOrIsNotHereKeepsNobodyFromBeingMeasured(t *tes
 		script("tutti-goroutines", "echo tutti-goroutines,default,allreduce,4,reused,2,9,1,2,3,2; echo ==== BAD; echo out of luck >&2; exit 3"),
 	}, &out, &progress))
 	for _, want := range []string{
+		"# until all members had started and met: tutti-processes ",
 		"# openmpi, 2 members: ended after 1 results: sh: exit status 3: out of luck\n",
 		"# mpich, 2 members: left out, for 1s were over: allreduce of 64 B\n",
 		"# gloo: not measured: no-such-compiler is not here: apt-get install one two\n",
@@ -87,10 +90,40 @@ func TestALibraryThatHangsIsEndedWithAllThatItStarted(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	lib := script("mpich", "echo mpich,default,allreduce,4,reused,2,9,1,2,3,10; sleep 1000 & echo ====; sleep 1000")
-	results, err := lib.run(ctx, t.TempDir(), 2, benchmark.Plan{})
+	o, err := lib.run(ctx, t.TempDir(), 2, benchmark.Plan{}, time.Hour)
 	require.EqualError(t, err, "it was ended")
-	assert.Len(t, results, 1)
+	assert.Len(t, o.results, 1)
 	assert.Less(t, time.Since(began), 500*time.Second)
+}
+
+func TestALibraryWhoseMembersDoNotMeetIsEnded(t *testing.T) {
+	o, err := script("gloo", "sleep 1000").run(t.Context(), t.TempDir(), 2, benchmark.Plan{}, time.Millisecond)
+	require.EqualError(t, err, "its members had not met after 1ms")
+	assert.Zero(t, o.start)
+	o, err = script("gloo", "echo ready; echo gloo,default,barrier,0,reused,2,9,1,2,3,10").run(t.Context(), t.TempDir(), 2, benchmark.Plan{}, time.Hour)
+	require.NoError(t, err)
+	assert.Positive(t, o.start)
+	assert.Len(t, o.results, 1)
+	assert.Equal(t, time.Minute, startTime(8))
+	assert.Equal(t, 400*time.Second, startTime(400))
+}
+
+func TestWhatWasMeasuredBeforeTheEndIsKept(t *testing.T) {
+	_, c, err := parse([]string{"-members", "2", "-sizes", "4", "-operations", "allreduce", "-buffers", "reused", "-out", t.TempDir(), "-peers", t.TempDir()})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	libraries := []contender{
+		script("tutti-processes", "echo tutti-processes,default,allreduce,4,reused,2,9,1,2,3,4"),
+		{name: "gloo", commands: func(string, string, int, benchmark.Plan) ([][]string, error) {
+			cancel(errors.New("enough"))
+			return [][]string{{"sleep", "1000"}}, nil
+		}},
+	}
+	require.ErrorContains(t, c.compare(ctx, libraries, io.Discard, io.Discard), "enough")
+	text, err := os.ReadFile(filepath.Join(c.out, "collectives-2.txt"))
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "# ended amid gloo: enough\n")
+	assert.Contains(t, string(text), "\ntutti-processes   default")
 }
 
 func TestPointsThatTakeTooMuchAreNamed(t *testing.T) {
@@ -102,9 +135,6 @@ func TestPointsThatTakeTooMuchAreNamed(t *testing.T) {
 	} {
 		assert.Equal(t, want, missing(all, c.fitting(all, members)), members)
 	}
-	free, err := halfOfTheFreeMemory()
-	require.NoError(t, err)
-	assert.Positive(t, free)
 
 	patient, spinning := contender{}, contender{spins: true}
 	points := benchmark.DefaultChoice().Points()

@@ -41,9 +41,13 @@ func allContenders() []contender {
 		{
 			name: "openmpi", compiler: "mpicc.openmpi", source: "mpi.c", launcher: "mpirun.openmpi", packages: "gcc libopenmpi-dev openmpi-bin",
 			commands: func(program, _ string, members int, p benchmark.Plan) ([][]string, error) {
-				// With more members than cores they must give way to each other while they poll.
-				launch := []string{"mpirun.openmpi", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1", "-n", strconv.Itoa(members)}
-				return [][]string{append(append(launch, program, "openmpi"), arguments(p)...)}, nil
+				// With more members than cores they must give way to each other while they poll. The transports are those that it chooses by itself
+				// on one machine; when they are named, members start without loading the others.
+				launch := []string{
+					"mpirun.openmpi", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1", "--mca", "pml", "ob1", "--mca", "btl", "vader,self",
+					"-n", strconv.Itoa(members), program, "openmpi",
+				}
+				return [][]string{append(launch, arguments(p)...)}, nil
 			},
 		},
 		{
@@ -65,7 +69,7 @@ func ours(program, _ string, members int, p benchmark.Plan) ([][]string, error) 
 	args := arguments(p)
 	return [][]string{{
 		self, "-way", strings.TrimPrefix(program, "tutti-"), "-members", strconv.Itoa(members),
-		"-points", args[0], "-seconds", args[1], "-rounds", args[2], "-limit", args[3] + "s",
+		"-points", args[0], "-seconds", args[1], "-rounds", args[2], "-limit", args[3] + "s", "-memory", strconv.Itoa(p.Memory),
 	}}, err
 }
 
@@ -126,38 +130,61 @@ func (c contender) program(dir string) string {
 	return filepath.Join(dir, c.name)
 }
 
-// grace is how much longer than its points a library may take at least: until all members run, and for a point that never ends.
-const grace = time.Minute
+// ready is the line that the programs print before the first result: all members run and have met.
+const ready = "ready"
 
-// run measures a plan with some members. The results are those that came before an error, which is one short line.
-func (c contender) run(ctx context.Context, dir string, members int, p benchmark.Plan) ([]benchmark.Result, error) {
+// outcome is what a library did with a plan.
+type outcome struct {
+	results []benchmark.Result
+	start   time.Duration // until all members ran and had met; 0: they never had
+}
+
+// run measures a plan with some members, which have some time to start and then as much as the plan says, and as much again for a point
+// that takes long. The outcome has what came before an error, which is one short line.
+func (c contender) run(ctx context.Context, dir string, members int, p benchmark.Plan, start time.Duration) (outcome, error) {
 	commands, err := c.commands(c.program(dir), dir, members, p)
 	if err != nil {
-		return nil, err
+		return outcome{}, err
 	}
-	most := p.Limit + max(p.Limit, grace)
-	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("it was ended after %v", most))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	began := time.Now()
+	late := time.AfterFunc(start, func() { cancel(fmt.Errorf("its members had not met after %v", start)) })
+	defer func() { late.Stop() }()
 	reader, writer := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
 		err := together(ctx, commands, writer)
 		ended <- errors.Join(err, writer.Close())
 	}()
-	var results []benchmark.Result
+	var o outcome
 	var strange error // launchers say at length that they were ended; the first line counts, and only if nothing else failed
 	for text := bufio.NewScanner(reader); text.Scan(); {
+		if text.Text() == ready && late.Stop() {
+			o.start = time.Since(began)
+			most := p.Limit + max(p.Limit, leastSlack)
+			late = time.AfterFunc(most, func() { cancel(fmt.Errorf("it was ended after %v", most)) })
+			continue
+		}
 		r, err := benchmark.ParseResult(text.Text())
 		if err == nil {
-			results = append(results, r)
+			o.results = append(o.results, r)
 		} else if strange == nil {
 			strange = err
 		}
 	}
 	if err := <-ended; err != nil {
-		return results, err
+		return o, err
 	}
-	return results, strange
+	return o, strange
+}
+
+// leastSlack is how much longer than its points a library may take at least, for a point that never ends.
+const leastSlack = 20 * time.Second
+
+// startTime is how long members may take to start: a second for each was never too little, not even beside others on 2 cores.
+func startTime(members int) time.Duration {
+	return max(time.Minute, time.Duration(members)*time.Second)
 }
 
 // together runs commands side by side and waits for all of them, with all that they started. When one fails, all end.

@@ -35,6 +35,7 @@ type config struct {
 	seconds   float64           // for each point
 	rounds    int               // of each point, at least
 	limit     time.Duration     // for the points of one library and number of members
+	start     time.Duration     // until all members run; 0: startTime
 	members   []int
 	libraries []string
 	memory    int    // bytes of all members' buffers together, beyond which a point is left out
@@ -82,7 +83,7 @@ func ways() map[string]way {
 
 // measure writes a line for each point.
 func (c config) measure(ctx context.Context, sys *core.System, way string, out io.Writer) error {
-	p := benchmark.Plan{Points: slices.Clone(c.points), Seconds: c.seconds, Least: c.rounds, Limit: c.limit}
+	p := benchmark.Plan{Points: slices.Clone(c.points), Seconds: c.seconds, Least: c.rounds, Limit: c.limit, Memory: c.memory, Ready: func() { fmt.Fprintln(out, ready) }}
 	if len(p.Points) == 0 {
 		p.Points = c.choice.Points()
 	}
@@ -109,6 +110,7 @@ func parse(args []string) (way string, c config, err error) {
 	f.Float64Var(&c.seconds, "seconds", 0.1, "seconds for each point")
 	f.IntVar(&c.rounds, "rounds", 2, "rounds of each point, however long they take")
 	f.DurationVar(&c.limit, "limit", 45*time.Second, "most time for the points of one library and number of members; points beyond it are left out, and named")
+	f.DurationVar(&c.start, "start", 0, "most time until all members of a library run, before its points; 0: a second for each, a minute at least")
 	f.IntVar(&c.memory, "memory", 0, "most bytes of the buffers of all members together; larger points are left out, and named; 0: half of what the machine has free")
 	f.StringVar(&c.peers, "peers", "bench/peers", "folder of the peers' programs")
 	f.StringVar(&c.out, "out", "bench/results", "folder for collectives-N.txt, collectives-N.csv and collectives-N-OPERATION.svg")
@@ -164,7 +166,7 @@ func (c config) compare(ctx context.Context, all []contender, out, progress io.W
 		return err
 	}
 	if c.memory == 0 {
-		if c.memory, err = halfOfTheFreeMemory(); err != nil {
+		if c.memory, err = benchmark.HalfOfFreeMemory(); err != nil {
 			return err
 		}
 	}
@@ -184,7 +186,11 @@ func (c config) compare(ctx context.Context, all []contender, out, progress io.W
 				r.run(ctx, lib, dir, progress)
 			}
 			if ctx.Err() != nil {
-				return context.Cause(ctx)
+				r.note(progress, "ended amid %s: %v", lib.name, context.Cause(ctx))
+				return errors.Join(context.Cause(ctx), r.write(out))
+			}
+			if err := r.write(io.Discard); err != nil { // what was measured is kept, whatever becomes of the next
+				return err
 			}
 		}
 		r.note(io.Discard, "measured in %v", time.Since(began).Round(time.Second))

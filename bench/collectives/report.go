@@ -34,6 +34,7 @@ type report struct {
 	count   int // of members
 	results []benchmark.Result
 	notes   []string
+	starts  []string // how long each library took until all its members had met
 }
 
 // note keeps one line, and shows it at once.
@@ -62,7 +63,7 @@ func head(ctx context.Context) (string, error) {
 func (r *report) run(ctx context.Context, lib contender, dir string, progress io.Writer) {
 	name := fmt.Sprintf("%s, %d members", lib.name, r.count)
 	all := r.choice.Points()
-	p := benchmark.Plan{Points: r.fitting(all, r.count), Seconds: r.seconds, Least: r.rounds, Limit: r.limit}
+	p := benchmark.Plan{Points: r.fitting(all, r.count), Seconds: r.seconds, Least: r.rounds, Limit: r.limit, Memory: r.memory}
 	if len(p.Points) < len(all) {
 		r.note(progress, "%s: their buffers would take more than %d MiB: %s", name, r.memory>>20, missing(all, p.Points))
 	}
@@ -74,10 +75,17 @@ func (r *report) run(ctx context.Context, lib contender, dir string, progress io
 	if len(p.Points) == 0 {
 		return
 	}
+	patience := r.start
+	if patience == 0 {
+		patience = startTime(r.count)
+	}
 	start := time.Now()
-	results, err := lib.run(ctx, dir, r.count, p)
+	o, err := lib.run(ctx, dir, r.count, p, patience)
+	if o.start > 0 {
+		r.starts = append(r.starts, fmt.Sprintf("%s %.2f s", lib.name, o.start.Seconds()))
+	}
 	var done, late []benchmark.Point
-	for _, at := range results {
+	for _, at := range o.results {
 		if at.Rounds == 0 {
 			late = append(late, at.Point)
 			continue
@@ -85,7 +93,8 @@ func (r *report) run(ctx context.Context, lib contender, dir string, progress io
 		done = append(done, at.Point)
 		r.results = append(r.results, at)
 	}
-	fmt.Fprintf(progress, "%s: %d results in %v\n", name, len(done), time.Since(start).Round(time.Millisecond))
+	fmt.Fprintf(progress, "%s: %d results in %v, of which %v until all had started\n", name, len(done),
+		time.Since(start).Round(time.Millisecond), o.start.Round(time.Millisecond))
 	if len(late) > 0 {
 		r.note(progress, "%s: left out, for %v were over: %s", name, r.limit, missing(late, done))
 	}
@@ -130,6 +139,9 @@ func (r *report) write(out io.Writer) error {
 	text.WriteString(r.heading)
 	for _, n := range r.notes {
 		text.WriteString("# " + n + "\n")
+	}
+	if len(r.starts) > 0 {
+		text.WriteString("# until all members had started and met: " + strings.Join(r.starts, ", ") + "\n")
 	}
 	r.table(&text)
 	text.WriteString("\nHow many times as long the others take until the last member is done:\n")

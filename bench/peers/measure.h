@@ -2,15 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // What the programs of all peers have in common: the points to measure, the buffers, the clock, the check of the data and the line for
-// each point. A point is an operation, a size, and whether every round gets memory that was never used before. Before each round
+// each point. The line before them is "ready": all members run and have met. A point is an operation, a size, and whether every round gets memory that was never used before. Before each round
 // all members meet in a barrier; each takes the time of its own call; the line has the least, the mean and the greatest over members of
 // their mean over rounds, and the median over rounds from when the first member begins until the last one has ended, in microseconds:
 //
 //   peer,algorithm,operation,bytes,buffers,members,rounds,min,avg,max,span
 //
 // bytes is the larger buffer of a member: the whole input of a reduce-scatter, the whole result of a gather. Blocks have at least 4. In
-// operations that end with v, odd ranks have or get half of a block, and even ones a block and a half. A point that would begin after its
-// operation's share of the time is left out: its line has 0 rounds. collective/benchmark does the same in Go.
+// operations that end with v, odd ranks have or get half of a block, and even ones a block and a half. A point for which its
+// operation's share of the time is too short is left out: its line has 0 rounds. collective/benchmark does the same in Go.
 
 #ifndef TUTTI_BENCH_PEERS_MEASURE_H
 #define TUTTI_BENCH_PEERS_MEASURE_H
@@ -193,8 +193,8 @@ static void check(const struct peer *p, enum operation op, const char *algorithm
   }
 }
 
-// MOST is how many rounds a point has at most.
-enum { MOST = 200 };
+// MOST is how many rounds a point has at most, WARMUPS how many come before them.
+enum { MOST = 200, WARMUPS = 5 };
 
 static int by_size(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
@@ -226,15 +226,16 @@ static void print_point(const struct peer *p, const char *algorithm, enum operat
   fflush(stdout);
 }
 
-// measure_point prints the line of one point. It takes about as many seconds as it is given, but some rounds at least.
-static void measure_point(struct peer *p, enum operation op, int a, size_t bytes, int fresh, double budget, int fewest) {
+// measure_point prints the line of one point. It takes about as many seconds as it is given, but some rounds at least. Rounds below 0 warm up,
+// as long as they have not taken a quarter of those seconds; the shortest of them says how many there will be, and is returned in seconds.
+static double measure_point(struct peer *p, enum operation op, int a, size_t bytes, int fresh, double budget, int fewest) {
   const char *algorithm = p->algorithm(op, a);
   struct shape s = shape_of(op, bytes, p->rank, p->members);
   float *in = NULL, *out = NULL;
-  double times[1 + 2 * MOST], begins[MOST], ends[MOST];
-  int rounds = 1, allocated = 0;
+  double times[1 + 2 * MOST], begins[MOST], ends[MOST], spent = 0, least = 1e300;
+  int rounds = 0, allocated = 0;
   times[0] = 0;
-  for (int i = -1; i < rounds; i++) { // the round before the first warms up, and says how many there will be
+  for (int i = -WARMUPS; i < rounds; i++) {
     if (fresh || !allocated) {
       release(in, s.in);
       release(out, s.out);
@@ -242,19 +243,24 @@ static void measure_point(struct peer *p, enum operation op, int a, size_t bytes
       out = allocate(s.out);
       allocated = 1;
     }
-    if (fresh || i <= 0 || i == rounds - 1) fill(p, op, &s, in, out);
+    int checked = i == -WARMUPS || i == 0 || i == rounds - 1;
+    if (fresh || checked) fill(p, op, &s, in, out);
     if (p->prepare != NULL) p->prepare(op, a, in, out, &s);
     p->barrier();
     double begin = seconds();
     p->run(op, a, in, out, &s);
     double end = seconds(), each = 0;
-    if (i <= 0 || i == rounds - 1) {
+    if (i < 0 || checked) {
       p->barrier(); // else the checks of some would take the processors from those who are not done
       each = seconds() - begin;
-      check(p, op, algorithm, &s, out);
     }
+    if (checked) check(p, op, algorithm, &s, out);
     if (i < 0) {
-      rounds = (int)p->agree(each * MOST < budget ? MOST : budget / each < fewest ? fewest : budget / each);
+      spent += each;
+      least = each < least ? each : least;
+      int more = i < -1 && spent < budget / 4;
+      rounds = (int)p->agree(more ? 0 : least * MOST < budget ? MOST : budget / least < fewest ? fewest : budget / least);
+      if (rounds > 0) i = -1;
       continue;
     }
     begins[i] = begin;
@@ -269,6 +275,7 @@ static void measure_point(struct peer *p, enum operation op, int a, size_t bytes
   p->collect(times, 1 + 2 * rounds, all);
   if (p->rank == 0) print_point(p, algorithm, op, bytes, fresh, rounds, all);
   free(all);
+  return least;
 }
 
 // point is one of those to measure.
@@ -297,7 +304,7 @@ static int parse_points(const char *list, struct point *points, int room) {
 }
 
 // measure takes a list of points, the seconds for each, the fewest rounds, and the seconds for all, of which each operation has a share by
-// the number of its points.
+// the number of its points. A point is left out if that is over, or would be after two rounds as long as one of the size before.
 static void measure(struct peer *p, const char *list, double budget, int fewest, double limit) {
   static struct point points[1000];
   int n = parse_points(list, points, 1000);
@@ -305,12 +312,19 @@ static void measure(struct peer *p, const char *list, double budget, int fewest,
     fprintf(stderr, "%s: no list of points, or no number of rounds from 1 to %d: %s %d\n", p->name, MOST, list, fewest);
     exit(2);
   }
+  p->barrier();
+  if (p->rank == 0) {
+    printf("ready\n");
+    fflush(stdout);
+  }
+  static double took[OPERATIONS][8]; // by one round of each algorithm, last time
   double began = seconds();
   for (int i = 0; i < n; i++) {
     int last = i;
     while (last + 1 < n && points[last + 1].op == points[i].op) last++;
     for (int a = 0; p->algorithm(points[i].op, a) != NULL; a++) {
-      if (limit > 0 && p->agree(seconds() - began > limit * (last + 1) / n)) {
+      double *round = &took[points[i].op][a];
+      if (limit > 0 && p->agree(seconds() - began + 2 * *round > limit * (last + 1) / n)) {
         if (p->rank == 0) {
           printf("%s,%s,%s,%zu,%s,%d,0,0,0,0,0\n", p->name, p->algorithm(points[i].op, a), operation_names[points[i].op], points[i].bytes,
                  points[i].fresh ? "fresh" : "reused", p->members);
@@ -318,7 +332,7 @@ static void measure(struct peer *p, const char *list, double budget, int fewest,
         }
         continue;
       }
-      measure_point(p, points[i].op, a, points[i].bytes, points[i].fresh, budget, fewest);
+      *round = measure_point(p, points[i].op, a, points[i].bytes, points[i].fresh, budget, fewest);
     }
   }
 }

@@ -73,6 +73,15 @@ func parseBench(args []string, out io.Writer) (*measurement, error) {
 	f.Float64Var(&m.plan.Seconds, "seconds", 0.1, "seconds for each point")
 	f.IntVar(&m.plan.Least, "rounds", 2, "rounds of each point, however long they take, up to 200")
 	f.DurationVar(&m.plan.Limit, "limit", 5*time.Minute, "most time for all points; those that would begin later are left out, and named; 0: no limit")
+	f.Func("memory", "most memory for the buffers of the members of one host, such as 4GiB; larger points are left out, and named (default half of what is free there)",
+		func(text string) error {
+			n, err := benchmark.ParseSize(text)
+			if err == nil && n == 0 {
+				err = errors.New("want more than nothing")
+			}
+			m.plan.Memory = n
+			return err
+		})
 	if err := f.Parse(args); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -116,7 +125,7 @@ func (m *measurement) measure(ctx context.Context, sys *core.System, out io.Writ
 	fmt.Fprintf(out, "%-15s %-7s %s\n", "operation", "buffers", benchmark.Columns)
 	return benchmark.Measure(ctx, sys, "tutti", m.members, m.plan, func(r benchmark.Result) error {
 		if r.Rounds == 0 {
-			_, err := fmt.Fprintf(out, "%-15s %-7s %10d  left out: %v were over\n", r.Operation, r.Buffers(), r.Bytes, m.plan.Limit)
+			_, err := fmt.Fprintf(out, "%-15s %-7s %10d  left out: %s\n", r.Operation, r.Buffers(), r.Bytes, r.LeftOut)
 			return err
 		}
 		_, err := fmt.Fprintf(out, "%-15s %-7s %s\n", r.Operation, r.Buffers(), r.Row())

@@ -33,6 +33,10 @@ func TestBenchPrintsALineForEachPoint(t *testing.T) {
 	text, err := tutti(strings.Fields("bench collectives -in goroutines -members 2 -limit 1ns -sizes 4 -buffers reused")...)
 	require.NoError(t, err)
 	assert.Equal(t, 13, strings.Count(text, "left out: 1ns were over"))
+	text, err = tutti(strings.Fields("bench collectives -in goroutines -members 2 -memory 1MiB -sizes 4,1MiB -operations allreduce -buffers reused")...)
+	require.NoError(t, err)
+	assert.Equal(t, 1, strings.Count(text, "left out: the buffers of its 2 members"))
+	assert.Contains(t, text, "would take 2 MiB, and may take 1\n")
 }
 
 func TestBenchMeasuresNodesThatHaveJoined(t *testing.T) {
@@ -53,6 +57,8 @@ func TestWrongCallsOfBenchAreRefused(t *testing.T) {
 		"bench collectives -members -1":         "--members is -1, want 1 to 1048576",
 		"bench collectives -in threads":         `want processes, goroutines or nodes, not "threads"`,
 		"bench collectives -rounds 1000":        "1000 rounds",
+		"bench collectives -memory 0":           "want more than nothing",
+		"bench collectives -memory much":        "want a size such as",
 		"bench collectives -sizes 5":            "multiple of 4 bytes",
 		"bench collectives -operations scan":    "want some of barrier",
 		"bench collectives -limit -1s -sizes 4": "a limit of -1s",

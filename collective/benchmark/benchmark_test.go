@@ -39,7 +39,7 @@ func TestEveryOperationIsMeasured(t *testing.T) {
 			var got []Point
 			require.NoError(t, Measure(t.Context(), sys, name, 3, Plan{Points: points}, func(r Result) error {
 				got = append(got, r.Point)
-				assert.Equal(t, Result{r.Point, name, "default", 3, 2, r.Min, r.Avg, r.Max, r.UntilLast}, r)
+				assert.Equal(t, Result{r.Point, name, "default", 3, 2, "", r.Min, r.Avg, r.Max, r.UntilLast}, r)
 				assert.LessOrEqual(t, r.Min, r.Avg)
 				assert.LessOrEqual(t, r.Avg, r.Max)
 				assert.Positive(t, r.UntilLast)
@@ -59,12 +59,31 @@ func TestPointsWhoseTimeIsUpAreReportedWithoutRounds(t *testing.T) {
 	var rounds []int
 	require.NoError(t, Measure(t.Context(), sys, "x", 2, Plan{Points: points, Limit: 1}, func(r Result) error {
 		rounds = append(rounds, r.Rounds)
+		assert.Equal(t, "1ns were over", r.LeftOut)
 		return nil
 	}))
 	assert.Equal(t, []int{0, 0, 0, 0}, rounds)
 	p := Plan{Points: points, Limit: 4 * time.Second}
 	assert.Equal(t, time.Second, p.deadline(0))
 	assert.Equal(t, 4*time.Second, p.deadline(1), "an operation's points share their time")
+}
+
+func TestPointsThatNeedTooMuchMemoryAreReportedWithoutRounds(t *testing.T) {
+	sys := coretest.Start(t, core.InProcess(2), core.SimulatedHosts(2))
+	points := Choice{Operations: []string{broadcast}, Sizes: []int{1 << 20, 2 << 20}, Buffers: []string{"reused"}}.Points()
+	left := map[int]string{}
+	require.NoError(t, Measure(t.Context(), sys, "x", 3, Plan{Points: points, Memory: 2 << 20}, func(r Result) error {
+		left[r.Bytes] = r.LeftOut
+		return nil
+	}))
+	assert.Empty(t, left[1<<20])
+	assert.Regexp(t, `^the buffers of its 2 members on host \S+ would take 4 MiB, and may take 2$`, left[2<<20])
+	half, err := HalfOfFreeMemory()
+	require.NoError(t, err)
+	assert.Positive(t, half)
+	r := roomOf([]string{"a", "b", "a"}, []int{50, 30, 40}, 0)
+	assert.Equal(t, room{map[string][]int{"a": {0, 2}, "b": {1}}, map[string]int{"a": 40, "b": 30}}, r)
+	assert.Equal(t, 3*16, Point{Operation: allReduce, Bytes: 16, Shared: true}.NeedOf([]int{1, 2}, 3), "two inputs and the result")
 }
 
 func TestMeasureEndsWithTheFirstError(t *testing.T) {
@@ -82,6 +101,7 @@ func TestMeasureEndsWithTheFirstError(t *testing.T) {
 	for want, p := range map[string]Plan{
 		"-1 rounds":                {Least: -1},
 		"201 rounds":               {Least: 201},
+		"-1 bytes of memory":       {Memory: -1},
 		`operation "scan"`:         {Points: []Point{{Operation: "scan"}}},
 		"allreduce of 6 bytes":     {Points: []Point{{Operation: allReduce, Bytes: 6}}},
 		"allreduce of 0 bytes":     {Points: []Point{{Operation: allReduce}}},
@@ -163,14 +183,41 @@ func TestTimingsOfAllMembersBecomeOneResult(t *testing.T) {
 	assert.Equal(t, Result{Rounds: 3, Min: 2, Avg: 3.3333333333333335, Max: 4.666666666666667, UntilLast: 4}, r)
 	r = Result{}.summarized(timings, []string{"a", "b"})
 	assert.InDelta(t, 3, r.UntilLast, 1e-9, "clocks of different hosts must not be compared")
-	r = Result{Point: Point{Operation: allReduce, Bytes: 1 << 20}, Members: 4, UntilLast: 1000}
-	algorithm, bus := r.Rate()
-	assert.InDelta(t, 1.048576, algorithm, 1e-9)
-	assert.InDelta(t, 1.048576*1.5, bus, 1e-9)
-	r.Operation = allGather
-	_, bus = r.Rate()
-	assert.InDelta(t, 1.048576*0.75, bus, 1e-9)
 	assert.Len(t, r.Row(), len(Columns))
+}
+
+// nccl-tests multiply size over time by a factor for each operation, where the size is that of the whole: the count of a rank times their number.
+func TestBandwidthsAreThoseOfNCCLTests(t *testing.T) {
+	const members, time = 4, 1000
+	for op, factor := range map[string]float64{
+		allReduce: 1.5, broadcast: 1, reduce: 1, reduceScatter: 0.75, allGather: 0.75, gather: 0.75, scatter: 0.75, allToAll: 0.75,
+		allGatherV: 0.75, gatherV: 0.75, scatterV: 0.75, allToAllV: 0.75,
+	} {
+		r := Result{Point: Point{Operation: op, Bytes: 1 << 20}, Members: members, UntilLast: time}
+		algorithm, bus := r.Rate()
+		assert.InDelta(t, 1.048576, algorithm, 1e-9, op)
+		assert.InDelta(t, 1.048576*factor, bus, 1e-9, op)
+	}
+	algorithm, bus := Result{Point: Point{Operation: barrier}, Members: members, UntilLast: time}.Rate()
+	assert.Zero(t, algorithm)
+	assert.Zero(t, bus)
+	algorithm, bus = Result{Point: Point{Operation: allGather, Bytes: 4}, Members: 400, UntilLast: 1}.Rate()
+	assert.InDelta(t, 1.6, algorithm, 1e-9, "a block has an element at least")
+	assert.InDelta(t, 1.6*399/400, bus, 1e-9)
+	algorithm, _ = Result{Point: Point{Operation: reduceScatter, Bytes: 1000}, Members: 3, UntilLast: 1}.Rate()
+	assert.InDelta(t, 0.996, algorithm, 1e-9, "83 elements for each member")
+}
+
+func TestRoundsThatWarmUpSayHowManyCount(t *testing.T) {
+	sys := coretest.Start(t)
+	var ready, rounds int
+	p := Plan{Points: []Point{{Operation: barrier}}, Seconds: 10, Ready: func() { ready++ }}
+	require.NoError(t, Measure(t.Context(), sys, "x", 2, p, func(r Result) error {
+		assert.Equal(t, 1, ready)
+		rounds = r.Rounds
+		return nil
+	}))
+	assert.Equal(t, mostRounds, rounds)
 }
 
 func TestPointsAndResultsAreReadAsTheyAreWritten(t *testing.T) {
@@ -181,7 +228,7 @@ func TestPointsAndResultsAreReadAsTheyAreWritten(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, p, got)
 		p.Shared = false
-		r := Result{p, "a", "b", 7, 9, 1.25, 2.5, 3, 4}
+		r := Result{p, "a", "b", 7, 9, "", 1.25, 2.5, 3, 4}
 		read, err := ParseResult(r.String())
 		require.NoError(t, err)
 		assert.Equal(t, r, read)

@@ -13,10 +13,10 @@
 //	})
 //
 // A point is an operation, a size, whether its buffers are fresh in every round, and whether the result is shared. In each of its rounds all
-// members meet in a barrier, and each takes the time of its own call. The round before the first warms up and says how many there will
-// be. Every member checks all of its data before the measured rounds, in the first and in the last of them; wrong data is an error.
+// members meet in a barrier, and each takes the time of its own call. One to five rounds before the first warm up; the shortest of them says how many
+// there will be. Every member checks all of its data before the measured rounds, in the first and in the last of them; wrong data is an error.
 //
 // Concurrency: Measure makes a group of its own and may run beside other work, which then is what is measured. Memory: a member holds the
 // buffers of one point at a time, Need bytes, straight from the system. Failure: Measure ends with the first error, and with its context; points beyond
-// Plan.Limit are reported as left out. Test kit: none.
+// Plan.Limit or Plan.Memory are reported as left out. Test kit: none.
 package benchmark

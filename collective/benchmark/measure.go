@@ -17,7 +17,7 @@ import (
 )
 
 // Measure makes a group of n members on the nodes of a system, spread evenly, and calls each with the result of every point of the plan, in
-// its order, as soon as it is there. A result with no rounds is of a point that was left out, since the time was up. library is
+// its order, as soon as it is there. A result with no rounds is of a point that was left out, for want of time or memory. library is
 // only written into the results. Errors: those of each, of core and of collective; what Plan.Validate returns.
 func Measure(ctx context.Context, sys *core.System, library string, n int, p Plan, each func(Result) error) (err error) {
 	if err := p.Validate(); err != nil {
@@ -45,10 +45,21 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 			err = errors.Join(err, a.Kill(end))
 		}
 	}()
-	all, began := batch.New(actors), time.Now()
+	all := batch.New(actors)
+	said, err := meet(ctx, all)
+	if err != nil {
+		return err
+	}
+	room := roomOf(hosts, said, p.Memory)
+	if p.Ready != nil {
+		p.Ready()
+	}
+	began, took := time.Now(), map[string]time.Duration{} // by one round of each operation, last time
 	for i, point := range p.Points {
 		r := Result{Point: point, Library: library, Algorithm: "default", Members: n}
-		if p.Limit == 0 || time.Since(began) <= p.deadline(i) {
+		if p.Limit > 0 && time.Since(began)+2*took[point.Operation] > p.deadline(i) {
+			r.LeftOut = fmt.Sprintf("%v were over", p.Limit)
+		} else if r.LeftOut = room.lacks(point, n); r.LeftOut == "" {
 			refs, err := batch.Call(ctx, all, (*member).Measure, Job{point, p.Seconds, p.Least})
 			if err != nil {
 				return fmt.Errorf("%v: %w", point, err)
@@ -58,6 +69,7 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 				return fmt.Errorf("%v: %w", point, err)
 			}
 			r = r.summarized(timings, hosts)
+			took[point.Operation] = time.Duration(r.UntilLast * 1e3)
 		}
 		if err := each(r); err != nil {
 			return err
@@ -66,10 +78,20 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 	return nil
 }
 
+// meet returns when all members run and have met, with what each says that buffers on its host may take.
+func meet(ctx context.Context, all *batch.Remote[*member]) ([]int, error) {
+	refs, err := batch.Call(ctx, all, (*member).Meet, core.Void{})
+	if err != nil {
+		return nil, err
+	}
+	return refs.Get(ctx)
+}
+
 // Validate names what makes no sense in the plan, as an ErrInvalid of core. Measure does so as well.
 func (p Plan) Validate() error {
-	if p.Least < 0 || p.Least > mostRounds || p.Seconds < 0 || p.Limit < 0 {
-		return fmt.Errorf("%w: a plan with %d rounds at least, want 0 to %d, %v seconds for a point and a limit of %v", core.ErrInvalid, p.Least, mostRounds, p.Seconds, p.Limit)
+	if p.Least < 0 || p.Least > mostRounds || p.Seconds < 0 || p.Limit < 0 || p.Memory < 0 {
+		return fmt.Errorf("%w: a plan with %d rounds at least, want 0 to %d, %v seconds for a point, a limit of %v and %d bytes of memory",
+			core.ErrInvalid, p.Least, mostRounds, p.Seconds, p.Limit, p.Memory)
 	}
 	for _, point := range p.Points {
 		if err := point.check(); err != nil {

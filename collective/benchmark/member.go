@@ -20,6 +20,7 @@ import (
 const (
 	groupName  = "tutti-benchmark"
 	mostRounds = 200
+	warmups    = 5 // rounds before those that count, at most; fewer, when they have taken a quarter of the time
 )
 
 // Job is one point for a member to measure. It is exported because members get it as an argument.
@@ -37,7 +38,7 @@ type member struct{}
 func newMember(context.Context, core.Void) (*member, error) { return &member{}, nil }
 
 //nolint:gochecknoglobals // kinds are registered at package level, so that all processes agree on them
-var members = core.Register("tutti-benchmark-member", newMember, core.Method((*member).Measure))
+var members = core.Register("tutti-benchmark-member", newMember, core.Method((*member).Measure), core.Method((*member).Meet))
 
 // Measure does what measure_point in bench/peers/measure.h does.
 func (*member) Measure(ctx context.Context, j Job) (t Timing, err error) {
@@ -48,18 +49,19 @@ func (*member) Measure(ctx context.Context, j Job) (t Timing, err error) {
 	s := shapeOf(j.Point, g.Rank(), g.Size())
 	var m memory
 	defer func() { err = errors.Join(err, m.release()) }()
-	for i, rounds := -1, 1; i < rounds; i++ { // the round before the first warms up, and says how many there will be
-		atEnds := i <= 0 || i == rounds-1
+	warm := warmth{job: j}
+	for i, rounds := -warmups, 0; i < rounds; i++ {
+		checked := i == -warmups || i == 0 || i == rounds-1
 		if err := m.renew(s, j.Point.Fresh); err != nil {
 			return Timing{}, err
 		}
-		if j.Point.Fresh || atEnds {
+		if j.Point.Fresh || checked {
 			fill(j.Point.Operation, m.in, m.out, g.Rank())
 		}
 		if err := collective.Barrier(ctx, g); err != nil {
 			return Timing{}, err
 		}
-		begin, end, each, err := once(ctx, g, j.Point, s, &m, atEnds)
+		begin, end, each, err := once(ctx, g, j.Point, s, &m, i < 0, checked)
 		if err != nil {
 			return Timing{}, err
 		}
@@ -67,16 +69,32 @@ func (*member) Measure(ctx context.Context, j Job) (t Timing, err error) {
 			t.Begins, t.Ends = append(t.Begins, begin.UnixNano()), append(t.Ends, end.UnixNano())
 			continue
 		}
-		if rounds, err = agree(ctx, g, each, j); err != nil {
+		if rounds, err = warm.agree(ctx, g, each, i == -1); err != nil {
 			return Timing{}, err
+		}
+		if rounds > 0 {
+			i = -1
+			t = Timing{make([]int64, 0, rounds), make([]int64, 0, rounds)}
 		}
 	}
 	return t, nil
 }
 
-// once does the operation and says when it began and ended; if the data is to be checked also how long it took until all were done. To
+// Meet returns when all members have met, with what HalfOfFreeMemory says.
+func (*member) Meet(ctx context.Context, _ core.Void) (int, error) {
+	g, err := collective.FromContext(ctx, groupName)
+	if err != nil {
+		return 0, err
+	}
+	if err := collective.Barrier(ctx, g); err != nil {
+		return 0, err
+	}
+	return HalfOfFreeMemory()
+}
+
+// once does the operation and says when it began and ended; if it is waited for or checked also how long it took until all were done. To
 // check and to let go of a shared result takes no part of those times.
-func once(ctx context.Context, g *collective.Group, p Point, s shape, m *memory, checked bool) (begin, end time.Time, each time.Duration, err error) {
+func once(ctx context.Context, g *collective.Group, p Point, s shape, m *memory, waited, checked bool) (begin, end time.Time, each time.Duration, err error) {
 	result, view := m.out, (*arrowstore.View[float32])(nil)
 	begin = time.Now()
 	if p.Shared {
@@ -89,7 +107,7 @@ func once(ctx context.Context, g *collective.Group, p Point, s shape, m *memory,
 		defer view.Release()
 		result = view.Slice()
 	}
-	if err != nil || !checked {
+	if err != nil || !waited && !checked {
 		return begin, end, 0, err
 	}
 	// Without waiting, the checks of some would take the processors from those who are not done.
@@ -97,12 +115,29 @@ func once(ctx context.Context, g *collective.Group, p Point, s shape, m *memory,
 		return begin, end, 0, err
 	}
 	each = time.Since(begin)
-	return begin, end, each, check(p.Operation, s, result, g.Rank(), g.Size())
+	if checked {
+		err = check(p.Operation, s, result, g.Rank(), g.Size())
+	}
+	return begin, end, each, err
 }
 
-// agree returns how many rounds there will be, of which one took each.
-func agree(ctx context.Context, g *collective.Group, each time.Duration, j Job) (int, error) {
-	rounds := []int64{int64(min(max(j.Seconds/each.Seconds(), float64(j.Least)), mostRounds))}
+// warmth is what the rounds that warm up have taken.
+type warmth struct {
+	job   Job
+	spent time.Duration
+	least time.Duration // of one round; 0 before the first
+}
+
+// agree returns how many rounds there will be, of which one took each; 0: first another one that warms up.
+func (w *warmth) agree(ctx context.Context, g *collective.Group, each time.Duration, last bool) (int, error) {
+	w.spent += each
+	if w.least == 0 || each < w.least {
+		w.least = each
+	}
+	rounds := []int64{0}
+	if last || w.spent.Seconds() >= w.job.Seconds/4 {
+		rounds[0] = int64(min(max(w.job.Seconds/w.least.Seconds(), float64(w.job.Least)), mostRounds))
+	}
 	err := collective.Broadcast(ctx, g, rounds, 0)
 	return int(rounds[0]), err
 }

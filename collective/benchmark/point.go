@@ -152,8 +152,14 @@ type Plan struct {
 	Seconds float64 // for each point, which takes as many rounds as fit, up to 200
 	Least   int     // rounds of a point, however long they take; 0 stands for 2
 	// Limit is how long all points may take; 0: for ever. Each operation has its share by the number of its points and what those before it
-	// left over. A point that would begin later is left out; one that has begun is ended by the context only.
+	// left over. A point is left out if that is over, or would be after two rounds as long as one of the size before; a point that has begun
+	// is ended by the context only.
 	Limit time.Duration
+	// Memory is how many bytes the buffers of the members of one host may take; 0: half of what is free there when they start. A point that
+	// needs more is left out.
+	Memory int
+	// Ready is called when all members run and have met, before the first point; may be nil.
+	Ready func()
 }
 
 // deadline is when the share of the i-th point's operation ends, as a part of the limit.

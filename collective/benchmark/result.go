@@ -16,7 +16,8 @@ type Result struct {
 	Library   string
 	Algorithm string // "default", where the library chose
 	Members   int
-	Rounds    int     // 0: the point was left out, for the time was up
+	Rounds    int     // 0: the point was left out
+	LeftOut   string  // why; not part of the text
 	Min       float64 // over members, of each one's mean over rounds of its own call; likewise Avg and Max
 	Avg, Max  float64
 	// UntilLast is the median over rounds of the time from when the first member begins until the last has ended. Where members
@@ -62,12 +63,14 @@ func ParseResult(text string) (Result, error) {
 }
 
 // Rate returns the algorithm's bandwidth, and that of the bus as nccl-tests define it, in GB/s (10^9 bytes), of the time until the
-// last member is done. What a bus of a given speed could do at best is then the same for every number of members. Both are 0 for a barrier.
+// last member is done. What a bus of a given speed could do at best is then the same for every number of members. The bytes are those that the larger
+// buffer of the root really has: with 400 members, whose blocks have an element at least, an all-gather of 4 B has 1600. Both are 0 for a barrier.
 func (r Result) Rate() (algorithm, bus float64) {
-	if r.UntilLast == 0 {
+	if r.UntilLast == 0 || r.Members < 1 {
 		return 0, 0
 	}
-	algorithm = float64(r.Bytes) / r.UntilLast / 1e3
+	s := private(r.Operation, r.Bytes/elementSize, 0, r.Members)
+	algorithm = float64(elementSize*max(s.in, s.out)) / r.UntilLast / 1e3
 	n := float64(r.Members)
 	switch r.Operation {
 	case allReduce:
