@@ -183,9 +183,9 @@ bench-collectives: ## Measure collectives beside Gloo, Open MPI and MPICH (ARGS=
 	@mkdir -p $(OUT)
 	@$(GO) build -o $(OUT)/ ./bench/collectives
 	@if [[ -n '$(ARGS)' ]]; then $(OUT)/collectives $(ARGS); else \
-		even=barrier,broadcast,reduce,allreduce,reduce-scatter,gather,scatter,alltoall,allgather; \
+		even=barrier,broadcast,allreduce,reduce-scatter,gather,scatter,alltoall,reduce,allgather; \
 		$(OUT)/collectives -members 8,32,64,128 -operations $$even -sizes 4,64KiB,1MiB -buffers reused -seconds 0.05 -limit 12s; \
-		$(OUT)/collectives -members 400 -operations $$even -sizes 4,64KiB -buffers reused -seconds 0.3 -rounds 1 -limit 40s; fi
+		$(OUT)/collectives -members 400 -operations $$even -sizes 4,64KiB -buffers reused -seconds 0.5 -rounds 1 -limit 60s; fi
 
 .PHONY: bench-collectives-all
 bench-collectives-all: ## The same with all operations and sizes, and fresh buffers; at most 6 minutes for each of 8, 32, 64 and 128 members, and 12 for 400

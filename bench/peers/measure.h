@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // What the programs of all peers have in common: the points to measure, the buffers, the clock, the check of the data and the line for
-// each point. The line before them is "ready": all members run and have met. A point is an operation, a size, and whether every round gets memory that was never used before. Before each round
-// all members meet in a barrier; each takes the time of its own call; the line has the least, the mean and the greatest over members of
-// their mean over rounds, and the median over rounds from when the first member begins until the last one has ended, in microseconds:
+// each point. The line before them is "ready": all members run and have met. A point is an operation, a size, and whether every round gets
+// memory that was never used before. Before each round all members meet in a barrier; each takes the time of its own call; the line has the
+// least, the mean and the greatest over members of their mean over rounds, and the median over rounds from when the first member begins until
+// the last one has ended, in microseconds:
 //
 //   peer,algorithm,operation,bytes,buffers,members,rounds,min,avg,max,span
 //
@@ -227,7 +228,8 @@ static void print_point(const struct peer *p, const char *algorithm, enum operat
 }
 
 // measure_point prints the line of one point. It takes about as many seconds as it is given, but some rounds at least. Rounds below 0 warm up,
-// as long as they have not taken a quarter of those seconds; the shortest of them says how many there will be, and is returned in seconds.
+// as long as they have not taken a quarter of those seconds, and twice unless the first took very long; the shortest of them says how many
+// there will be, and is returned in seconds.
 static double measure_point(struct peer *p, enum operation op, int a, size_t bytes, int fresh, double budget, int fewest) {
   const char *algorithm = p->algorithm(op, a);
   struct shape s = shape_of(op, bytes, p->rank, p->members);
@@ -258,7 +260,7 @@ static double measure_point(struct peer *p, enum operation op, int a, size_t byt
     if (i < 0) {
       spent += each;
       least = each < least ? each : least;
-      int more = i < -1 && spent < budget / 4;
+      int more = i < -1 && spent < (i == -WARMUPS ? 5 * budget : budget / 4);
       rounds = (int)p->agree(more ? 0 : least * MOST < budget ? MOST : budget / least < fewest ? fewest : budget / least);
       if (rounds > 0) i = -1;
       continue;

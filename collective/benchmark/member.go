@@ -20,7 +20,7 @@ import (
 const (
 	groupName  = "tutti-benchmark"
 	mostRounds = 200
-	warmups    = 5 // rounds before those that count, at most; fewer, when they have taken a quarter of the time
+	warmups    = 5 // rounds before those that count, at most; two, when they have taken a quarter of the time; one, when it took five times as long
 )
 
 // Job is one point for a member to measure. It is exported because members get it as an argument.
@@ -69,7 +69,7 @@ func (*member) Measure(ctx context.Context, j Job) (t Timing, err error) {
 			t.Begins, t.Ends = append(t.Begins, begin.UnixNano()), append(t.Ends, end.UnixNano())
 			continue
 		}
-		if rounds, err = warm.agree(ctx, g, each, i == -1); err != nil {
+		if rounds, err = warm.agree(ctx, g, each, warmups+i); err != nil {
 			return Timing{}, err
 		}
 		if rounds > 0 {
@@ -128,14 +128,19 @@ type warmth struct {
 	least time.Duration // of one round; 0 before the first
 }
 
-// agree returns how many rounds there will be, of which one took each; 0: first another one that warms up.
-func (w *warmth) agree(ctx context.Context, g *collective.Group, each time.Duration, last bool) (int, error) {
+// agree returns how many rounds there will be, since the i-th that warms up took each; 0: first another one. The first is followed by a second
+// unless it took very long.
+func (w *warmth) agree(ctx context.Context, g *collective.Group, each time.Duration, i int) (int, error) {
 	w.spent += each
 	if w.least == 0 || each < w.least {
 		w.least = each
 	}
+	most := w.job.Seconds / 4
+	if i == 0 {
+		most = w.job.Seconds * 5
+	}
 	rounds := []int64{0}
-	if last || w.spent.Seconds() >= w.job.Seconds/4 {
+	if i == warmups-1 || w.spent.Seconds() >= most {
 		rounds[0] = int64(min(max(w.job.Seconds/w.least.Seconds(), float64(w.job.Least)), mostRounds))
 	}
 	err := collective.Broadcast(ctx, g, rounds, 0)
