@@ -5,6 +5,7 @@ package collective
 
 import (
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/tutti-go/tutti/internal/lane"
@@ -58,7 +59,35 @@ func (f *flow) dockLocked(e *edge, seq uint64) {
 	b.edge, b.start, b.seq, b.round = e, e.begun, seq, uint32(f.step.Round)
 	b.claimed = append(b.claimed[:0], make([]bool, f.frames)...)
 	e.begun += f.cost()
-	e.berth = b
+	e.berths = append(e.berths, b)
+}
+
+// undock takes a flow's place away, if it has one.
+func (e *edge) undock(b *berth) {
+	e.berths = slices.DeleteFunc(e.berths, func(other *berth) bool { return other == b })
+}
+
+// berthAt returns that of the flow to which a place in what comes over the edge belongs, or nil.
+func (e *edge) berthAt(at uint64) *berth {
+	for _, b := range e.berths {
+		if at >= b.start && at-b.start < b.into.cost() {
+			return b
+		}
+	}
+	return nil
+}
+
+// nextLocked returns the place in the queue of the first frame for a flow that receives, or -1. The first flow takes what is for none, too, to refuse it.
+func (f *flow) nextLocked(e *edge) int {
+	first := len(e.berths) > 0 && e.berths[0] == f.berth
+	i := 0
+	if !first {
+		i = sort.Search(len(e.queue), func(i int) bool { return e.queue[i].Caller >= f.start })
+	}
+	if i == len(e.queue) || e.queue[i].Caller >= f.start+f.cost() {
+		return -1
+	}
+	return i
 }
 
 // claimLocked makes the frame at a place in what comes over the edge the caller's to put into memory, and returns its number; or -1 if
@@ -70,7 +99,7 @@ func (b *berth) claimLocked(at uint64) int {
 	}
 	b.claimed[i] = true
 	if b.claims++; b.claims == len(b.claimed) {
-		b.edge.berth = nil // before the flow ends, for it needs them all
+		b.edge.undock(b) // before the flow ends, for it needs them all
 	}
 	return int(i)
 }
@@ -155,8 +184,8 @@ func (m *member) withdraw(flows []*flow) {
 	var out []*outgoing
 	for _, f := range flows {
 		out = append(out, f.out...)
-		if f.edge != nil && f.edge.berth == f.berth {
-			f.edge.berth = nil
+		if f.edge != nil {
+			f.edge.undock(f.berth)
 		}
 	}
 	m.mu.Unlock()

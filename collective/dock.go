@@ -81,11 +81,11 @@ func (m *member) land(d *dock) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.mu.edges[int(h.From)]
-	if e == nil || e.berth == nil {
+	if e == nil {
 		return false
 	}
-	b := e.berth
-	if !b.direct || !m.mu.running || h.Seq != b.seq || h.Seq != m.mu.seq || h.Hash != m.mu.calls[h.Seq%remembered].hash || h.Step != b.round {
+	b := e.berthAt(h.Caller)
+	if b == nil || !b.direct || !m.mu.running || h.Seq != b.seq || h.Seq != m.mu.seq || h.Hash != m.mu.calls[h.Seq%remembered].hash || h.Step != b.round {
 		return false
 	}
 	length := int(h.Length) - descriptorSize

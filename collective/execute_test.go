@@ -49,17 +49,19 @@ func (w wireEnd) wait(ctx context.Context, flows []*flow) error {
 	defer w.mu.Unlock()
 	for {
 		ready := false
-		taken := map[int]int{} // room that other flows of this call have been given, by peer
+		taken := map[int]int{}   // room that other flows of this call have been given, by peer
+		behind := map[int]bool{} // another flow takes first what a peer sends
 		for _, f := range flows {
 			if f.action.Send {
 				f.room = len(w.lines[[2]int{w.rank, f.peer}])+taken[f.peer] < w.capacity
 				if f.room {
 					taken[f.peer]++
 				}
-			} else if line := w.lines[[2]int{f.peer, w.rank}]; len(line) > 0 {
+			} else if line := w.lines[[2]int{f.peer, w.rank}]; len(line) > 0 && !behind[f.peer] {
 				f.body, f.came.Step, f.at = line[0], uint32(f.step.Round), f.placed
 				w.lines[[2]int{f.peer, w.rank}] = line[1:]
 			}
+			behind[f.peer] = behind[f.peer] || !f.action.Send
 			ready = ready || f.room || f.body != nil
 		}
 		if ready {

@@ -25,15 +25,10 @@ func (m *member) wait(ctx context.Context, flows []*flow) error {
 		edgeLocked: m.edgeLocked,
 		pickLocked: func(e *edge, f *flow) (int, bool) {
 			f.dockLocked(e, m.mu.seq)
-			switch {
-			case len(e.queue) == 0:
-				return -1, false
-			case e.queue[0].Seq > m.mu.seq:
+			if len(e.queue) > 0 && e.queue[0].Seq > m.mu.seq {
 				return -1, f.berth.landed == 0 // else the frames on lanes are late
-			case e.queue[0].Caller >= f.start+f.cost():
-				return -1, false // and so is this
 			}
-			return 0, false
+			return f.nextLocked(e), false
 		},
 		credit: stepCredit,
 	})

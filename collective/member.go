@@ -57,7 +57,7 @@ type edge struct {
 	sent     uint64       // bytes sent to it, in total
 	granted  uint64       // of sent, what it said to have taken
 	begun    uint64       // where in what comes from it the next flow begins
-	berth    *berth       // of the flow that receives from it, or nil
+	berths   []*berth     // of the flows that receive from it, in the order in which they begin
 }
 
 // member is one rank's end of all its edges. One operation at a time runs on it, in one goroutine; frames are delivered by

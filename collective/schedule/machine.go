@@ -19,11 +19,12 @@ type Program struct {
 //   - A block is sent when all that the rank was to receive into it before has come.
 //   - A block is received when all that was to come into it before has come, and it has left in all messages before: so sums
 //     are formed in the order of the schedule.
-//   - Messages from one rank to another keep their order. Signals hold back what comes after them, as [Transfer] says, and
-//     Window bounds how many steps are under way.
+//   - Messages from one rank to another keep their order, in which their receives are released. A few receives from one rank may be
+//     under way, so that what comes finds its place although the one before it is not complete. Signals hold back what comes
+//     after them, as [Transfer] says, and Window bounds how many steps are under way.
 func Compile(s Schedule) *Program {
 	c := &compiler{s: s, seen: make([]int32, 2*s.steps), after: make([][2]int32, 0, 4*s.steps), last: newTouches(s.Blocks, s.Ranks)}
-	c.sent, c.came, c.signal = map[int]int32{}, map[int]int32{}, -1
+	c.sent, c.came, c.signal = map[int]int32{}, map[int][]receipt{}, -1
 	p := &Program{blocks: s.Blocks, turn: s.Turn, steps: s.steps, needs: make([]int32, 2*s.steps), starts: make([]int32, 2*s.steps+1)}
 	for t := range p.needs {
 		p.needs[t] = -1
@@ -56,13 +57,23 @@ func Compile(s Schedule) *Program {
 
 // compiler goes through a schedule in order.
 type compiler struct {
-	s          Schedule
-	seen       []int32 // by transfer: the one that was last made to wait for it, plus 1
-	after      [][2]int32
-	last       touches
-	sent, came map[int]int32 // by peer: the last message
-	signal     int32         // the last signal that was received, or -1
-	since      []int32       // what was to be received since a signal was last sent, and that signal
+	s      Schedule
+	seen   []int32 // by transfer: the one that was last made to wait for it, plus 1
+	after  [][2]int32
+	last   touches
+	sent   map[int]int32     // by peer: the last message
+	came   map[int][]receipt // by peer: the last messages, receivesAhead of them
+	signal int32             // the last signal that was received, or -1
+	since  []int32           // what was to be received since a signal was last sent, and that signal
+}
+
+// receivesAhead is how many receives from one rank may be under way.
+const receivesAhead = 8
+
+// receipt is a message that comes, and where in after stands what it waits for itself, beside what those before it wait for.
+type receipt struct {
+	t        int32
+	from, to int
 }
 
 // wait makes one transfer wait for another.
@@ -74,11 +85,7 @@ func (c *compiler) wait(t, before int32) {
 }
 
 // all makes a transfer wait for what every transfer waits for.
-func (c *compiler) all(t int32, edges map[int]int32, peer int) {
-	if before, ok := edges[peer]; ok {
-		c.wait(t, before)
-	}
-	edges[peer] = t
+func (c *compiler) all(t int32) {
 	c.wait(t, c.signal)
 	if before := int(t/2) - c.s.Window; c.s.Window > 0 && before >= 0 {
 		st := c.s.at(before)
@@ -92,7 +99,11 @@ func (c *compiler) all(t int32, edges map[int]int32, peer int) {
 }
 
 func (c *compiler) send(t int32, tr Transfer) {
-	c.all(t, c.sent, tr.Peer)
+	if before, ok := c.sent[tr.Peer]; ok {
+		c.wait(t, before)
+	}
+	c.sent[tr.Peer] = t
+	c.all(t)
 	for b := range tr.Blocks.All(c.s.Blocks) {
 		touch := c.last.of(b)
 		c.wait(t, touch.came-1)
@@ -107,7 +118,13 @@ func (c *compiler) send(t int32, tr Transfer) {
 }
 
 func (c *compiler) recv(t int32, tr Transfer) {
-	c.all(t, c.came, tr.Peer)
+	r := receipt{t: t, from: len(c.after)}
+	last := c.came[tr.Peer]
+	if len(last) == receivesAhead {
+		c.wait(t, last[0].t)
+		last = append(last[:0], last[1:]...)
+	}
+	c.all(t)
 	for b := range tr.Blocks.All(c.s.Blocks) {
 		touch := c.last.of(b)
 		c.wait(t, touch.came-1)
@@ -116,6 +133,13 @@ func (c *compiler) recv(t int32, tr Transfer) {
 		}
 		touch.came, touch.left = t+1, touch.left[:0]
 	}
+	r.to = len(c.after)
+	for _, before := range last { // released before
+		for _, a := range c.after[before.from:before.to] {
+			c.wait(t, a[0])
+		}
+	}
+	c.came[tr.Peer] = append(last, r)
 	c.since = append(c.since, t)
 	if tr.IsSignal() {
 		c.signal = t
