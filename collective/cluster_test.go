@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ type cluster struct {
 	nodes  []*scope.Node
 	scopes map[uint64]*scope.Scope
 	host   bool // groups share the memory of the machine
+	tiers  bool // as if it were several, of two nodes each
 	dock   *member
 }
 
@@ -123,6 +125,12 @@ func makers() map[string]func(t testing.TB, nodes int) *cluster {
 		"memory":  func(t testing.TB, nodes int) *cluster { t.Helper(); return newCluster(t, nodes, inMemory) },
 		"sockets": func(t testing.TB, nodes int) *cluster { t.Helper(); return newCluster(t, nodes, overSockets) },
 		"host":    newHostCluster,
+		"tiers": func(t testing.TB, nodes int) *cluster {
+			t.Helper()
+			c := newHostCluster(t, nodes)
+			c.tiers = true
+			return c
+		},
 	}
 }
 
@@ -216,7 +224,22 @@ func (c *cluster) establishBy(node int, join func(context.Context, charter) erro
 		return nil, err
 	}
 	b.Host = c.host
-	return c.hub(node).establish(c.t.Context(), charter{Name: name, Members: members, Bounds: b}, join)
+	return c.hub(node).establish(c.t.Context(), charter{Name: name, Members: members, Bounds: b, Hosts: c.hostsOf(members)}, join)
+}
+
+// hostsOf numbers the hosts of actors, if there are several: two nodes to each, beside the driver's.
+func (c *cluster) hostsOf(actors []uint64) []uint32 {
+	if !c.tiers {
+		return nil
+	}
+	hosts := make([]uint32, len(actors))
+	for i, actor := range actors {
+		hosts[i] = (nodeOfActor(actor) - 1) / 2
+	}
+	if len(slices.Compact(slices.Clone(hosts))) == 1 {
+		return nil
+	}
+	return hosts
 }
 
 // group makes a group of n members and returns the creator's view and the members'.

@@ -110,7 +110,17 @@ func (v *visit) open(ctx context.Context, fallback string, m *meeting) error {
 		}
 	}
 	v.world = openWorld(ctx, v.rank, dir.Path, cfg, tidy)
+	v.world.hub(ctx).runAt = v.runAt
 	return nil
+}
+
+// runAt returns the run directory of a rank of this host.
+func (v *visit) runAt(n mesh.NodeID) string {
+	all := v.places.Load()
+	if all == nil || uint64(n) >= uint64(len(*all)) {
+		return ""
+	}
+	return filepath.Dir((*all)[n].Path)
 }
 
 // address returns where a rank listens: over shared memory, if it is on this host.

@@ -34,7 +34,8 @@
 //     give all groups the same.
 //  3. All is computed in the element type, but 16-bit floats in float32, rounded where they are sent on and at the end. Integers wrap
 //     around. A sum of floats takes at most ceil(log2 size) roundings that lie between an element and the result; 7*ceil(log8 size)
-//     between processes of one machine and between members of one process; but size-1 in an all-reduce by "gather", "one-shot" or "ring", and for
+//     between processes of one machine and between members of one process; the two together where an all-reduce goes by hosts, the first with their number and the second with
+//     that of the members of one; but size-1 in an all-reduce by "gather", "one-shot" or "ring", and for
 //     16-bit floats between members of one process, which for 16-bit floats are those of float32 and one more; a complex product is the schoolbook formula's.
 //  4. Avg divides the sum once, where it is complete: floats are rounded, integers truncated toward zero. Where the sum of integers
 //     wraps around, so does their average: widen them first.
@@ -63,6 +64,9 @@
 // [Custom] reductions are messages always. Where the file cannot be had (systems other than Linux, no room in /dev/shm), all are messages; results may round
 // otherwise then. The option [Messages] turns it off, and so does [Algorithm]. Operations without shared results allocate nothing there, but
 // ReduceScatter with PremulSum or logical reductions of numbers, which copies in, and a member that waits for longer than 10 ms, which takes a handful to be bounded.
+//
+// Where members are on several hosts, of which some have several members that share memory, an all-reduce is done in that first, by messages between
+// the lowest ranks of all hosts then, and handed on in it: each byte crosses the network as often as if each host had one member. All else is messages.
 //
 // # One process
 //

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,6 +113,9 @@ func everyWay[T any](tests map[string]T) map[way]T {
 	all := map[way]T{}
 	for what, test := range tests {
 		all[way{what, "memory"}], all[way{what, "host"}], all[way{what, "process"}] = test, test, test
+		if strings.HasSuffix(what, "all-reduce") { // the others are by messages there
+			all[way{what, "tiers"}] = test
+		}
 	}
 	return all
 }

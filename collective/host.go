@@ -42,14 +42,18 @@ type host struct {
 // hostFor returns what a session that is made on this node needs to find out whether all members are on one machine, or nil if that is
 // of no use. It is the same at all nodes.
 func (h *hub) hostFor(s *session) *host {
-	n := len(s.members)
-	if runtime.GOOS != "linux" || !s.bounds.Host || s.bounds.Select.byMessages() || len(s.nodes) < 2 || n > hostshm.MaxMembers {
+	n := s.mostNeighbours()
+	if runtime.GOOS != "linux" || !s.bounds.Host || s.bounds.Select.byMessages() || len(s.nodes) < 2 || n < 2 || n > hostshm.MaxMembers {
 		return nil
 	}
 	o := &host{}
 	o.nudged = o.nudge
-	if h.run != "" {
-		o.path = filepath.Join(h.run, fmt.Sprintf("%s%x-%d", hostFiles+h.job, s.id, s.epoch))
+	dir, mark := h.run, s.markOf(h.mesh.Self())
+	if h.runAt != nil {
+		dir = h.runAt(s.firstNear(h.mesh.Self()))
+	}
+	if dir != "" {
+		o.path = filepath.Join(dir, fmt.Sprintf("%s%x-%d%s", hostFiles+h.job, s.id, s.epoch, mark))
 	}
 	h.mesh.Go(func() { // a group that nobody closed ends with the node
 		select {
@@ -159,6 +163,7 @@ func (o *host) nudge() {
 type hostState struct {
 	now    onHost                       // the operation that runs there
 	met    bool                         // it is known whether there is such memory
+	tier   *tier                        // nil: the members of a host have no such memory, or all are on one
 	port   atomic.Pointer[hostshm.Port] // nil if there is none
 	shares atomic.Bool                  // operations with shared results go through it, for all members read each other's stores
 	spares spares
@@ -166,6 +171,9 @@ type hostState struct {
 
 // meet finds out, at all members alike, whether they have memory in common.
 func (x *execution) meet(ctx context.Context, g *Group) error {
+	if len(g.s.hosts) > 0 {
+		return x.meetNeighbours(ctx, g)
+	}
 	m, o := g.m, g.s.host
 	f := o.open(g.Size())
 	own := []uint64{f.Boot, f.Device, f.Inode, f.Bell}

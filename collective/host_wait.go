@@ -20,7 +20,10 @@ type onHost struct {
 	ctx  context.Context //nolint:containedctx // of the operation, which this is
 	call invocation
 	ends []int // of the blocks of all ranks, in bytes, behind a 0, where they are of different lengths
-	root int   // whom others await to publish, or -1
+	root int   // slot of the member whom others await to publish, or -1
+	near *team // the members whose memory it is, by slot; nil: all
+
+	guarded bool // it is under the eyes of the guard already
 
 	pause    time.Duration // between questions
 	asked    time.Time
@@ -88,6 +91,10 @@ func (r *onHost) idle() (time.Duration, error) {
 func (r *onHost) missing() (rank, ask int) {
 	const few = 32
 	own, n := r.g.m.rank, r.Members()
+	if r.near != nil {
+		own = r.near.at
+	}
+	defer func() { rank, ask = r.rankOf(rank), r.rankOf(ask) }()
 	others := func(rank int) bool { return rank != own }
 	near := func(rank int) bool {
 		ahead := (rank - own + n) % n
@@ -105,13 +112,23 @@ func (r *onHost) missing() (rank, ask int) {
 	return r.root, -1
 }
 
+// rankOf returns the rank of a slot's member, if it is one.
+func (r *onHost) rankOf(slot int) int {
+	if r.near == nil || slot < 0 {
+		return slot
+	}
+	return r.near.ranks[slot]
+}
+
 // watched puts the operation under the eyes of the guard, and makes it notice the end of its context at once. That of the epoch ends its rounds.
 func (r *onHost) watched() {
 	if r.unhook != nil {
 		return
 	}
 	s, now := r.g.s, time.Now()
-	r.g.m.guarded(s.stallOf(r.ctx))
+	if !r.guarded {
+		r.g.m.guarded(s.stallOf(r.ctx))
+	}
 	if _, ok := r.ctx.Deadline(); !ok {
 		r.until = now.Add(s.bounds.Timeout)
 	}
@@ -153,7 +170,7 @@ func (r *onHost) mismatch(found *hostshm.Mismatch) error {
 	if found == nil {
 		return nil
 	}
-	rank, seq := r.g.m.rank, r.g.m.mu.seq // which only this operation changes
+	other, rank, seq := r.rankOf(found.Rank), r.g.m.rank, r.g.m.mu.seq // which only this operation changes
 	b := make([]byte, 0, descriptorSize)
 	for _, w := range found.Call.What {
 		b = binary.LittleEndian.AppendUint64(b, w)
@@ -161,10 +178,10 @@ func (r *onHost) mismatch(found *hostshm.Mismatch) error {
 	theirs, err := parseDescriptor(b)
 	switch {
 	case found.Call.Seq != seq:
-		return mismatch("operation %d: rank %d called %v, but rank %d is at operation %d", seq, rank, r.call.descriptor, found.Rank, found.Call.Seq)
+		return mismatch("operation %d: rank %d called %v, but rank %d is at operation %d", seq, rank, r.call.descriptor, other, found.Call.Seq)
 	case err != nil:
-		return fmt.Errorf("of rank %d: %w", found.Rank, err)
+		return fmt.Errorf("of rank %d: %w", other, err)
 	default:
-		return mismatch("operation %d: rank %d called %v, rank %d called %v", seq, found.Rank, theirs, rank, r.call.descriptor)
+		return mismatch("operation %d: rank %d called %v, rank %d called %v", seq, other, theirs, rank, r.call.descriptor)
 	}
 }

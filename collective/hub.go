@@ -27,10 +27,11 @@ const (
 // hub is a node's end of all groups: it hands frames to the members of this node and watches for lost nodes.
 type hub struct {
 	mesh    *mesh.Mesh
-	root    context.Context //nolint:containedctx // lives as long as the node; it owns the epochs
-	dir     string          // for the records of members, or none
-	run     string          // of the system on this machine, for memory that processes share, or none
-	job     string          // tells the users of run apart that come one after the other
+	root    context.Context          //nolint:containedctx // lives as long as the node; it owns the epochs
+	dir     string                   // for the records of members, or none
+	run     string                   // of the system on this machine, for memory that processes share, or none
+	runAt   func(mesh.NodeID) string // that of another node of this machine, where each has its own; nil: run is that of all
+	job     string                   // tells the users of run apart that come one after the other
 	kept    records
 	storage *storage
 	world   *world // of a process without actors; set before its mesh starts

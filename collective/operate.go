@@ -122,6 +122,9 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 		if m.host.takes(c.op, &c.math) {
 			return s.host.run(ctx, g, c, seq)
 		}
+		if m.host.tier.takes(c.op, &c.math) {
+			return x.reduceInTiers(ctx, g, c, seq)
+		}
 	}
 	return do(ctx, x)
 }
