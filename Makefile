@@ -184,7 +184,7 @@ bench-collectives: ## Measure collectives beside Gloo, Open MPI and MPICH (ARGS=
 	@$(GO) build -o $(OUT)/ ./bench/collectives
 	@if [[ -n '$(ARGS)' ]]; then $(OUT)/collectives $(ARGS); else \
 		even=barrier,broadcast,allreduce,reduce-scatter,gather,scatter,alltoall,reduce,allgather; \
-		$(OUT)/collectives -members 8,32,64,128 -operations $$even -sizes 4,64KiB,1MiB -buffers reused -seconds 0.05 -limit 12s; \
+		$(OUT)/collectives -members 8,32,64,128 -operations $$even -sizes 4,64KiB,1MiB -buffers reused -seconds 0.03 -turns 2 -limit 8s; \
 		$(OUT)/collectives -members 400 -operations $$even -sizes 4,64KiB -buffers reused -seconds 0.5 -rounds 1 -limit 60s; fi
 
 .PHONY: bench-collectives-all

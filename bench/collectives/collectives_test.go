@@ -54,7 +54,7 @@ func script(name, text string) contender {
 }
 
 func TestALibraryThatIsSlowOrFailsOrIsNotHereKeepsNobodyFromBeingMeasured(t *testing.T) {
-	_, c, err := parse([]string{"-members", "2", "-sizes", "4,64", "-operations", "allreduce", "-buffers", "reused", "-limit", "1s", "-out", t.TempDir(), "-peers", t.TempDir()})
+	_, c, err := parse([]string{"-members", "2", "-sizes", "4,64", "-operations", "allreduce", "-buffers", "reused", "-limit", "1s", "-turns", "2", "-out", t.TempDir(), "-peers", t.TempDir()})
 	require.NoError(t, err)
 	var out, progress bytes.Buffer
 	require.NoError(t, c.compare(t.Context(), []contender{
@@ -77,7 +77,9 @@ func TestALibraryThatIsSlowOrFailsOrIsNotHereKeepsNobodyFromBeingMeasured(t *tes
 	} {
 		assert.Contains(t, out.String(), want)
 	}
-	assert.Contains(t, progress.String(), "gloo: not measured")
+	assert.Equal(t, 1, strings.Count(progress.String(), "gloo: not measured"))
+	assert.Equal(t, 2, strings.Count(progress.String(), "tutti-processes, 2 members: 1 results"))
+	assert.Equal(t, 1, strings.Count(out.String(), "# mpich, 2 members: left out"))
 	for _, name := range []string{"collectives-2.txt", "collectives-2.csv", "collectives-2-allreduce.svg"} {
 		text, err := os.ReadFile(filepath.Join(c.out, name))
 		require.NoError(t, err)
@@ -169,6 +171,7 @@ func TestFlagsAreChecked(t *testing.T) {
 	for want, args := range map[string][]string{
 		`-members: "0": want a number from 1 on`:                        {"-members", "0"},
 		`"old": want some of reused, fresh`:                             {"-buffers", "old"},
+		`-turns: 0: want 1 at least`:                                    {"-turns", "0"},
 		`-libraries: "nccl": want some of tutti-processes`:              {"-libraries", "nccl"},
 		`-way: "threads": want some of processes, shared, goroutines`:   {"-way", "threads"},
 		`point "allreduce:4": want operation:bytes:buffers`:             {"-points", "allreduce:4"},

@@ -34,7 +34,8 @@ type config struct {
 	points    []benchmark.Point // in place of the choice, for one of our ways
 	seconds   float64           // for each point
 	rounds    int               // of each point, at least
-	limit     time.Duration     // for the points of one library and number of members
+	turns     int               // in which the libraries are measured one after the other
+	limit     time.Duration     // for the points of one library, number of members and turn
 	start     time.Duration     // until all members run; 0: startTime
 	members   []int
 	libraries []string
@@ -109,7 +110,8 @@ func parse(args []string) (way string, c config, err error) {
 	points := f.String("points", "", "with -way: the points themselves, such as allreduce:4:reused,barrier:0:reused")
 	f.Float64Var(&c.seconds, "seconds", 0.1, "seconds for each point")
 	f.IntVar(&c.rounds, "rounds", 2, "rounds of each point, however long they take")
-	f.DurationVar(&c.limit, "limit", 45*time.Second, "most time for the points of one library and number of members; points beyond it are left out, and named")
+	f.IntVar(&c.turns, "turns", 1, "how often the libraries are measured one after the other, for the machine's speed varies; of each point the fastest turn counts")
+	f.DurationVar(&c.limit, "limit", 45*time.Second, "most time for the points of one library, number of members and turn; points beyond it are left out, and named")
 	f.DurationVar(&c.start, "start", 0, "most time until all members of a library run, before its points; 0: a second for each, a minute at least")
 	f.IntVar(&c.memory, "memory", 0, "most bytes of the buffers of all members together; larger points are left out, and named; 0: half of what the machine has free")
 	f.StringVar(&c.peers, "peers", "bench/peers", "folder of the peers' programs")
@@ -119,6 +121,9 @@ func parse(args []string) (way string, c config, err error) {
 	}
 	c.libraries = strings.Split(*libraries, ",")
 	c.members, err = numbers("-members", *members)
+	if c.turns < 1 {
+		err = errors.Join(err, fmt.Errorf("-turns: %d: want 1 at least", c.turns))
+	}
 	err = errors.Join(err, known("-libraries", c.libraries, names))
 	if way != "" {
 		err = errors.Join(err, known("-way", []string{way}, []string{"processes", "shared", "goroutines"}))
@@ -177,26 +182,37 @@ func (c config) compare(ctx context.Context, all []contender, out, progress io.W
 		}
 	}
 	for _, n := range c.members {
-		r := &report{config: c, heading: heading, count: n}
-		began := time.Now()
+		if err := c.compareMembers(ctx, n, heading, all, absent, dir, out, progress); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compareMembers measures all libraries with one number of members. What was measured is written after each, whatever becomes of the next.
+func (c config) compareMembers(
+	ctx context.Context, members int, heading string, all []contender, absent map[string]error, dir string, out, progress io.Writer,
+) error {
+	r := &report{config: c, heading: heading, count: members}
+	began := time.Now()
+	for turn := range c.turns {
 		for _, lib := range all {
-			if err, chosen := absent[lib.name]; err != nil {
-				r.note(progress, "%s: not measured: %v", lib.name, err)
-			} else if chosen {
+			err, chosen := absent[lib.name]
+			switch {
+			case chosen && err == nil:
 				r.run(ctx, lib, dir, progress)
+			case chosen && turn == 0:
+				r.note(progress, "%s: not measured: %v", lib.name, err)
 			}
 			if ctx.Err() != nil {
 				r.note(progress, "ended amid %s: %v", lib.name, context.Cause(ctx))
 				return errors.Join(context.Cause(ctx), r.write(out))
 			}
-			if err := r.write(io.Discard); err != nil { // what was measured is kept, whatever becomes of the next
+			if err := r.write(io.Discard); err != nil {
 				return err
 			}
 		}
-		r.note(io.Discard, "measured in %v", time.Since(began).Round(time.Second))
-		if err := r.write(out); err != nil {
-			return err
-		}
 	}
-	return nil
+	r.note(io.Discard, "measured in %v", time.Since(began).Round(time.Second))
+	return r.write(out)
 }

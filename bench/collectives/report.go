@@ -37,10 +37,12 @@ type report struct {
 	starts  []string // how long each library took until all its members had met
 }
 
-// note keeps one line, and shows it at once.
+// note keeps one line, and shows it at once. What is said in every turn is kept once.
 func (r *report) note(progress io.Writer, format string, args ...any) {
 	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
-	r.notes = append(r.notes, text)
+	if !slices.Contains(r.notes, text) {
+		r.notes = append(r.notes, text)
+	}
 	fmt.Fprintln(progress, text)
 }
 

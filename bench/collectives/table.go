@@ -20,7 +20,7 @@ func point(operation string, bytes int, buffers string) benchmark.Point {
 	return benchmark.Point{Operation: operation, Bytes: bytes, Fresh: buffers == "fresh"}
 }
 
-// best returns the fastest algorithm of a library at a point.
+// best returns the fastest algorithm and turn of a library at a point.
 func (r *report) best(library string, at benchmark.Point) (benchmark.Result, bool) {
 	var found benchmark.Result
 	for _, l := range r.results {

@@ -50,12 +50,14 @@ static const char *algorithm(enum operation op, int i) {
 static void prepare(enum operation op, int a, float *in, float *out, const struct shape *s) {
   static float *bound;
   static int with = -1;
+  static size_t block; // another size may get the same place
   float *data = op == REDUCE_SCATTER ? in : out;
   int which = op * 8 + a;
-  if (made && bound == data && with == which) return;
+  if (made && bound == data && with == which && block == s->block) return;
   made.reset();
   bound = data;
   with = which;
+  block = s->block;
   if (op == ALLREDUCE && a == HALVING_DOUBLING) {
     made.reset(new gloo::AllreduceHalvingDoubling<float>(context, {data}, (int)s->block));
   } else if (op == ALLREDUCE && a == BCUBE_CLASS) {
