@@ -85,6 +85,9 @@ type slotKey struct{}
 
 // lineFor returns where an operation under ctx stands in line.
 func (m *member) lineFor(ctx context.Context) *line {
+	if !m.slotted.Load() { // it is far to the end of a context
+		return &m.line
+	}
 	if s, ok := ctx.Value(slotKey{}).(*slot); ok && s.m == m {
 		return &s.line
 	}
@@ -200,6 +203,7 @@ func (g *Group) Async(ctx context.Context, run func(ctx context.Context) error) 
 	l := g.m.lineFor(ctx)
 	turn := l.join()
 	s := &slot{m: g.m}
+	g.m.slotted.Store(true)
 	go func() {
 		if l.await(ctx, turn) { // else its operations find that out, and tell the others
 			defer l.leave() // when it is done for all to see

@@ -167,6 +167,7 @@ type hostState struct {
 	port   atomic.Pointer[hostshm.Port] // nil if there is none
 	shares atomic.Bool                  // operations with shared results go through it, for all members read each other's stores
 	spares spares
+	direct direct
 }
 
 // meet finds out, at all members alike, whether they have memory in common.
@@ -250,9 +251,10 @@ func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64) err
 // bounds an operation is set up by the first look around.
 func (g *Group) operateOnHost(ctx context.Context, c *invocation) error {
 	s, m := g.s, g.m
-	seq, err := m.take(ctx, c.descriptor)
+	l := m.lineFor(ctx)
+	seq, err := m.take(ctx, l, c.descriptor)
 	if err == nil {
-		defer m.release(m.lineFor(ctx))
+		defer m.release(l)
 		err = s.host.run(ctx, g, c, seq)
 	}
 	if err == nil {

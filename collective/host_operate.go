@@ -188,6 +188,15 @@ func (r *onHost) scatter() error {
 	if rank == root {
 		copy(c.out, r.block(c.in, root))
 	}
+	if longest >= directBytes {
+		ok, err := r.direct()
+		if err != nil {
+			return err
+		}
+		if ok {
+			return r.scatterDirect(root)
+		}
+	}
 	return r.rounds(longest, 1, func(from, to int) error {
 		if rank == root {
 			for other := range r.Members() {

@@ -101,3 +101,15 @@ func TestTheRecordOfAKilledMemberIsReadable(t *testing.T) {
 	require.Contains(t, text, "ranks 0-3: Barrier")
 	require.Contains(t, text, "ranks 4-5: has not called it")
 }
+
+// The root's memory is that of another process, if the system lets members read it.
+func TestLongBlocksAreScatteredBetweenProcesses(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(3))
+	actors := spawn(t, sys, 5)
+	_, err := collective.NewGroup(t.Context(), "g", actors)
+	require.NoError(t, err)
+	for root := range actors {
+		_, err = run(t, actors, Task{Group: "g", Op: "scatter", Length: 100_000, Root: root, Odd: -1})
+		require.NoError(t, err)
+	}
+}

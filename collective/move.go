@@ -138,7 +138,7 @@ func (x *execution) gather(ctx context.Context, g membership, p plan, in, out []
 // Scatter cuts in of the member with rank root into equal parts and puts the part of each rank into its out. in of the root must
 // be Size times as long as out; in of the others is not used and may be nil. At the root out may be its own place in in;
 // else the two must not overlap. All must call it with the same length of out, element type and root. Both are the operation's
-// until the call returns. The root does not wait for the others; those between it and others hold up to half of all data
+// until the call returns. The root does not wait for the others, but on one machine with long blocks; those between it and others hold up to half of all data
 // for a while. out holds nothing of use after an error. Errors: *Error, ErrNotMember, ErrArgument for a root that is no rank or a
 // wrong length.
 func Scatter[T Element](ctx context.Context, g *Group, in, out []T, root int) error {

@@ -61,9 +61,10 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 	stall := s.stallOf(ctx)
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	seq, err := m.take(ctx, d)
+	l := m.lineFor(ctx)
+	seq, err := m.take(ctx, l, d)
 	if err == nil {
-		defer m.release(m.lineFor(ctx))
+		defer m.release(l)
 		m.guarded(stall)
 		err = g.carryOut(ctx, &c, seq, do)
 	}
@@ -129,12 +130,11 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 	return do(ctx, x)
 }
 
-// take waits until the member may begin an operation, and begins it. Without an error, release must be called.
-func (m *member) take(ctx context.Context, d descriptor) (seq uint64, err error) {
+// take waits in a line until the member may begin an operation, and begins it. Without an error, release must be called.
+func (m *member) take(ctx context.Context, l *line, d descriptor) (seq uint64, err error) {
 	if ctx.Err() != nil {
 		return 0, fmt.Errorf("was done before: %w", stopped(ctx))
 	}
-	l := m.lineFor(ctx)
 	if !l.await(ctx, l.join()) {
 		return 0, fmt.Errorf("waited for the operation before it: %w", stopped(ctx))
 	}

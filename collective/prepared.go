@@ -51,6 +51,7 @@ func (p *Prepared) Start(ctx context.Context) *Work {
 		w.end(err)
 		return w
 	}
+	p.g.m.slotted.Store(true)
 	if !same(p.outer, ctx) {
 		p.outer, p.inner = ctx, context.WithValue(ctx, slotKey{}, &p.slot)
 	}

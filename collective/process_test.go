@@ -70,7 +70,7 @@ func operate(ctx context.Context, g *collective.Group, t Task, buf []float32) er
 	case "gather":
 		return collective.Gather(ctx, g, buf, make([]float32, g.Size()*len(buf)), t.Root)
 	case "scatter":
-		return collective.Scatter(ctx, g, make([]float32, g.Size()*len(buf)), buf, t.Root)
+		return scatter(ctx, g, t.Root, buf)
 	case "send": // around in a circle, from rank 0 on
 		if g.Rank() == 0 {
 			return errors.Join(collective.Send(ctx, g, buf, 1%g.Size(), 3), collective.Recv(ctx, g, buf, g.Size()-1, 3))
@@ -89,6 +89,21 @@ func operate(ctx context.Context, g *collective.Group, t Task, buf []float32) er
 	default:
 		return collective.Barrier(ctx, g)
 	}
+}
+
+// scatter numbers all elements of all blocks, and compares what came.
+func scatter(ctx context.Context, g *collective.Group, root int, buf []float32) error {
+	all := make([]float32, g.Size()*len(buf))
+	for i := range all {
+		all[i] = float32(i)
+	}
+	err := collective.Scatter(ctx, g, all, buf, root)
+	for i, v := range buf {
+		if want := float32(g.Rank()*len(buf) + i); err == nil && v != want {
+			return fmt.Errorf("element %d at rank %d is %v, want %v", i, g.Rank(), v, want)
+		}
+	}
+	return err
 }
 
 // into copies what a view shows into a buffer.
@@ -270,7 +285,7 @@ func lossReports(t *testing.T, actors []*core.Handle[*member], op string, harm f
 }
 
 func TestAKilledNodeIsAnErrorForAllSurvivors(t *testing.T) {
-	for _, op := range []string{"sum", "broadcast", "barrier", "all-to-all", "ring", "sum-shared", "all-gather-shared"} {
+	for _, op := range []string{"sum", "broadcast", "barrier", "all-to-all", "scatter", "ring", "sum-shared", "all-gather-shared"} {
 		for _, victim := range []uint32{1, 3} { // rank 0, which is the root of the broadcast, lives on node 1
 			t.Run(fmt.Sprintf("%s/node=%d", op, victim), func(t *testing.T) { killNode(t, op, victim) })
 		}

@@ -25,6 +25,9 @@
 // further than one round ahead of another. Slots and results are there twice, for odd and even rounds: a member may overwrite those of two rounds ago,
 // for all have arrived at the round between, and with that have read them.
 //
+// The publisher may expose memory of its own instead of slots, for others to read straight from its process (Expose, ReadExposed), where TryDirect has found
+// that all may; it then waits until they have (AwaitAll).
+//
 // Who arrives last in a part of the tree that members form does its work: it folds the contributions of that part, its own straight from its own memory.
 // So nobody waits for a member to do work for others, and a member that is late is missed as an input only. The tree has a fixed shape, and contributions are
 // folded in the order of ranks within it: the result does not depend on who was when.
@@ -37,7 +40,7 @@
 // # Memory
 //
 // Members own the slices that they pass. Slots and results are memory of the segment, valid until the member arrives at the next round, and
-// not beyond Close. The file has 256 bytes and two times 4 KiB for each member, and grows once, when more is asked for, by at most
+// not beyond Close. What a member exposes must stay until AwaitAll or End. The file has 256 bytes and two times 4 KiB for each member, and grows once, when more is asked for, by at most
 // [Budget]. It is backed when it grows, so that no access faults for lack of memory.
 //
 // # Failure

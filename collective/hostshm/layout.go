@@ -48,7 +48,7 @@ type line struct {
 	seq     atomic.Uint64    // of its call; 0 while the call is being written
 	call    [2]atomic.Uint64 // what it called
 	arrived atomic.Uint64    // the last round at which it arrived
-	_       [cacheLine - 32]byte
+	origin  origin
 	inline  [2][inlineBytes]byte
 }
 

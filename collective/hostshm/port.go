@@ -47,6 +47,8 @@ type Port struct {
 	result []byte                         // of FoldInto
 	source func(rank int) ([]byte, error) // of FoldPlaced
 	failed error                          // of source
+	token  [tokenBytes]byte               // that others find where the origin of this member says
+	reader reader
 }
 
 // Port returns the end of a rank, which must be one and have no other. It goes with the segment.

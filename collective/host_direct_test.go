@@ -1,0 +1,101 @@
+// SPDX-FileCopyrightText: The Tutti Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collective
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// scatterAll scatters blocks of some elements, or of as many more as the rank, from a root, and compares what came.
+func scatterAll(count, root int, uneven bool) func(context.Context, *Group) error {
+	return func(ctx context.Context, g *Group) error {
+		counts := make([]int, g.Size())
+		var in []int32
+		for rank := range counts {
+			counts[rank] = count
+			if uneven {
+				counts[rank] += rank
+			}
+			for i := range counts[rank] {
+				in = append(in, int32(root<<28+rank<<20+i))
+			}
+		}
+		first := 0
+		for _, c := range counts[:g.Rank()] {
+			first += c
+		}
+		want := in[first : first+counts[g.Rank()]]
+		out := make([]int32, len(want))
+		var err error
+		if uneven {
+			err = ScatterV(ctx, g, in, out, counts, root)
+		} else {
+			err = Scatter(ctx, g, in, out, root)
+		}
+		if err != nil {
+			return err
+		}
+		for i := range want {
+			if out[i] != want[i] {
+				return fmt.Errorf("element %d of rank %d is %x, want %x", i, g.Rank(), out[i], want[i])
+			}
+		}
+		return nil
+	}
+}
+
+// Long blocks come the same whether the system lets members read each other's memory or not.
+func TestLongBlocksAreScatteredWithAndWithoutTheRootsMemory(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		t.Run(fmt.Sprintf("refused=%v", refused), func(t *testing.T) {
+			c, _ := oneMachine(t, 5)
+			_, groups := c.group("g", 7)
+			for _, g := range groups {
+				if refused {
+					g.m.host.direct = directRefused
+				}
+			}
+			for _, count := range []int{directBytes/4 - 7, directBytes / 4, 300_000} {
+				for _, root := range []int{0, 3, 6} {
+					for _, uneven := range []bool{false, true} {
+						requireAll(t, each(t.Context(), groups, scatterAll(count, root, uneven)))
+					}
+				}
+			}
+			for _, g := range groups {
+				switch g.m.host.direct {
+				case directAllowed:
+					require.False(t, refused)
+				case directRefused:
+					if !refused {
+						t.Skip("the system lets no process read another's memory")
+					}
+				default:
+					require.Fail(t, "it was not tried")
+				}
+			}
+		})
+	}
+}
+
+// A root that gives up has its memory back: nobody takes what is there later for data.
+func TestARootThatGivesUpEndsAllReads(t *testing.T) {
+	const n, count = 4, directBytes
+	c, _ := oneMachine(t, n)
+	_, groups := c.group("g", n)
+	requireAll(t, each(t.Context(), groups, scatterAll(count, 0, false)))
+	ctx, cancel := context.WithCancel(t.Context())
+	in, done := make([]int32, n*count), make(chan error, 1)
+	go func() { done <- Scatter(ctx, groups[0], in, make([]int32, count), 0) }()
+	for _, g := range groups[1 : n-1] {
+		require.NoError(t, Scatter(t.Context(), g, nil, make([]int32, count), 0))
+	}
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+	require.ErrorIs(t, Scatter(t.Context(), groups[n-1], nil, make([]int32, count), 0), ErrAborted)
+}
