@@ -9,6 +9,7 @@ type instructions struct {
 	vector int // bytes
 	usable bool
 	around bool // has a second table, of stores around the caches
+	pairs  bool // works on whole vectors of bfloat16
 	first  int  // slot of its code, counted in kernels
 }
 
@@ -39,7 +40,7 @@ func (s instructions) unit(op Op, t Type) unit {
 	if s.around {
 		u.streaming = slots
 	}
-	if t.isHalf() {
+	if t == F16 || t == BF16 && !s.pairs {
 		u.step /= 2 // a vector of float32
 	}
 	return u

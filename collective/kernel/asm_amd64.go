@@ -13,7 +13,7 @@ func sets() []instructions {
 	avx2 := cpu.X86.HasAVX2 && cpu.X86.HasF16C
 	avx512 := avx2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL
 	return available(
-		instructions{name: "AVX2", vector: 32, around: true, usable: avx2},
-		instructions{name: "AVX-512", vector: 64, around: true, usable: avx512},
+		instructions{name: "AVX2", vector: 32, around: true, pairs: true, usable: avx2},
+		instructions{name: "AVX-512", vector: 64, around: true, pairs: true, usable: avx512},
 	)
 }

@@ -26,7 +26,7 @@ TEXT ·call(SB), NOSPLIT, $0-56
 
 `
 
-// amd64 writes code for AVX2, or for AVX-512. Registers 0 to 7 are for results, 8 to 13 for pieces of a step, 14 and 15 for constants.
+// amd64 writes code for AVX2, or for AVX-512. Registers 0 to 7 are for results, and with AVX-512 from 16 on, 8 to 13 for pieces of a step, 14 and 15 for constants.
 type amd64 struct {
 	text      *bytes.Buffer
 	wide      bool // AVX-512
@@ -90,8 +90,11 @@ func (a *amd64) function(r reduction) string {
 		r.setup()
 	}
 	vectors := unrolled
-	if r.half && a.wide { // as many bytes of each source as others
+	switch {
+	case r.half && a.wide: // as many bytes of each source as others
 		vectors *= 2
+	case r.pairs && !a.wide:
+		vectors /= 2
 	}
 	a.loop(r, "long", vectors, step)
 	a.loop(r, "short", 1, step)

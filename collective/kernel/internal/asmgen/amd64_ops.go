@@ -14,11 +14,7 @@ func (a *amd64) reductions() []reduction {
 	all = append(all, a.floats(32)...)
 	all = append(all, a.floats(64)...)
 	all = append(all, a.halves("F16", a.loadF16, a.storeF16, func() { a.nans(32) })...)
-	all = append(all, a.halves("BF16", a.loadBF16, a.storeBF16, func() {
-		a.nans(32)
-		a.constant(32, 0x7fff, 14)
-		a.constant(32, 1, 13)
-	})...)
+	all = append(all, a.bfloats()...)
 	return append(all, a.complexes(32), a.complexes(64))
 }
 
@@ -173,7 +169,7 @@ func (a *amd64) factor(letter string) {
 	a.op("VPBROADCAST"+letter, "X12", 12)
 }
 
-// halves are the reductions of 16-bit floats, which are widened, reduced as float32 and rounded once.
+// halves are the reductions of 16-bit floats for whose conversion there are instructions, which are widened, reduced as float32 and rounded once.
 func (a *amd64) halves(t string, load, store func(int, string), setup func()) []reduction {
 	reduce := func(name, op string, combine, finish func(i int)) reduction {
 		r := reduction{name: name + t, op: op, types: []string{t}, half: true, setup: setup, load: load, store: store}
@@ -190,6 +186,11 @@ func (a *amd64) halves(t string, load, store func(int, string), setup func()) []
 		}
 		return r
 	}
+	return a.wideReductions(reduce)
+}
+
+// wideReductions are those of 16-bit floats that are float32 in registers: reduce gets what is done with register 8, or in the end.
+func (a *amd64) wideReductions(reduce func(name, op string, combine, finish func(i int)) reduction) []reduction {
 	return []reduction{
 		reduce("sum_", "Sum", func(i int) { a.op("VADDPS", 8, i, i) }, nil),
 		reduce("prod_", "Prod", func(i int) { a.op("VMULPS", 8, i, i) }, nil),
@@ -208,28 +209,6 @@ func (a *amd64) storeF16(i int, m string) {
 		return
 	}
 	a.op("VCVTPS2PH", "$0", i, a.half(9))
-	a.storeHalf(9, m)
-}
-
-func (a *amd64) loadBF16(i int, m string) {
-	a.op("VPMOVZXWD", m, i)
-	a.op("VPSLLD", "$16", i, i)
-}
-
-// storeBF16 rounds to the nearest, of two that are as near to the even one. The instruction of AVX-512 for it takes subnormal
-// numbers for zero.
-func (a *amd64) storeBF16(i int, m string) {
-	a.op("VPSRLD", "$16", i, 9)
-	a.op(a.pick("VPAND", "VPANDD"), 13, 9, 9)
-	a.op("VPADDD", 9, i, i)
-	a.op("VPADDD", 14, i, i)
-	a.op("VPSRLD", "$16", i, i)
-	if a.wide {
-		a.op("VPMOVDW", i, a.half(9))
-	} else {
-		a.op("VPACKUSDW", i, i, 9)
-		a.op("VPERMQ", "$8", 9, 9)
-	}
 	a.storeHalf(9, m)
 }
 

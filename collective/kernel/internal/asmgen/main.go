@@ -34,6 +34,7 @@ type reduction struct {
 	op      string   // the name in package kernel
 	types   []string // the names in package kernel
 	half    bool     // elements of 16 bits in memory, of 32 in registers
+	pairs   bool     // so are those, of which a vector in memory fills two registers
 	setup   func()
 	load    func(i int, address string)
 	combine func(i int, address string) // nil: there is one source only
