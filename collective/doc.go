@@ -82,7 +82,8 @@
 // A buffer that is handed to an operation is the operation's until it returns, and is then the caller's again; nothing is kept.
 // After an error its contents are of no use, except where it is only read: at the root of a broadcast, and in of operations
 // with in and out. Those two must not overlap, except that the smaller may be the member's own place in the larger in AllGather,
-// Gather and Scatter. By messages ReduceScatter makes a copy of in, a
+// Gather and Scatter. An Arrow array of numbers without nulls takes part as its values (arrowstore.Numbers), and a result is one without a
+// copy (arrowstore.ArrayOf). By messages ReduceScatter makes a copy of in, a
 // [Custom] reduction that does not commute holds Size times the part of the result that is made at a member, and members on the way of a Gather or Scatter hold what they pass on. A
 // member that is late holds at most 4 MiB from each member that sends to it, which are about twice the logarithm of the group's
 // size, and in an all-to-all the whole group, with one block each; senders wait beyond that. The same holds for Send, by itself.
