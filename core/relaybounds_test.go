@@ -226,3 +226,26 @@ func TestEqualAnswersOf400HostsCostBits(t *testing.T) {
 		assert.LessOrEqual(t, moreBytes-bytes, int64(hosts*16))
 	}
 }
+
+// A relay dies with the answers to calls that have run: the calls are sent again, and do not run again.
+func TestCallsWhoseAnswersDieWithARelayRunOnce(t *testing.T) {
+	sys := coretest.Start(t, farWorld(8, 8)...)
+	actors := spawn(t, sys, 8)
+	lost := core.Swallow(sys, 2, wire.KindReply)
+	s := submit(t.Context(), t, actors, (*probe).Append, 7)
+	for _, node := range []uint32{3, 4} {
+		a := on(actors, node)[0]
+		eventually(t, "it has run", func() bool { return len(get(t, core.Call(t.Context(), a, (*probe).Log, core.Void{}))) == 1 })
+	}
+	eventually(t, "an answer has gone to the relay", func() bool { return lost.Load() > 0 })
+	core.LoseNode(sys, 2)
+	wait(t, s)
+	for i, a := range actors {
+		if a.Node() == 2 {
+			continue
+		}
+		require.NoError(t, s.Err(i))
+		require.Equal(t, 1, get(t, core.RefAt[int](s, i)), "the answer of the one time that it ran")
+		require.Equal(t, []int{7}, get(t, core.Call(t.Context(), a, (*probe).Log, core.Void{})))
+	}
+}
