@@ -125,7 +125,7 @@ func (j *job) exchanges() bool { return j.op == opAllToAll || j.op == opAllToAll
 
 // plan cuts the work into pieces.
 func (j *job) plan(workers int) {
-	j.math = j.calls[0].math // a function of the caller's is that of rank 0, whoever came first
+	j.math.custom = j.calls[0].math.custom // a function of the caller's is that of rank 0, whoever came first; others read the rest meanwhile
 	j.ends = j.ends[:0]
 	if j.counts != nil {
 		j.ends = appendEnds(j.ends, j.counts, j.size)
