@@ -64,7 +64,7 @@ func (s *sharing) foldPlaced(j *joint, own *placed, math arithmetic) error {
 				}
 				return b[from:to], nil
 			}
-			m, err := r.FoldPlaced(own.bytes[from:to], result[from:to], source, reducing(math, r.Members()))
+			m, err := r.FoldPlaced(own.bytes[from:to], result[from:to], source, reducing(math, r.Members()), r.idle)
 			if err != nil {
 				return err
 			}

@@ -160,28 +160,13 @@ func (p *Port) FoldInto(own, result []byte, reduce Reduce) *Mismatch {
 	return p.Fold(own, reduce)
 }
 
-// FoldPlaced is FoldInto of contributions that stay where they are: source returns that of a rank among the neighbours of the caller, the members of
-// its node of the tree, when that has arrived. All give as many bytes, no more than RoomPlaced has found. After an error of source, which
-// it returns, the round does not end.
-func (p *Port) FoldPlaced(own, result []byte, source func(rank int) ([]byte, error), reduce Reduce) (*Mismatch, error) {
-	p.source, p.failed = source, nil
-	defer func() { p.source = nil }()
-	m := p.FoldInto(own, result, reduce)
-	return m, p.failed
-}
-
 // Fold arrives with a contribution of the member, of which all give as many bytes, no more than Room has found. The last member of each node of the tree
 // calls reduce, for parts that are cut at multiples of 64 bytes; what comes of it in the end is Result. Own is only read. The Mismatch is that of Arrive.
 func (p *Port) Fold(own []byte, reduce Reduce) *Mismatch {
-	parts := min(max(1, (len(own)+partBytes-1)/partBytes), maxParts)
-	size := (len(own)/parts + cacheLine - 1) &^ (cacheLine - 1)
+	parts := partsOf(len(own), partBytes)
 	for i := range parts {
 		part := (i + p.rank) % parts // those who arrive together share the work
-		from := min(part*size, len(own))
-		to := min(from+size, len(own))
-		if part == parts-1 {
-			to = len(own)
-		}
+		from, to := rangeOf(part, parts, len(own))
 		m, complete := p.fold(part, own, from, to, reduce)
 		if m != nil {
 			return m
@@ -192,6 +177,19 @@ func (p *Port) Fold(own []byte, reduce Reduce) *Mismatch {
 	}
 	p.line(p.rank).arrived.Store(p.round)
 	return nil
+}
+
+// partsOf returns into how many parts of some bytes n bytes are cut.
+func partsOf(n, bytes int) int { return min(max(1, (n+bytes-1)/bytes), maxParts) }
+
+// rangeOf returns where a part of n bytes begins and ends.
+func rangeOf(part, parts, n int) (from, to int) {
+	size := (n/parts + cacheLine - 1) &^ (cacheLine - 1)
+	from = min(part*size, n)
+	if part == parts-1 {
+		return from, n
+	}
+	return from, min(from+size, n)
 }
 
 // complete ends the round.
@@ -206,20 +204,33 @@ func (p *Port) complete() {
 
 // fold arrives with one part, and goes up the tree as long as it is the last. complete says that it got to the top.
 func (p *Port) fold(part int, own []byte, from, to int, reduce Reduce) (m *Mismatch, complete bool) {
-	n, child := len(own), p.rank
+	node := p.rank / radix
+	width, c := p.width(0, node), p.count(0, node, part)
+	if int(c.n.Load()) != width-1 { // else it is the last, and need not copy
+		if to > from {
+			copy(p.Slot(p.rank, len(own))[from:to], own[from:to])
+		}
+		if int(c.n.Add(1)) != width {
+			return nil, false
+		}
+	}
+	c.n.Store(0)
+	return p.climb(part, own, from, to, reduce)
+}
+
+// climb reduces one part of what the members of the caller's node have given, and goes up the tree as long as it is the last.
+func (p *Port) climb(part int, own []byte, from, to int, reduce Reduce) (m *Mismatch, complete bool) {
+	n, node := len(own), p.rank/radix
 	for level := range p.nodes {
-		node := child / radix
-		width, c := p.width(level, node), p.count(level, node, part)
-		if level > 0 || int(c.n.Load()) != width-1 { // else it is the last, and need not copy
-			if level == 0 && to > from && p.source == nil {
-				copy(p.Slot(p.rank, n)[from:to], own[from:to])
-			}
-			if int(c.n.Add(1)) != width {
+		if level > 0 {
+			node /= radix
+			c := p.count(level, node, part)
+			if int(c.n.Add(1)) != p.width(level, node) {
 				return nil, false
 			}
+			c.n.Store(0)
 		}
-		c.n.Store(0)
-		top := level == len(p.nodes)-1
+		width, top := p.width(level, node), level == len(p.nodes)-1
 		if m := p.gather(level, node, width, own, from, to); m != nil || p.failed != nil {
 			return m, false
 		}
@@ -233,7 +244,6 @@ func (p *Port) fold(part int, own []byte, from, to int, reduce Reduce) (m *Misma
 			reduce(dst[from:to:to], p.srcs[:width], top)
 			clear(p.srcs[:width]) // it holds on to nobody's memory
 		}
-		child = node
 	}
 	return nil, true
 }
