@@ -14,7 +14,7 @@ import (
 
 // Buffer is memory of a member in the object store of its node, for data that operations are to read in place: the gradients of a training
 // loop, which [AllReduceBuffer] reduces without a copy and which are written anew for the next step, or what [Buffer.Seal] makes a view
-// of, for [BroadcastView] and [ScatterView]. One goroutine at a time may use it. It outlives its group, and ends with its node at the latest.
+// of, for [BroadcastView] and [ScatterView]. What is to be gathered is written into a [Place]. One goroutine at a time may use it. It outlives its group, and ends with its node at the latest.
 type Buffer[T arrowstore.Numeric] struct {
 	store *arrowstore.Store
 	w     *arrowstore.Writer
@@ -115,4 +115,12 @@ func ReduceScatterBuffer[T arrowstore.Numeric](ctx context.Context, g *Group, b 
 		return nil, fmt.Errorf("%w: %v: b is nil", ErrArgument, opReduceScatterView)
 	}
 	return ReduceScatterView(ctx, g, b.view, op)
+}
+
+// ReduceBuffer is [ReduceView] as AllReduceBuffer is AllReduceView.
+func ReduceBuffer[T arrowstore.Numeric](ctx context.Context, g *Group, b *Buffer[T], op Reduction, root int) (*arrowstore.View[T], error) {
+	if b == nil {
+		return nil, fmt.Errorf("%w: %v: b is nil", ErrArgument, opReduceView)
+	}
+	return ReduceView(ctx, g, b.view, op, root)
 }

@@ -39,6 +39,15 @@ const (
 	opScatterShared
 	opAllReduceView
 	opReduceScatterView
+	opNewPlace
+	opNewPlaceV
+	opAllGatherPlace
+	opGatherPlace
+	opAllGatherVShared
+	opGatherVShared
+	opScatterVShared
+	opReduceShared
+	opReduceView
 	opEnd
 )
 
@@ -50,7 +59,8 @@ func (o operation) String() string {
 		"AllReduce", "Broadcast", "Barrier", "Reduce", "ReduceScatter", "AllGather", "Gather", "Scatter", "AllToAll",
 		"Send", "Recv", "SendRecv", "AllGatherV", "GatherV", "ScatterV", "AllToAllV",
 		"BroadcastShared", "AllReduceShared", "ReduceScatterShared", "AllGatherShared", "GatherShared", "ScatterShared",
-		"AllReduceView", "ReduceScatterView",
+		"AllReduceView", "ReduceScatterView", "NewPlace", "NewPlaceV", "AllGatherPlace", "GatherPlace",
+		"AllGatherVShared", "GatherVShared", "ScatterVShared", "ReduceShared", "ReduceView",
 	}[o-1]
 }
 
@@ -58,7 +68,7 @@ func (o operation) String() string {
 func (o operation) isPoint() bool { return o == opSend || o == opRecv || o == opSendRecv }
 
 // isShared says whether members get views of objects rather than copies.
-func (o operation) isShared() bool { return o >= opBroadcastShared && o <= opReduceScatterView }
+func (o operation) isShared() bool { return o >= opBroadcastShared && o < opEnd }
 
 // descriptorSize is the length of an encoded descriptor in bytes. It stands in front of the data in every block frame and keeps
 // the alignment of what follows.
@@ -80,21 +90,21 @@ func (d descriptor) String() string {
 	switch d.op {
 	case opAllReduce, opReduceScatter, opAllReduceShared, opReduceScatterShared, opAllReduceView, opReduceScatterView:
 		return fmt.Sprintf("%v(%v, %v x %d)", d.op, d.how, d.kind, d.count)
-	case opReduce:
+	case opReduce, opReduceShared, opReduceView:
 		return fmt.Sprintf("%v(%v, %v x %d, root %d)", d.op, d.how, d.kind, d.count, d.root)
-	case opBroadcast, opGather, opScatter, opGatherShared, opScatterShared:
+	case opBroadcast, opGather, opScatter, opGatherShared, opScatterShared, opGatherPlace:
 		return fmt.Sprintf("%v(%v x %d, root %d)", d.op, d.kind, d.count, d.root)
 	case opBroadcastShared:
 		return fmt.Sprintf("%v(%v, root %d)", d.op, d.kind, d.root)
-	case opAllGatherV:
+	case opAllGatherV, opAllGatherVShared, opNewPlaceV:
 		return fmt.Sprintf("%v(%v x %s)", d.op, d.kind, d.countsText())
-	case opGatherV, opScatterV:
+	case opGatherV, opScatterV, opGatherVShared, opScatterVShared:
 		return fmt.Sprintf("%v(%v x %s, root %d)", d.op, d.kind, d.countsText(), d.root)
 	case opAllToAllV:
 		return fmt.Sprintf("%v(%v)", d.op, d.kind)
 	case opSend, opRecv, opSendRecv:
 		return fmt.Sprintf("%v(%v x %d, tag %d)", d.op, d.kind, d.count, d.root)
-	case opAllGather, opAllToAll, opAllGatherShared:
+	case opAllGather, opAllToAll, opAllGatherShared, opNewPlace, opAllGatherPlace:
 		return fmt.Sprintf("%v(%v x %d)", d.op, d.kind, d.count)
 	default:
 		return d.op.String()

@@ -91,12 +91,13 @@
 //
 // # Shared results
 //
-// [BroadcastShared], [AllReduceShared], [ReduceScatterShared], [AllGatherShared], [GatherShared] and [ScatterShared] copy nothing into buffers of
-// the members: the result is one immutable object for each host in its object store, which all members of the host read in place.
+// [BroadcastShared], [AllReduceShared], [ReduceShared], [ReduceScatterShared], [AllGatherShared], [GatherShared] and [ScatterShared], and [AllGatherVShared],
+// [GatherVShared] and [ScatterVShared] with parts of different lengths, copy nothing into buffers of the members: the result is one immutable object for each host in its object store, which all members of the host read in place.
 //
 //  1. Inside a host the data is copied once: each member copies what it brings to its place, or the root does. Data of the root that is in
 //     the store already is not copied at all ([BroadcastView], [ScatterView]), nor are the contributions to a reduction that are, where all
-//     members share the memory of a machine ([AllReduceView], [ReduceScatterView]). [NewBuffer] gives a member such memory to write. In reductions members share the work.
+//     members share the memory of a machine ([AllReduceView], [ReduceView], [ReduceScatterView]). [NewBuffer] gives a member such memory to write. [NewPlace] gives it
+//     its own place in a result to come, of [AllGatherPlace] or [GatherPlace]: what it writes there is not copied either. In reductions members share the work.
 //  2. Between hosts one member of each, its head, sends and receives: the root, or the lowest rank. What it receives is written where it stays.
 //  3. Members get an arrowstore.View, which is theirs: the memory is valid until its Release, whatever becomes of the group, the other members and
 //     the one whose store it is, and at the latest until the end of the caller's own node. Writing to it faults. It may be handed on to

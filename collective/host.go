@@ -234,7 +234,7 @@ func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64) err
 		defer o.leave()
 		r.Begin(hostshm.Call{Seq: seq, What: c.words()})
 		if handed := g.m.host.spares.handed(); handed != nil {
-			defer handed.Release() // the operation has entered a round, or the epoch is over
+			defer handed() // the operation has entered a round, or the epoch is over
 		}
 		err = r.operate()
 	}

@@ -15,7 +15,7 @@ import (
 // share begins an operation with a shared result in the memory of a machine. All members are on one host, so root is the head.
 func (r *onHost) share(root int) *sharing {
 	m := r.g.m
-	s := &sharing{r: r, g: r.g, hosts: m.hosts, storage: m.s.hub.storage, head: root}
+	s := &sharing{r: r, g: r.g, hosts: m.hosts, storage: m.s.hub.storage, head: root, only: -1}
 	s.heads = s.hosts.headsFor(root, m.rank)
 	return s
 }

@@ -49,8 +49,15 @@ type spares struct {
 
 		all     []spare
 		lingers *arrowstore.Object // that this member has handed to all, who may not hold it yet
+		retired []retired
 		ended   bool
 	}
+}
+
+// retired is an object for a result that will not be. Others may still be about to join it.
+type retired struct {
+	joint *joint
+	calls int // that have begun since
 }
 
 // expects says whether an object for the next operation like this one is worth its memory: whether there was one before.
@@ -105,13 +112,48 @@ func (p *spares) linger(obj *arrowstore.Object) {
 	p.mu.lingers = obj
 }
 
-// handed returns the object that lingers, to be released when all have arrived where it was handed to them; or nil.
-func (p *spares) handed() *arrowstore.Object {
+// retire gives an object up that others join in the operation that was the last, when they have.
+func (p *spares) retire(j *joint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.ended {
+		j.end()
+		return
+	}
+	p.mu.retired = append(p.mu.retired, retired{joint: j})
+}
+
+// handed returns what lets go of the objects that others have got when the operation that begins has entered a round; or nil.
+func (p *spares) handed() func() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	obj := p.mu.lingers
 	p.mu.lingers = nil
-	return obj
+	if len(p.mu.retired) == 0 {
+		if obj == nil {
+			return nil
+		}
+		return obj.Release
+	}
+	var gone []*joint
+	left := p.mu.retired[:0]
+	for _, r := range p.mu.retired {
+		if r.calls++; r.calls < 2 { // all enter this operation's round when they have done that one, and the next one's when all have entered
+			left = append(left, r)
+			continue
+		}
+		gone = append(gone, r.joint)
+	}
+	clear(p.mu.retired[len(left):])
+	p.mu.retired = left
+	return func() {
+		if obj != nil {
+			obj.Release()
+		}
+		for _, j := range gone {
+			j.end()
+		}
+	}
 }
 
 // end gives up all objects: the epoch is over.
@@ -123,6 +165,10 @@ func (p *spares) end() {
 		p.mu.all[i].drop()
 	}
 	p.mu.all = nil
+	for _, r := range p.mu.retired {
+		r.joint.end()
+	}
+	p.mu.retired = nil
 	if p.mu.lingers != nil {
 		p.mu.lingers.Release()
 		p.mu.lingers = nil

@@ -166,19 +166,23 @@ func receives(s schedule.Schedule) bool {
 // *Error, ErrNotMember.
 func AllGatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T) (*arrowstore.View[T], error) {
 	d := descriptor{op: opAllGatherShared, kind: kindOf[T](), count: uint64(len(in))}
+	return allGatherShared(ctx, g, d, in, equalParts(g.Size(), len(bytesOf(in))))
+}
+
+// allGatherShared gathers parts of all members for all.
+func allGatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, d descriptor, in []T, p parts) (*arrowstore.View[T], error) {
 	return shared(ctx, g, d, 0, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
-		n, length := g.Size(), len(bytesOf(in))
-		j, err := s.begin(ctx, n*length)
+		j, err := s.begin(ctx, p.total())
 		if err != nil {
 			return nil, err
 		}
 		defer j.end()
-		s.copyIn(j.Bytes()[g.Rank()*length:][:length], bytesOf(in))
-		obj, err := s.complete(ctx, j, func() error { return s.exchange(ctx, j.Bytes(), length) })
+		s.copyIn(p.of(j.Bytes(), g.Rank()), bytesOf(in))
+		obj, err := s.complete(ctx, j, func() error { return s.exchange(ctx, j.Bytes(), p) })
 		if err != nil {
 			return nil, err
 		}
-		return viewOf[T](obj, 0, 0, n*len(in))
+		return viewOf[T](obj, 0, 0, p.total()/sizeOf[T]())
 	})
 }
 
@@ -192,19 +196,23 @@ func GatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, r
 		return nil, err
 	}
 	d := descriptor{op: opGatherShared, kind: kindOf[T](), root: uint32(root), count: uint64(len(in))}
+	return gatherShared(ctx, g, d, in, equalParts(g.Size(), len(bytesOf(in))), root)
+}
+
+// gatherShared gathers parts of all members for one.
+func gatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, d descriptor, in []T, p parts, root int) (*arrowstore.View[T], error) {
 	return shared(ctx, g, d, root, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
-		n, length := g.Size(), len(bytesOf(in))
 		atRoot := s.hosts.of[root] == s.hosts.own
-		parts, place := len(s.hosts.here.ranks), s.hosts.here.at
-		if atRoot {
-			parts, place = n, g.Rank()
+		own, place := p, g.Rank()
+		if !atRoot {
+			own, place = p.among(s.hosts.here.ranks), s.hosts.here.at
 		}
-		j, err := s.begin(ctx, parts*length)
+		j, err := s.begin(ctx, own.total())
 		if err != nil {
 			return nil, err
 		}
 		defer j.end()
-		s.copyIn(j.Bytes()[place*length:][:length], bytesOf(in))
+		s.copyIn(own.of(j.Bytes(), place), bytesOf(in))
 		if s.r != nil {
 			if err := s.agree(j, 0, s.r.arrive); err != nil || !s.isHead() {
 				return nil, err
@@ -213,12 +221,12 @@ func GatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, r
 			if err != nil {
 				return nil, err
 			}
-			return viewOf[T](obj, 0, 0, n*len(in))
+			return viewOf[T](obj, 0, 0, p.total()/sizeOf[T]())
 		}
 		if err := s.up(ctx); err != nil || !s.isHead() {
 			return nil, err
 		}
-		if err := s.gatherHeads(ctx, j.Bytes(), length, root); err != nil || !atRoot {
+		if err := s.gatherHeads(ctx, j.Bytes(), p, root); err != nil || !atRoot {
 			return nil, err
 		}
 		if err := s.sealed(j); err != nil {
@@ -228,35 +236,36 @@ func GatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, r
 		if err != nil {
 			return nil, err
 		}
-		return viewOf[T](obj, 0, 0, n*len(in))
+		return viewOf[T](obj, 0, 0, p.total()/sizeOf[T]())
 	})
 }
 
-// gatherHeads brings the block of each host to root. mem is what all members have at the root, and what those of the host have at others.
-func (s *sharing) gatherHeads(ctx context.Context, mem []byte, length, root int) error {
+// gatherHeads brings the block of each host to the head with rank root. mem is what all members have at the root, and what those of the host
+// have at others.
+func (s *sharing) gatherHeads(ctx context.Context, mem []byte, p parts, root int) error {
 	if s.alone() {
 		return nil
 	}
 	at := s.hosts.of[root]
-	p := s.heads.plan(s.g.first(schedule.Gather), at)
-	size := func(host int) int { return length * len(s.hosts.ranks[host]) }
+	way := s.heads.plan(s.g.first(schedule.Gather), at)
+	size := func(host int) int { return p.bytes(s.hosts.ranks[host]) }
 	s.x.ranks = s.heads.ranks
 	defer func() { s.x.ranks = nil }()
 	if s.g.Rank() != root {
-		return s.x.gather(ctx, s.heads, p, mem, nil, at, size)
+		return s.x.gather(ctx, s.heads, way, mem, nil, at, size)
 	}
-	blocks, copied := s.hostBlocks(mem, length)
+	blocks, copied := s.hostBlocks(mem, p)
 	own := blocks.block(at) // it is in its place
 	if copied {
-		s.move(mem, own, at, length, false)
+		s.move(mem, own, p, at, false)
 	}
-	if err := s.x.gather(ctx, s.heads, p, own, blocks.bytes, at, size); err != nil {
+	if err := s.x.gather(ctx, s.heads, way, own, blocks.bytes, at, size); err != nil {
 		return err
 	}
 	if copied {
 		for host := range s.hosts.ranks {
 			if host != at {
-				s.move(mem, blocks.block(host), host, length, true)
+				s.move(mem, blocks.block(host), p, host, true)
 			}
 		}
 	}
@@ -300,8 +309,15 @@ func scatterShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, 
 		}
 	}
 	d := descriptor{op: opScatterShared, kind: kindOf[T](), root: uint32(root), count: uint64(count)}
+	return scatterParts(ctx, g, d, in, v, equalParts(n, count*sizeOf[T]()), root)
+}
+
+// scatterParts gives each member its part of what the root has, which is in the store if there is a view.
+func scatterParts[T arrowstore.Numeric](
+	ctx context.Context, g *Group, d descriptor, in []T, v *arrowstore.View[T], p parts, root int,
+) (*arrowstore.View[T], error) {
 	return shared(ctx, g, d, root, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
-		length := count * sizeOf[T]()
+		here := p.among(s.hosts.here.ranks)
 		var own *arrowstore.Object
 		var t ticket
 		if s.isHead() {
@@ -310,7 +326,7 @@ func scatterShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, 
 				own.Retain()
 			} else {
 				var err error
-				own, err = s.put(len(s.hosts.here.ranks)*length, func(b []byte) error { return s.scatterHeads(ctx, bytesOf(in), b, length, root) })
+				own, err = s.put(here.total(), func(b []byte) error { return s.scatterHeads(ctx, bytesOf(in), b, p, root) })
 				if err != nil {
 					return nil, err
 				}
@@ -321,20 +337,21 @@ func scatterShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, 
 		if err != nil {
 			return nil, err
 		}
-		return viewOf[T](obj, t.buffer, t.offset+s.hosts.here.at*length, count)
+		begin, length := here.at(s.hosts.here.at)
+		return viewOf[T](obj, t.buffer, t.offset+begin, length/sizeOf[T]())
 	})
 }
 
 // scatterHeads brings the block of the caller's host into mem, from root's in.
-func (s *sharing) scatterHeads(ctx context.Context, in, mem []byte, length, root int) error {
+func (s *sharing) scatterHeads(ctx context.Context, in, mem []byte, p parts, root int) error {
 	at := s.hosts.of[root]
 	var blocks *pieces
 	if s.g.Rank() == root {
 		s.storage.copied.Add(int64(len(mem)))
 		var copied bool
-		if blocks, copied = s.hostBlocks(in, length); copied {
+		if blocks, copied = s.hostBlocks(in, p); copied {
 			for host := range s.hosts.ranks {
-				s.move(in, blocks.block(host), host, length, false)
+				s.move(in, blocks.block(host), p, host, false)
 			}
 		}
 	}
@@ -342,12 +359,12 @@ func (s *sharing) scatterHeads(ctx context.Context, in, mem []byte, length, root
 		copy(mem, in)
 		return nil
 	}
-	p := s.heads.plan(s.g.first(schedule.Scatter), at)
-	size := func(host int) int { return length * len(s.hosts.ranks[host]) }
+	way := s.heads.plan(s.g.first(schedule.Scatter), at)
+	size := func(host int) int { return p.bytes(s.hosts.ranks[host]) }
 	s.x.ranks = s.heads.ranks
 	defer func() { s.x.ranks = nil }()
 	if s.g.Rank() == root {
-		return s.x.scatter(ctx, s.heads, p, blocks.bytes, mem, at, size)
+		return s.x.scatter(ctx, s.heads, way, blocks.bytes, mem, at, size)
 	}
-	return s.x.scatter(ctx, s.heads, p, nil, mem, at, size)
+	return s.x.scatter(ctx, s.heads, way, nil, mem, at, size)
 }

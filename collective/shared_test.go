@@ -117,13 +117,7 @@ func sharedTrials[T arrowstore.Numeric](d domain[T], rng *rand.Rand, n, length i
 		},
 		func(ctx context.Context, g *Group) error {
 			v, err := GatherShared(ctx, g, blocks[g.Rank()], root)
-			if g.Rank() != root {
-				if v != nil {
-					return fmt.Errorf("GatherShared: a view at rank %d, root %d", g.Rank(), root)
-				}
-				return err
-			}
-			return sameView(err, joined, v, "GatherShared")
+			return sameAtRoot(err, g, root, joined, v, "GatherShared")
 		},
 		func(ctx context.Context, g *Group) error {
 			var in []T
@@ -156,11 +150,11 @@ func sharedTrials[T arrowstore.Numeric](d domain[T], rng *rand.Rand, n, length i
 			return sameView(err, blocks[root], v, "ScatterView")
 		},
 	}
-	return append(all, sharedReductions(d, blocks, long)...)
+	return slices.Concat(all, unevenSharedTrials(d, rng, n, length), sharedReductions(d, blocks, long, root))
 }
 
 // sharedReductions are all reductions with shared results, of one block for each member and of a longer one.
-func sharedReductions[T arrowstore.Numeric](d domain[T], blocks, long [][]T) []trial {
+func sharedReductions[T arrowstore.Numeric](d domain[T], blocks, long [][]T, root int) []trial {
 	var all []trial
 	n := len(blocks)
 	for _, op := range d.ops {
@@ -183,6 +177,17 @@ func sharedReductions[T arrowstore.Numeric](d domain[T], blocks, long [][]T) []t
 			defer own.Release()
 			v, err := AllReduceView(ctx, g, own, op)
 			return sameView(err, short, v, "AllReduceView %v", op)
+		}, func(ctx context.Context, g *Group) error {
+			v, err := ReduceShared(ctx, g, blocks[g.Rank()], op, root)
+			return sameAtRoot(err, g, root, short, v, "ReduceShared %v", op)
+		}, func(ctx context.Context, g *Group) error {
+			own, err := stored(g, blocks[g.Rank()])
+			if err != nil {
+				return err
+			}
+			defer own.Release()
+			v, err := ReduceView(ctx, g, own, op, root)
+			return sameAtRoot(err, g, root, short, v, "ReduceView %v", op)
 		}, func(ctx context.Context, g *Group) error {
 			own, err := stored(g, long[g.Rank()])
 			if err != nil {
@@ -496,6 +501,15 @@ func TestBadArgumentsOfOperationsWithSharedResults(t *testing.T) {
 		"ReduceScatterView: v is nil":                                    only(ReduceScatterView[float32](ctx, g, nil, Sum)),
 		"ReduceScatterShared: in has 5 elements, want a multiple of 3":   only(ReduceScatterShared(ctx, g, five, Sum)),
 		"AllReduceShared: op is bit-or, which is not for elements of ki": only(AllReduceShared(ctx, g, five, BitOr)),
+		"ReduceShared: root is 3, want 0 to 2":                           only(ReduceShared(ctx, g, five, Sum, 3)),
+		"ReduceView: root is 4, want 0 to 2":                             only(ReduceView[float32](ctx, g, nil, Sum, 4)),
+		"ReduceView: v is nil":                                           only(ReduceView[float32](ctx, g, nil, Sum, 0)),
+		"AllGatherVShared: counts has 2 entries, want 3":                 only(AllGatherVShared(ctx, g, five, []int{1, 2})),
+		"GatherVShared: in has 5 elements, want 4: counts[1]":            only(GatherVShared(ctx, g, five, []int{1, 4, 2}, 0)),
+		"GatherVShared: root is 3, want 0 to 2":                          only(GatherVShared(ctx, g, five, []int{1, 5, 2}, 3)),
+		"ScatterVShared: in has 5 elements, want 6: the sum of counts":   only(ScatterVShared(ctx, g, five, []int{1, 2, 3}, 1)),
+		"ScatterVShared: counts[0] is -1":                                only(ScatterVShared(ctx, g, five, []int{-1, 2, 3}, 0)),
+		"ScatterVShared: root is -1, want 0 to 2":                        only(ScatterVShared(ctx, g, five, []int{1, 2, 2}, -1)),
 	} {
 		require.ErrorIs(t, err, ErrArgument, want)
 		require.ErrorContains(t, err, want)

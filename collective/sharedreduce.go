@@ -27,7 +27,7 @@ const (
 // member each. The view is valid until its Release, or the end of the caller's node. Floats may be rounded otherwise than by
 // AllReduce, but always in the same way. Errors: *Error, ErrNotMember, ErrArgument for an op that is not for T.
 func AllReduceShared[T arrowstore.Numeric](ctx context.Context, g *Group, buf []T, op Reduction) (*arrowstore.View[T], error) {
-	return reduceShared[T](ctx, g, opAllReduceShared, len(buf), op, func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+	return reduceShared[T](ctx, g, reducer{what: opAllReduceShared, op: op}, len(buf), func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
 		return s.reduce(ctx, bytesOf(buf), sizeOf[T](), math)
 	})
 }
@@ -39,7 +39,7 @@ func AllReduceView[T arrowstore.Numeric](ctx context.Context, g *Group, v *arrow
 	if v == nil {
 		return nil, fmt.Errorf("%w: %v: v is nil", ErrArgument, opAllReduceView)
 	}
-	return reduceShared[T](ctx, g, opAllReduceView, len(v.Slice()), op, func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+	return reduceShared[T](ctx, g, reducer{what: opAllReduceView, op: op}, len(v.Slice()), func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
 		return s.reducePlaced(ctx, placeOf(v), sizeOf[T](), math)
 	})
 }
@@ -49,7 +49,7 @@ func AllReduceView[T arrowstore.Numeric](ctx context.Context, g *Group, v *arrow
 // multiple of Size. All must call it with the same length, element type and op; in is left as it is. Errors: *Error, ErrNotMember,
 // ErrArgument for an op that is not for T or a wrong length.
 func ReduceScatterShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, op Reduction) (*arrowstore.View[T], error) {
-	return reduceShared[T](ctx, g, opReduceScatterShared, len(in), op, func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+	return reduceShared[T](ctx, g, reducer{what: opReduceScatterShared, op: op, scatter: true}, len(in), func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
 		return s.reduce(ctx, bytesOf(in), sizeOf[T](), math)
 	})
 }
@@ -59,32 +59,74 @@ func ReduceScatterView[T arrowstore.Numeric](ctx context.Context, g *Group, v *a
 	if v == nil {
 		return nil, fmt.Errorf("%w: %v: v is nil", ErrArgument, opReduceScatterView)
 	}
-	return reduceShared[T](ctx, g, opReduceScatterView, len(v.Slice()), op, func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+	return reduceShared[T](ctx, g, reducer{what: opReduceScatterView, op: op, scatter: true}, len(v.Slice()), func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
 		return s.reducePlaced(ctx, placeOf(v), sizeOf[T](), math)
 	})
 }
 
-// reduceShared runs a reduction of some elements of each member, and gives each a view of the result, or of its part.
+// ReduceShared is [AllReduceShared] of which only the member with rank root gets a view; the others get nil. All must call it with the same root.
+// Errors: those of AllReduceShared, and ErrArgument for a root that is no rank.
+func ReduceShared[T arrowstore.Numeric](ctx context.Context, g *Group, buf []T, op Reduction, root int) (*arrowstore.View[T], error) {
+	if err := g.checkRoot(opReduceShared, root); err != nil {
+		return nil, err
+	}
+	r := reducer{what: opReduceShared, op: op, root: root, rooted: true}
+	return reduceShared[T](ctx, g, r, len(buf), func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+		return s.reduce(ctx, bytesOf(buf), sizeOf[T](), math)
+	})
+}
+
+// ReduceView is [ReduceShared] as [AllReduceView] is AllReduceShared.
+func ReduceView[T arrowstore.Numeric](ctx context.Context, g *Group, v *arrowstore.View[T], op Reduction, root int) (*arrowstore.View[T], error) {
+	if err := g.checkRoot(opReduceView, root); err != nil {
+		return nil, err
+	}
+	if v == nil {
+		return nil, fmt.Errorf("%w: %v: v is nil", ErrArgument, opReduceView)
+	}
+	r := reducer{what: opReduceView, op: op, root: root, rooted: true}
+	return reduceShared[T](ctx, g, r, len(v.Slice()), func(ctx context.Context, s *sharing, math arithmetic) (*arrowstore.Object, error) {
+		return s.reducePlaced(ctx, placeOf(v), sizeOf[T](), math)
+	})
+}
+
+// reducer is a reduction as it was called.
+type reducer struct {
+	what    operation
+	op      Reduction
+	scatter bool // each gets a part of the result
+	rooted  bool // root alone gets the result
+	root    int
+}
+
+// reduceShared runs a reduction of some elements of each member, and gives each a view of the result, or of its part, or none.
 func reduceShared[T arrowstore.Numeric](
-	ctx context.Context, g *Group, what operation, count int, op Reduction, do func(context.Context, *sharing, arithmetic) (*arrowstore.Object, error),
+	ctx context.Context, g *Group, r reducer, count int, do func(context.Context, *sharing, arithmetic) (*arrowstore.Object, error),
 ) (*arrowstore.View[T], error) {
-	math, err := arithmeticOf[T](what, op)
+	math, err := arithmeticOf[T](r.what, r.op)
 	if err != nil {
 		return nil, err
 	}
 	from, part := 0, count
-	if n := g.Size(); what == opReduceScatterShared || what == opReduceScatterView {
+	if n := g.Size(); r.scatter {
 		if count%n != 0 {
-			return nil, fmt.Errorf("%w: %v: in has %d elements, want a multiple of %d, the number of members", ErrArgument, what, count, n)
+			return nil, fmt.Errorf("%w: %v: in has %d elements, want a multiple of %d, the number of members", ErrArgument, r.what, count, n)
 		}
 		part = count / n
 		from = g.Rank() * part
 	}
-	d := descriptor{op: what, how: math.how, kind: kindOf[T](), count: uint64(part)}
-	return shared(ctx, g, d, 0, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
+	d := descriptor{op: r.what, how: math.how, kind: kindOf[T](), root: uint32(r.root), count: uint64(part)}
+	return shared(ctx, g, d, r.root, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
+		if r.rooted {
+			s.only = s.hosts.of[r.root]
+		}
 		obj, err := do(ctx, s, math)
 		if err != nil {
 			return nil, err
+		}
+		if r.rooted && g.Rank() != r.root {
+			obj.Release()
+			return nil, nil
 		}
 		return viewOf[T](obj, 0, from*sizeOf[T](), part)
 	})
@@ -111,6 +153,9 @@ func (s *sharing) reduce(ctx context.Context, own []byte, size int, math arithme
 			return nil // heads have had all contributions
 		}
 		p := s.heads.plan(s.g.first(schedule.AllReduce), 0)
+		if s.only >= 0 {
+			p = s.heads.plan(s.g.first(schedule.Reduce), s.only)
+		}
 		s.x.reduceWith(math, s.g.Size())
 		defer func() { s.x.combine, s.x.finish = nil, nil }()
 		return s.x.runAmong(ctx, s.heads, p, &even{bytes: result.Bytes(), size: size, count: len(own) / size, blocks: p.Blocks})
@@ -168,7 +213,7 @@ func (s *sharing) placed(ctx context.Context, mem []byte, length int, all bool) 
 		return err
 	}
 	if s.isHead() {
-		if err := s.exchange(ctx, mem, length); err != nil {
+		if err := s.exchange(ctx, mem, equalParts(s.g.Size(), length)); err != nil {
 			return err
 		}
 	}

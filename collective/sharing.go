@@ -25,6 +25,7 @@ type sharing struct {
 	storage *storage
 	heads   *team // of all hosts
 	head    int   // place of the own host's in hosts.here
+	only    int   // the host that a reduction between hosts is for, or -1 if it is for all
 }
 
 // share begins an operation with a shared result by messages. The head of root's host is root.
@@ -33,7 +34,7 @@ func (x *execution) share(ctx context.Context, g *Group, root int) (*sharing, er
 	if err != nil {
 		return nil, err
 	}
-	s := &sharing{x: x, g: g, hosts: h, storage: g.m.s.hub.storage}
+	s := &sharing{x: x, g: g, hosts: h, storage: g.m.s.hub.storage, only: -1}
 	x.sent = &s.storage.sent
 	s.heads = h.headsFor(root, g.Rank())
 	head := s.heads.ranks[h.own]
@@ -309,20 +310,21 @@ func (s *sharing) put(size int, fill func([]byte) error) (*arrowstore.Object, er
 // copyIn copies data of the caller's into an object.
 func (s *sharing) copyIn(dst, src []byte) { s.storage.copied.Add(int64(copy(dst, src))) }
 
-// hostBlocks cuts a memory with a part of some bytes for each rank into one block for each host. If the ranks of a host do not
+// hostBlocks cuts a memory with a part for each rank into one block for each host. If the ranks of a host do not
 // follow each other, the blocks are those of a copy, in the order of hosts.
-func (s *sharing) hostBlocks(all []byte, length int) (blocks *pieces, copied bool) {
+func (s *sharing) hostBlocks(all []byte, p parts) (blocks *pieces, copied bool) {
 	n := len(s.hosts.ranks)
 	if !s.hosts.inOrder {
 		all, copied = make([]byte, len(all)), true
 	}
-	return split(all, 0, n, n, func(host int) int { return length * len(s.hosts.ranks[host]) }), copied
+	return split(all, 0, n, n, func(host int) int { return p.bytes(s.hosts.ranks[host]) }), copied
 }
 
 // move copies the parts of a host's members from where they are in the order of ranks into the host's block, or back.
-func (s *sharing) move(all, block []byte, host, length int, back bool) {
+func (s *sharing) move(all, block []byte, p parts, host int, back bool) {
+	there := p.among(s.hosts.ranks[host])
 	for i, rank := range s.hosts.ranks[host] {
-		in, out := all[rank*length:(rank+1)*length], block[i*length:(i+1)*length]
+		in, out := p.of(all, rank), there.of(block, i)
 		if back {
 			in, out = out, in
 		}
@@ -330,11 +332,11 @@ func (s *sharing) move(all, block []byte, host, length int, back bool) {
 	}
 }
 
-// exchange completes a memory with a part of some bytes for each rank, of which each host has those of its members. Heads call it.
-func (s *sharing) exchange(ctx context.Context, all []byte, length int) error {
-	blocks, copied := s.hostBlocks(all, length)
+// exchange completes a memory with a part for each rank, of which each host has those of its members. Heads call it.
+func (s *sharing) exchange(ctx context.Context, all []byte, p parts) error {
+	blocks, copied := s.hostBlocks(all, p)
 	if copied {
-		s.move(all, blocks.block(s.hosts.own), s.hosts.own, length, false)
+		s.move(all, blocks.block(s.hosts.own), p, s.hosts.own, false)
 	}
 	if err := s.x.runAmong(ctx, s.heads, s.heads.plan(s.g.first(schedule.AllGather), 0), blocks); err != nil {
 		return err
@@ -342,7 +344,7 @@ func (s *sharing) exchange(ctx context.Context, all []byte, length int) error {
 	if copied {
 		for host := range s.hosts.ranks {
 			if host != s.hosts.own {
-				s.move(all, blocks.block(host), host, length, true)
+				s.move(all, blocks.block(host), p, host, true)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ func TestBenchPrintsALineForEachPoint(t *testing.T) {
 		lines int
 	}{
 		{"bench collectives -in goroutines -members 3 -seconds 0.001 -sizes 4,1KiB", 5 + 12*2*2},
-		{"bench collectives -members 2 -seconds 0.001 -sizes 64KiB -operations broadcast,reduce,allgather -buffers reused -shared", 4 + 2},
+		{"bench collectives -members 2 -seconds 0.001 -sizes 64KiB -operations broadcast,reduce,allgather -buffers reused -shared", 4 + 3},
 	} {
 		text, err := tutti(strings.Fields(tc.args)...)
 		require.NoError(t, err)

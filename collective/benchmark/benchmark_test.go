@@ -28,7 +28,7 @@ func TestEveryOperationIsMeasured(t *testing.T) {
 	shared := private
 	shared.Shared = true
 	points := append(private.Points(), shared.Points()...)
-	require.Len(t, points, 12*4+1+6*4)
+	require.Len(t, points, 12*4+1+10*4)
 	for name, nodes := range map[string][]core.Option{
 		"processes":  {core.LocalNodes(3)},
 		"goroutines": {core.InProcess(1)},
@@ -99,15 +99,15 @@ func TestMeasureEndsWithTheFirstError(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Zero(t, sys.Nodes()[0].Actors)
 	for want, p := range map[string]Plan{
-		"-1 rounds":                {Least: -1},
-		"201 rounds":               {Least: 201},
-		"-1 bytes of memory":       {Memory: -1},
-		`operation "scan"`:         {Points: []Point{{Operation: "scan"}}},
-		"allreduce of 6 bytes":     {Points: []Point{{Operation: allReduce, Bytes: 6}}},
-		"allreduce of 0 bytes":     {Points: []Point{{Operation: allReduce}}},
-		"barrier of 4 bytes":       {Points: []Point{{Operation: barrier, Bytes: 4}}},
-		"reduce has no shared":     {Points: []Point{{Operation: reduce, Bytes: 4, Shared: true}}},
-		"allgatherv has no shared": {Points: []Point{{Operation: allGatherV, Bytes: 4, Shared: true}}},
+		"-1 rounds":               {Least: -1},
+		"201 rounds":              {Least: 201},
+		"-1 bytes of memory":      {Memory: -1},
+		`operation "scan"`:        {Points: []Point{{Operation: "scan"}}},
+		"allreduce of 6 bytes":    {Points: []Point{{Operation: allReduce, Bytes: 6}}},
+		"allreduce of 0 bytes":    {Points: []Point{{Operation: allReduce}}},
+		"barrier of 4 bytes":      {Points: []Point{{Operation: barrier, Bytes: 4}}},
+		"alltoall has no shared":  {Points: []Point{{Operation: allToAll, Bytes: 4, Shared: true}}},
+		"alltoallv has no shared": {Points: []Point{{Operation: allToAllV, Bytes: 4, Shared: true}}},
 	} {
 		err := Measure(t.Context(), sys, "x", 2, p, nil)
 		require.ErrorIs(t, err, core.ErrInvalid)
@@ -242,7 +242,7 @@ func TestPointsAndResultsAreReadAsTheyAreWritten(t *testing.T) {
 		_, err := ParseResult(text)
 		require.ErrorContains(t, err, want)
 	}
-	for _, text := range []string{"", "allreduce:4", "allreduce:4:old", "allreduce:5:fresh", "allreduce:x:fresh", "scan:4:fresh", "allreduce:4:fresh:x", "reduce:4:fresh:shared"} {
+	for _, text := range []string{"", "allreduce:4", "allreduce:4:old", "allreduce:5:fresh", "allreduce:x:fresh", "scan:4:fresh", "allreduce:4:fresh:x", "alltoall:4:fresh:shared"} {
 		_, err := ParsePoint(text)
 		require.Error(t, err, text)
 	}

@@ -17,6 +17,6 @@
 // there will be. Every member checks all of its data before the measured rounds, in the first and in the last of them; wrong data is an error.
 //
 // Concurrency: Measure makes a group of its own and may run beside other work, which then is what is measured. Memory: a member holds the
-// buffers of one point at a time, Need bytes, straight from the system. Failure: Measure ends with the first error, and with its context; points beyond
-// Plan.Limit or Plan.Memory are reported as left out. Test kit: none.
+// buffers of one point at a time, Need bytes, straight from the system; for shared results with reused buffers, in the object store of its node.
+// Failure: Measure ends with the first error, and with its context; points beyond Plan.Limit or Plan.Memory are reported as left out. Test kit: none.
 package benchmark

@@ -47,16 +47,13 @@ func (*member) Measure(ctx context.Context, j Job) (t Timing, err error) {
 		return Timing{}, err
 	}
 	s := shapeOf(j.Point, g.Rank(), g.Size())
-	var m memory
+	m := memory{inPlace: j.Point.Shared && !j.Point.Fresh}
 	defer func() { err = errors.Join(err, m.release()) }()
 	warm := warmth{job: j}
 	for i, rounds := -warmups, 0; i < rounds; i++ {
 		checked := i == -warmups || i == 0 || i == rounds-1
-		if err := m.renew(s, j.Point.Fresh); err != nil {
+		if err := m.prepare(ctx, g, j.Point, s, checked); err != nil {
 			return Timing{}, err
-		}
-		if j.Point.Fresh || checked {
-			fill(j.Point.Operation, m.in, m.out, g.Rank())
 		}
 		if err := collective.Barrier(ctx, g); err != nil {
 			return Timing{}, err
@@ -98,7 +95,7 @@ func once(ctx context.Context, g *collective.Group, p Point, s shape, m *memory,
 	result, view := m.out, (*arrowstore.View[float32])(nil)
 	begin = time.Now()
 	if p.Shared {
-		view, err = share(ctx, g, p.Operation, s, m.in)
+		view, err = share(ctx, g, p.Operation, s, m)
 	} else {
 		err = operate(ctx, g, p.Operation, s, m.in, m.out)
 	}
@@ -147,10 +144,79 @@ func (w *warmth) agree(ctx context.Context, g *collective.Group, each time.Durat
 	return int(rounds[0]), err
 }
 
-// memory is the buffers of a member, straight from the system as those of the peers are.
+// memory is the buffers of a member, straight from the system as those of the peers are; or, where results are shared and buffers are used again,
+// in the object store, where operations read them in place.
 type memory struct {
 	in, out []float32
 	maps    [][]byte
+
+	inPlace bool
+	place   *collective.Place[float32]  // of a gather
+	filled  map[*float32]bool           // where it was
+	buffer  *collective.Buffer[float32] // of a reduction
+	view    *arrowstore.View[float32]   // of what the root has
+}
+
+// prepare makes the buffers what they must be before a round.
+func (m *memory) prepare(ctx context.Context, g *collective.Group, p Point, s shape, atEnds bool) error {
+	if m.inPlace {
+		return m.inStore(ctx, g, p.Operation, s, atEnds)
+	}
+	if err := m.renew(s, p.Fresh); err != nil {
+		return err
+	}
+	if p.Fresh || atEnds {
+		fill(p.Operation, m.in, m.out, g.Rank())
+	}
+	return nil
+}
+
+// inStore is prepare for what operations read in place.
+func (m *memory) inStore(ctx context.Context, g *collective.Group, operation string, s shape, atEnds bool) (err error) {
+	switch operation {
+	case allGather, gather, allGatherV, gatherV: // the place is another one in each round
+		if m.place == nil {
+			m.filled = map[*float32]bool{}
+			if s.counts != nil {
+				m.place, err = collective.NewPlaceV[float32](ctx, g, s.counts)
+			} else {
+				m.place, err = collective.NewPlace[float32](ctx, g, s.block)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		// The same memory comes again and again. Who fills it anew in every round comes to the barrier later than a member of other points does.
+		in := m.place.Slice()
+		if at := unsafe.SliceData(in); atEnds || !m.filled[at] {
+			m.filled[at] = true
+			fill(operation, in, nil, g.Rank())
+		}
+		return nil
+	case broadcast, scatter: // what was broadcast once cannot be changed
+		if s.in == 0 || m.view != nil {
+			return nil
+		}
+		b, err := collective.NewBuffer[float32](g, s.in)
+		if err != nil {
+			return err
+		}
+		fill(operation, b.Slice(), nil, g.Rank())
+		m.view, err = b.Seal()
+		return err
+	case scatterV:
+		m.inPlace = false // there is no such form
+		return m.prepare(ctx, g, Point{Operation: operation}, s, atEnds)
+	}
+	if m.buffer == nil {
+		if m.buffer, err = collective.NewBuffer[float32](g, s.in); err != nil {
+			return err
+		}
+	}
+	if atEnds {
+		fill(operation, m.buffer.Slice(), nil, g.Rank())
+	}
+	return nil
 }
 
 // renew makes the buffers, again if they must be fresh.
@@ -181,6 +247,15 @@ func (m *memory) release() error {
 	for _, b := range m.maps {
 		errs = append(errs, unix.Munmap(b))
 	}
-	*m = memory{}
+	if m.place != nil {
+		m.place.Release()
+	}
+	if m.buffer != nil {
+		m.buffer.Release()
+	}
+	if m.view != nil {
+		m.view.Release()
+	}
+	*m = memory{inPlace: m.inPlace}
 	return errors.Join(errs...)
 }

@@ -43,7 +43,7 @@ func Operations() []string {
 // Shareable says whether an operation has a form whose result is shared.
 func Shareable(operation string) bool {
 	switch operation {
-	case broadcast, allReduce, reduceScatter, allGather, gather, scatter:
+	case broadcast, reduce, allReduce, reduceScatter, allGather, gather, scatter, allGatherV, gatherV, scatterV:
 		return true
 	default:
 		return false
@@ -64,7 +64,7 @@ func shapeOf(p Point, rank, members int) shape {
 		return s
 	}
 	switch p.Operation {
-	case allReduce:
+	case allReduce, reduce:
 		s.in = s.block
 	case broadcast:
 		if rank == 0 {
@@ -251,22 +251,53 @@ func operate(ctx context.Context, g *collective.Group, operation string, s shape
 }
 
 // share does an operation once whose result is shared. The view is the caller's; it is nil where a member gets no result.
-func share(ctx context.Context, g *collective.Group, operation string, s shape, in []float32) (*arrowstore.View[float32], error) {
+func share(ctx context.Context, g *collective.Group, operation string, s shape, m *memory) (*arrowstore.View[float32], error) {
+	switch {
+	case m.place != nil && (operation == gather || operation == gatherV):
+		return collective.GatherPlace(ctx, g, m.place, 0)
+	case m.place != nil:
+		return collective.AllGatherPlace(ctx, g, m.place)
+	case m.buffer != nil:
+		return shareBuffer(ctx, g, operation, m.buffer)
+	}
 	switch operation {
 	case allReduce:
-		return collective.AllReduceShared(ctx, g, in, collective.Sum)
-	case broadcast:
-		if g.Rank() != 0 {
-			in = nil
-		}
-		return collective.BroadcastShared(ctx, g, in, 0)
+		return collective.AllReduceShared(ctx, g, m.in, collective.Sum)
+	case reduce:
+		return collective.ReduceShared(ctx, g, m.in, collective.Sum, 0)
 	case reduceScatter:
-		return collective.ReduceScatterShared(ctx, g, in, collective.Sum)
+		return collective.ReduceScatterShared(ctx, g, m.in, collective.Sum)
+	case broadcast:
+		if m.inPlace {
+			return collective.BroadcastView(ctx, g, m.view, 0)
+		}
+		return collective.BroadcastShared(ctx, g, m.in, 0)
 	case allGather:
-		return collective.AllGatherShared(ctx, g, in)
+		return collective.AllGatherShared(ctx, g, m.in)
 	case gather:
-		return collective.GatherShared(ctx, g, in, 0)
+		return collective.GatherShared(ctx, g, m.in, 0)
+	case allGatherV:
+		return collective.AllGatherVShared(ctx, g, m.in, s.counts)
+	case gatherV:
+		return collective.GatherVShared(ctx, g, m.in, s.counts, 0)
+	case scatterV:
+		return collective.ScatterVShared(ctx, g, m.in, s.counts, 0)
 	default:
-		return collective.ScatterShared(ctx, g, in, s.block, 0)
+		if m.inPlace {
+			return collective.ScatterView(ctx, g, m.view, s.block, 0)
+		}
+		return collective.ScatterShared(ctx, g, m.in, s.block, 0)
+	}
+}
+
+// shareBuffer does a reduction of what is in the store.
+func shareBuffer(ctx context.Context, g *collective.Group, operation string, b *collective.Buffer[float32]) (*arrowstore.View[float32], error) {
+	switch operation {
+	case reduce:
+		return collective.ReduceBuffer(ctx, g, b, collective.Sum, 0)
+	case reduceScatter:
+		return collective.ReduceScatterBuffer(ctx, g, b, collective.Sum)
+	default:
+		return collective.AllReduceBuffer(ctx, g, b, collective.Sum)
 	}
 }

@@ -17,9 +17,11 @@ import (
 type Point struct {
 	Operation string // one of Operations
 	// Bytes is the larger buffer of a member: the whole input of a reduce-scatter, the whole result of a gather. Blocks have at least one element.
-	Bytes  int
-	Fresh  bool // every round gets memory that was never used before
-	Shared bool // the result is one object on each host, which its members read in place: see Shareable
+	Bytes int
+	Fresh bool // every round gets memory that was never used before
+	// Shared: the result is one object on each host, which its members read in place: see Shareable. What members bring is in the object store
+	// then where buffers are reused, but of a scatterv, and is copied into it where they are fresh.
+	Shared bool
 }
 
 // String returns the point as ParsePoint reads it: "allreduce:4:reused", with ":shared" behind it for a shared result.

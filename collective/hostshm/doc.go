@@ -30,7 +30,8 @@
 //
 // Who arrives last in a part of the tree that members form does its work: it folds the contributions of that part, its own straight from its own memory.
 // So nobody waits for a member to do work for others, and a member that is late is missed as an input only. The tree has a fixed shape, and contributions are
-// folded in the order of ranks within it: the result does not depend on who was when.
+// folded in the order of ranks within it: the result does not depend on who was when. Contributions that stay in other memory (FoldPlaced) are
+// folded when all of a node are there, part by part, by those of the node that are awake then.
 //
 // # Concurrency
 //

@@ -55,13 +55,17 @@ func (p *Port) FoldPlaced(own, result []byte, source func(rank int) ([]byte, err
 }
 
 // claim is the word of a node of which so many parts were taken in this round. It is never 0, which stands for none that could be taken.
-func (p *Port) claim(taken int) uint32 { return uint32(p.round)<<claimBits | uint32(taken) | 1<<(claimBits-1) }
+func (p *Port) claim(taken int) uint32 {
+	return uint32(p.round)<<claimBits | uint32(taken) | 1<<(claimBits-1)
+}
 
 // claimable reports whether parts of a node can be taken in this round.
 func (p *Port) claimable(c *counter) bool { return p.offers(c.n.Load()) }
 
 // offers reports whether a node's claims leave parts to be taken in this round.
-func (p *Port) offers(claims uint32) bool { return claims != 0 && claims>>claimBits == p.claim(0)>>claimBits }
+func (p *Port) offers(claims uint32) bool {
+	return claims != 0 && claims>>claimBits == p.claim(0)>>claimBits
+}
 
 // take takes the next part of a node, if there is one.
 func (p *Port) take(c *counter, parts int) (part int, ok bool) {
