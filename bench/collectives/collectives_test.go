@@ -27,7 +27,7 @@ func TestOurWaysPrintALineForEachPoint(t *testing.T) {
 	for _, tc := range []struct {
 		way    string
 		points int
-	}{{"processes", 1 + 12*2}, {"goroutines", 1 + 12*2}, {"shared", 6 * 2}} {
+	}{{"processes", 1 + 12*2}, {"goroutines", 1 + 12*2}, {"shared", 10 * 2}} {
 		_, c, err := parse([]string{"-members", "2", "-sizes", "4", "-seconds", "0.001", "-way", tc.way})
 		require.NoError(t, err)
 		sys := coretest.Start(t, ways()[tc.way].nodes(2))

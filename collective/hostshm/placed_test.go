@@ -1,12 +1,15 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package hostshm_test
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,7 +32,7 @@ func sumWords(dst []byte, srcs [][]byte, _ bool) {
 // between rounds of other kinds, which use the same counters.
 func TestContributionsInPlaceAreFoldedOnceByWhoeverIsThere(t *testing.T) {
 	for _, members := range []int{2, 7, 8, 9, 20} {
-		t.Run(fmt.Sprint(members), func(t *testing.T) {
+		t.Run(strconv.Itoa(members), func(t *testing.T) {
 			ports := share(t, members)
 			sizes := []int{0, 8, 16 << 10, 16<<10 + 8, 100_000, 260_000}
 			results := make([][]byte, len(sizes))
