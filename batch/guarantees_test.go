@@ -101,8 +101,20 @@ func (p *player) Say(ctx context.Context, word string) (core.Void, error) {
 	return core.Void{}, nil
 }
 
+// Part leaves its context. The first call returns at once, the others when they are let go on.
+func (p *player) Part(ctx context.Context, _ core.Void) (core.Void, error) {
+	p.mu.Lock()
+	first := len(p.kept) == 0
+	p.kept = append(p.kept, ctx)
+	p.mu.Unlock()
+	if ctx.Err() == nil && !first {
+		<-p.open
+	}
+	return core.Void{}, nil
+}
+
 var players = core.Register("batch_test.player", newPlayer,
-	core.Method((*player).Take), core.Method((*player).Await), core.Method((*player).Hold), core.Method((*player).Say))
+	core.Method((*player).Take), core.Method((*player).Await), core.Method((*player).Hold), core.Method((*player).Say), core.Method((*player).Part))
 
 func play(t *testing.T, sys *core.System, name string, n int, opts ...core.SpawnOption) []*core.Handle[*player] {
 	t.Helper()
@@ -333,6 +345,26 @@ func TestTheEndOfTheContextEndsABatchAtOnce(t *testing.T) {
 		for _, kept := range s.kept {
 			require.Error(t, kept.Err(), "a call's context ends when its method returns")
 		}
+	})
+}
+
+// The other calls of the batch go on.
+func TestACallsContextEndsWhenItsMethodReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := coretest.Start(t, core.InProcess(1))
+		s, name := newStage(t, 2)
+		refs, err := batch.Call(t.Context(), batch.New(play(t, sys, name, 2)), (*player).Part, core.Void{})
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Len(t, s.kept, 2)
+		require.ErrorIs(t, s.kept[0].Err(), context.Canceled)
+		require.NoError(t, s.kept[1].Err(), "it runs")
+		close(s.open)
+		for _, r := range refs.Stream(t.Context()) {
+			require.NoError(t, r.Err)
+		}
+		synctest.Wait()
+		require.ErrorIs(t, s.kept[1].Err(), context.Canceled)
 	})
 }
 
