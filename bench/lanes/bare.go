@@ -23,6 +23,7 @@ import (
 const (
 	kindNet    = "net"    // connections of Go's, a Write and a ReadFull for each
 	kindVector = "vector" // blocking sockets with writev and readv, of threads of their own
+	kindTurns  = "turns"  // one thread, which sends a piece and receives a piece wherever it can, and waits when it can do neither
 )
 
 const (
@@ -77,6 +78,14 @@ func serveBare(kind string, args []string, in io.Reader, out io.Writer) error {
 				done <- do()
 			}
 		}()
+	}
+	if kind == kindTurns {
+		w, err := newTurns(conns, send, recv)
+		if err != nil {
+			return err
+		}
+		work(w.round)
+		conns = nil
 	}
 	for i, conn := range conns {
 		s, r := send[i*bytes/streams:(i+1)*bytes/streams], recv[i*bytes/streams:(i+1)*bytes/streams]

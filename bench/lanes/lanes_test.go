@@ -32,6 +32,7 @@ func TestAllWaysAreMeasuredInOneRun(t *testing.T) {
 	require.NoError(t, c.run(t.Context(), &out))
 	for _, want := range []string{
 		"bare, net, 1 streams", "bare, net, 3 streams", "bare, vector, 1 streams", "bare, vector, 3 streams",
+		"bare, turns, 1 streams", "bare, turns, 3 streams",
 		"tutti, 2 members on 2 hosts", "rate of tutti over that of the best",
 	} {
 		assert.Contains(t, out.String(), want)

@@ -103,7 +103,7 @@ func (c *config) run(ctx context.Context, out io.Writer) (err error) {
 		}
 	}()
 	if c.only != "tutti" && c.members == 2 {
-		for _, kind := range []string{kindNet, kindVector} {
+		for _, kind := range []string{kindNet, kindVector, kindTurns} {
 			for _, n := range c.streams {
 				f, err := startBare(ctx, kind, n, c.bytes)
 				if err != nil {
