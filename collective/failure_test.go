@@ -10,9 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/collective/schedule"
 )
 
 // requireAborted checks the error of a survivor.
@@ -218,6 +221,27 @@ func TestAMemberThatGivesUpAbortsTheGroup(t *testing.T) {
 			require.ErrorIs(t, errs[victim], why, "the cause is kept where it happened")
 		})
 	}
+}
+
+// Frames that are on their way when an operation fails find nothing of it.
+func TestAFailedOperationLeavesNothingThatItWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		groups := together(t, 4, Messages(), Algorithm(schedule.AllReduce, "one-shot"))
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error)
+		go func() { failed <- AllReduce(ctx, groups[0], []int32{1}, Sum) }()
+		synctest.Wait()
+		m := groups[0].m
+		m.mu.Lock()
+		also := len(m.mu.also)
+		m.mu.Unlock()
+		require.Positive(t, also, "it waits for several")
+		cancel()
+		require.ErrorIs(t, <-failed, context.Canceled)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		require.Empty(t, m.mu.also)
+	})
 }
 
 func TestACallUnderAnEndedContextAbortsTheGroup(t *testing.T) {

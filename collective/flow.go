@@ -71,6 +71,9 @@ func (m *member) waitOn(ctx context.Context, flows []*flow, round int, t traffic
 		return done, stray
 	})
 	if err != nil {
+		m.mu.Lock()
+		m.mu.also = nil // the flows are used for something else now, and a reader may have a frame at hand
+		m.mu.Unlock()
 		return err
 	}
 	for _, f := range flows {

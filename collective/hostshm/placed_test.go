@@ -42,14 +42,14 @@ func TestContributionsInPlaceAreFoldedOnceByWhoeverIsThere(t *testing.T) {
 				for rank := range own[i] {
 					own[i][rank] = make([]byte, size)
 					for at := 0; at < size; at += 8 {
-						binary.LittleEndian.PutUint64(own[i][rank][at:], uint64(at+rank<<32))
+						binary.LittleEndian.PutUint64(own[i][rank][at:], uint64(at)+uint64(rank)<<32)
 					}
 				}
 			}
 			require.NoError(t, all(ports, func(rank int, p *hostshm.Port) error { return foldAll(p, rank, results, own) }))
 			for i, size := range sizes {
 				for at := 0; at < size; at += 8 {
-					want := uint64(members*at + members*(members-1)/2<<32)
+					want := uint64(members*at) + uint64(members*(members-1)/2)<<32
 					require.Equal(t, want, binary.LittleEndian.Uint64(results[i][at:]), "size %d, byte %d", size, at)
 				}
 			}
