@@ -35,7 +35,7 @@ func newTurns(conns []*net.TCPConn, send, recv []byte) (*turns, error) {
 			return nil, err
 		}
 		w.files = append(w.files, file)
-		w.polls = append(w.polls, unix.PollFd{Fd: int32(file.Fd())}) //nolint:gosec // a descriptor
+		w.polls = append(w.polls, unix.PollFd{Fd: int32(file.Fd())})
 		from, to := i*len(send)/n, (i+1)*len(send)/n
 		w.parts = append(w.parts, part{send: send[from:to], recv: recv[from:to]})
 	}
