@@ -13,6 +13,8 @@ const (
 	claimBits = 8
 )
 
+const _ = uint(1<<(claimBits-1) - maxParts) // else a part has no number
+
 // FoldPlaced is FoldInto of contributions that stay where they are: source returns that of a rank among the neighbours of the caller, the members of
 // its node of the tree, when that has arrived. All give as many bytes, no more than RoomPlaced has found. When all neighbours have arrived, those that are
 // awake reduce, part by part; the others need not. It returns when the round has ended. After an error of source, which it returns, the
