@@ -46,6 +46,7 @@
 //	an actor is killed                 core.ErrActorDead; the context of a call that runs ends
 //	an actor's method panics           *core.ActorError with the stack, for that slot alone; with core.Restarts see core
 //	the context ends                   the context's error, at once; calls that wait are dropped, those that run see their contexts end
+//	                                   (of two batches with one context, a call of the one may still begin where a call of the other made room)
 //	the deadline or Timeout passes     context.DeadlineExceeded, at once; the deadline has travelled, so the nodes know by themselves
 //	Cancel                             context.Canceled, like the end of the context
 //	the system is shut down            core.ErrClosed

@@ -318,15 +318,18 @@ func TestTheEndOfTheContextEndsABatchAtOnce(t *testing.T) {
 		s, name := newStage(t, 8)
 		actors := play(t, sys, name, 2)
 		r := batch.New(actors)
-		ctx, cancel := context.WithCancelCause(t.Context())
-		running, err := batch.Call(ctx, r, (*player).Await, core.Void{})
+		runs, stop := context.WithCancelCause(t.Context())
+		waits, drop := context.WithCancelCause(t.Context())
+		running, err := batch.Call(runs, r, (*player).Await, core.Void{})
 		require.NoError(t, err)
-		waiting, err := batch.Call(ctx, r, (*player).Say, "too late")
+		waiting, err := batch.Call(waits, r, (*player).Say, "too late")
 		require.NoError(t, err)
 		synctest.Wait()
 		why := errors.New("changed my mind")
-		cancel(why)
-		synctest.Wait() // no time passes
+		drop(why)
+		synctest.Wait() // what waits is dropped before what runs makes room for it; no time passes
+		stop(why)
+		synctest.Wait()
 		for _, refs := range []*batch.Refs[core.Void]{running, waiting} {
 			for i := range actors {
 				err := refs.At(i).Err(t.Context())
