@@ -193,7 +193,7 @@ func (w *Work) Wait(ctx context.Context) error {
 // call any number of operations, and operations on other groups.
 //
 // Buffers are the operations' until Done. The function ends with ctx and with the epoch, like any operation; a panic in it ends the
-// epoch and is its error. Somebody should wait for it before the actor's call returns, whose end ends ctx.
+// epoch and is its error, and so does a fault at an address, such as a write to a view. Somebody should wait for it before the actor's call returns, whose end ends ctx.
 func (g *Group) Async(ctx context.Context, run func(ctx context.Context) error) *Work {
 	w := newWork()
 	if err := g.checkMember(ctx, named("Async")); err != nil {
@@ -205,6 +205,7 @@ func (g *Group) Async(ctx context.Context, run func(ctx context.Context) error) 
 	s := &slot{m: g.m}
 	g.m.slotted.Store(true)
 	go func() {
+		debug.SetPanicOnFault(true)
 		if l.await(ctx, turn) { // else its operations find that out, and tell the others
 			defer l.leave() // when it is done for all to see
 		}

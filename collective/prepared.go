@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/tutti-go/tutti/collective/schedule"
@@ -85,6 +86,7 @@ func (p *Prepared) occupy(ctx context.Context) error {
 
 // background is what the goroutine of Start does.
 func (p *Prepared) background() {
+	debug.SetPanicOnFault(true)
 	l := p.line
 	var err error
 	if l.await(p.inner, p.turn) { // else the operation finds that out, and tells the others
