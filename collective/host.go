@@ -224,10 +224,11 @@ func (h *hostState) takes(op operation, math *arithmetic) bool {
 	return !op.isPoint() && op != opAllToAllV && !math.foreign
 }
 
-// run carries out an operation. The error is an *ending.
-func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64) error {
+// run carries out an operation. guarded says whether it is under the eyes of the guard already. The error is an *ending.
+func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64, guarded bool) error {
 	r := &g.m.host.now
 	r.begin(ctx, g, c)
+	r.guarded = guarded
 	defer r.rest()
 	err := hostshm.ErrEnded
 	if o.use() != nil {
@@ -255,7 +256,7 @@ func (g *Group) operateOnHost(ctx context.Context, c *invocation) error {
 	seq, err := m.take(ctx, l, c.descriptor)
 	if err == nil {
 		defer m.release(l)
-		err = s.host.run(ctx, g, c, seq)
+		err = s.host.run(ctx, g, c, seq, false)
 	}
 	if err == nil {
 		err = m.finish()

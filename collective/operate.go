@@ -121,7 +121,7 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 			m.host.shares.Store(len(h.ranks) == 1)
 		}
 		if m.host.takes(c.op, &c.math) {
-			return s.host.run(ctx, g, c, seq)
+			return s.host.run(ctx, g, c, seq, true) // whose stall follows from the caller's context, which has no other deadline than this
 		}
 		if m.host.tier.takes(c.op, &c.math) {
 			return x.reduceInTiers(ctx, g, c, seq)
