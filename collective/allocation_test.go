@@ -24,6 +24,13 @@ func steady(n, length int) map[string]func(context.Context, *Group) error {
 	for _, c := range counts {
 		total += c
 	}
+	pairs := make([][]int, n) // with as much for each as from it
+	for rank := range pairs {
+		pairs[rank] = make([]int, n)
+		for other := range pairs[rank] {
+			pairs[rank][other] = 10 + (rank+other)%3 - 1
+		}
+	}
 	own := func(g *Group) []float32 { return ins[g.Rank()][:counts[g.Rank()]] }
 	return map[string]func(context.Context, *Group) error{
 		"barrier":    Barrier,
@@ -45,6 +52,9 @@ func steady(n, length int) map[string]func(context.Context, *Group) error {
 		},
 		"scatter-v": func(ctx context.Context, g *Group) error {
 			return ScatterV(ctx, g, long[g.Rank()][:total], own(g), counts, 1)
+		},
+		"all-to-all-v": func(ctx context.Context, g *Group) error {
+			return AllToAllV(ctx, g, from[g.Rank()], pairs[g.Rank()], to[g.Rank()], pairs[g.Rank()])
 		},
 		"six that differ": func(ctx context.Context, g *Group) error {
 			for i := range 6 {

@@ -60,9 +60,9 @@
 // # One machine
 //
 // Members that are all processes of one machine share memory: they copy data into a file that all map, in the run directory of the system, and
-// out of it, instead of sending messages. Blocks of a Scatter from 32 KiB up are read straight from the root's memory, if the system lets all members read
-// each other's (process_vm_readv), and the root waits for all then. They find out in the first operation of an epoch, in which all wait for each other therefore. Send and Recv, AllToAllV and
-// [Custom] reductions are messages always. Where the file cannot be had (systems other than Linux, no room in /dev/shm), all are messages; results may round
+// out of it, instead of sending messages. Blocks of a Scatter, AllToAll or AllToAllV from 32 KiB up are read straight from the memory of who has them, if
+// the system lets all members read each other's (process_vm_readv), who then waits for all. They find out in the first operation of an epoch, in which all wait for each other therefore. Send and Recv,
+// [Custom] reductions, and AllToAllV with more than 480 members are messages always. Where the file cannot be had (systems other than Linux, no room in /dev/shm), all are messages; results may round
 // otherwise then. The option [Messages] turns it off, and so does [Algorithm]. Operations without shared results allocate nothing there, but
 // ReduceScatter with PremulSum or logical reductions of numbers, which copies in, and a member that waits for longer than 10 ms, which takes a handful to be bounded.
 //

@@ -168,6 +168,7 @@ type hostState struct {
 	shares atomic.Bool                  // operations with shared results go through it, for all members read each other's stores
 	spares spares
 	direct direct
+	narrow bool // slots stay as they are from the start; where tests say so
 }
 
 // meet finds out, at all members alike, whether they have memory in common.
@@ -215,13 +216,17 @@ func (x *execution) meet(ctx context.Context, g *Group) error {
 // takes reports whether an operation goes through the memory of a machine where there is such memory. It depends on what all members know of
 // the operation, and of each other.
 func (h *hostState) takes(op operation, math *arithmetic) bool {
-	if h.port.Load() == nil {
+	port := h.port.Load()
+	if port == nil {
 		return false
 	}
 	if op.isShared() {
 		return h.shares.Load()
 	}
-	return !op.isPoint() && op != opAllToAllV && !math.foreign
+	if op == opAllToAllV && port.Members() > mostRows {
+		return false
+	}
+	return !op.isPoint() && !math.foreign
 }
 
 // run carries out an operation. guarded says whether it is under the eyes of the guard already. The error is an *ending.

@@ -39,6 +39,8 @@ func (r *onHost) operate() error {
 		return r.scatter()
 	case opAllToAll:
 		return r.exchange(len(c.in) / n)
+	case opAllToAllV:
+		return r.exchangeUneven()
 	default:
 		return fmt.Errorf("collective: %v in the memory of a machine", c.op)
 	}
@@ -212,31 +214,6 @@ func (r *onHost) scatter() error {
 		}
 		copy(within(c.out, from, to), r.Slot(rank, to-from))
 		return r.arrive()
-	})
-}
-
-// exchange is an all-to-all of blocks of a length.
-func (r *onHost) exchange(length int) error {
-	c, rank, n := &r.call, r.g.m.rank, r.Members()
-	copy(c.out[rank*length:(rank+1)*length], c.in[rank*length:])
-	return r.rounds(length, n, func(from, to int) error {
-		size := to - from
-		slot := r.Slot(rank, n*size)
-		for other := range n {
-			copy(slot[other*size:(other+1)*size], c.in[other*length+from:])
-		}
-		if err := r.arrive(); err != nil {
-			return err
-		}
-		if err := r.Await(r.idle); err != nil {
-			return err
-		}
-		for other := range n {
-			if other != rank {
-				copy(c.out[other*length+from:other*length+to], r.Slot(other, n*size)[rank*size:])
-			}
-		}
-		return nil
 	})
 }
 

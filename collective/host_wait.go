@@ -19,6 +19,7 @@ type onHost struct {
 	g    *Group
 	ctx  context.Context //nolint:containedctx // of the operation, which this is
 	call invocation
+	rows rows
 	ends []int // of the blocks of all ranks, in bytes, behind a 0, where they are of different lengths
 	root int   // slot of the member whom others await to publish, or -1
 	near *team // the members whose memory it is, by slot; nil: all
@@ -162,7 +163,7 @@ func (r *onHost) rest() {
 	if r.cancel != nil {
 		r.cancel()
 	}
-	*r = onHost{ends: r.ends} // it holds on to nobody's memory
+	*r = onHost{ends: r.ends, rows: r.rows} // it holds on to nobody's memory
 }
 
 // mismatch makes the reason of a member that called something else, if there is one.

@@ -113,3 +113,14 @@ func TestLongBlocksAreScatteredBetweenProcesses(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+func TestBlocksOfAnyLengthAreExchangedBetweenProcesses(t *testing.T) {
+	sys := coretest.Start(t, core.LocalNodes(3))
+	actors := spawn(t, sys, 6)
+	_, err := collective.NewGroup(t.Context(), "g", actors)
+	require.NoError(t, err)
+	for _, length := range []int{0, 50, 5000, 300_000, 50} {
+		_, err = run(t, actors, Task{Group: "g", Op: "uneven-all-to-all", Length: length, Odd: -1})
+		require.NoError(t, err)
+	}
+}

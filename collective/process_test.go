@@ -61,6 +61,8 @@ func operate(ctx context.Context, g *collective.Group, t Task, buf []float32) er
 		return collective.Broadcast(ctx, g, buf, t.Root)
 	case "all-to-all":
 		return collective.AllToAll(ctx, g, buf[:len(buf)/g.Size()*g.Size()], make([]float32, len(buf)/g.Size()*g.Size()))
+	case "uneven-all-to-all":
+		return unevenAllToAll(ctx, g, len(buf))
 	case "reduce":
 		return collective.Reduce(ctx, g, buf, collective.Max, t.Root)
 	case "reduce-scatter":
@@ -89,6 +91,30 @@ func operate(ctx context.Context, g *collective.Group, t Task, buf []float32) er
 	default:
 		return collective.Barrier(ctx, g)
 	}
+}
+
+// unevenAllToAll exchanges blocks of which some are empty, others short, and some long enough to be read where they are.
+func unevenAllToAll(ctx context.Context, g *collective.Group, length int) error {
+	counts, total := make([]int, g.Size()), 0
+	for other := range counts {
+		counts[other] = []int{0, 3, length, 100}[(g.Rank()+other)%4]
+		total += counts[other]
+	}
+	in, out := make([]float32, total), make([]float32, total)
+	for i := range in {
+		in[i] = float32(g.Rank())
+	}
+	err := collective.AllToAllV(ctx, g, in, counts, out, counts)
+	at := 0
+	for other, n := range counts {
+		for i, v := range out[at:][:n] {
+			if err == nil && v != float32(other) {
+				return fmt.Errorf("element %d from rank %d at rank %d is %v", i, other, g.Rank(), v)
+			}
+		}
+		at += n
+	}
+	return err
 }
 
 // scatter numbers all elements of all blocks, and compares what came.
@@ -285,7 +311,7 @@ func lossReports(t *testing.T, actors []*core.Handle[*member], op string, harm f
 }
 
 func TestAKilledNodeIsAnErrorForAllSurvivors(t *testing.T) {
-	for _, op := range []string{"sum", "broadcast", "barrier", "all-to-all", "scatter", "ring", "sum-shared", "all-gather-shared"} {
+	for _, op := range []string{"sum", "broadcast", "barrier", "all-to-all", "uneven-all-to-all", "scatter", "ring", "sum-shared", "all-gather-shared"} {
 		for _, victim := range []uint32{1, 3} { // rank 0, which is the root of the broadcast, lives on node 1
 			t.Run(fmt.Sprintf("%s/node=%d", op, victim), func(t *testing.T) { killNode(t, op, victim) })
 		}

@@ -95,7 +95,7 @@ func ScatterV[T Element](ctx context.Context, g *Group, in, out []T, counts []in
 
 // AllToAllV is [AllToAll] with blocks of any length: in has inCounts[d] elements for each rank d, one block after the other, and
 // out has room for outCounts[s] elements from each rank s. What one member has for another must be what the other expects from
-// it: else the counts of both are named by an ErrMismatch. All must call it with the same element type. in and out must not
+// it: else the counts of both are named by an ErrMismatch. On one machine members with long blocks wait until all others have theirs. All must call it with the same element type. in and out must not
 // overlap; the counts are read only until the call returns. Errors: *Error, ErrNotMember, ErrArgument for wrong counts or lengths.
 func AllToAllV[T Element](ctx context.Context, g *Group, in []T, inCounts []int, out []T, outCounts []int) error {
 	inTotal, err := g.checkCounts(opAllToAllV, "inCounts", inCounts)

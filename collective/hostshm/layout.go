@@ -13,6 +13,8 @@ const (
 	MaxMembers = 2048
 	// Budget is the most that the slots of a segment take together, in bytes; the two results come to it.
 	Budget = 64 << 20
+	// ReadyBytes is how many bytes of a slot are there from the start, without Room.
+	ReadyBytes = middleBytes
 
 	cacheLine = 64
 	pageSize  = 4096
