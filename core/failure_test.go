@@ -238,6 +238,16 @@ func TestShutdownWithAStoppedNodeKeepsToItsContext(t *testing.T) {
 	requireEnded(t, sys)
 }
 
+// A node that is lost once the shutdown has begun is ended, and not waited for like one that was asked to end.
+func TestANodeThatIsLostAmidAShutdownIsEnded(t *testing.T) {
+	sys, err := core.Start(t.Context(), core.LocalNodes(3), core.Heartbeat(20*time.Millisecond, 200*time.Millisecond))
+	require.NoError(t, err)
+	coretest.StopNode(t, sys, 2)
+	require.NoError(t, sys.Shutdown(bounded(t)))
+	require.Empty(t, sessionDirs(t))
+	requireEnded(t, sys)
+}
+
 // requireEnded checks that the processes of a system's nodes are no more.
 func requireEnded(t *testing.T, sys *core.System) {
 	t.Helper()

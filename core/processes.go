@@ -350,7 +350,7 @@ func (p *processes) stop(ctx context.Context) error {
 		g.Go(func() error {
 			reply, err := session.Do(ctx, &controlpb.Request{Kind: &controlpb.Request_Shutdown{Shutdown: &controlpb.Shutdown{}}})
 			if errors.Is(err, cluster.ErrSessionEnded) {
-				return nil // it is gone already
+				return p.discard(id) // it is lost, and may be stopped: nobody else ends it now
 			}
 			if err == nil {
 				err = replyError(reply)
