@@ -29,18 +29,21 @@ const (
 const (
 	maxStreams = 64
 	vector     = 256 << 10 // bytes of an entry
+	// smallBuffer keeps what is under way in the processor's cache, as lanes do over loopback.
+	smallBuffer = 128 << 10
 )
 
-// startBare starts two processes.
-func startBare(ctx context.Context, kind string, streams, bytes int) (*fleet, error) {
+// startBare starts two processes, whose connections buffer as many bytes to send, or with 0 what the system finds right.
+func startBare(ctx context.Context, kind string, streams, bytes, buffer int) (*fleet, error) {
 	f := &fleet{}
-	first, err := f.start(ctx, kind, nil, strconv.Itoa(streams), strconv.Itoa(bytes))
+	args := []string{strconv.Itoa(streams), strconv.Itoa(bytes), strconv.Itoa(buffer)}
+	first, err := f.start(ctx, kind, nil, args...)
 	if err != nil {
 		return nil, err
 	}
 	addr, err := first.line()
 	if err == nil {
-		_, err = f.start(ctx, kind, nil, strconv.Itoa(streams), strconv.Itoa(bytes), addr)
+		_, err = f.start(ctx, kind, nil, append(args, addr)...)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.close())
@@ -50,17 +53,21 @@ func startBare(ctx context.Context, kind string, streams, bytes int) (*fleet, er
 
 // serveBare is one of the two. With an address it dials the other.
 func serveBare(kind string, args []string, in io.Reader, out io.Writer) error {
-	streams, err := strconv.Atoi(args[0])
+	numbers, err := numbersOf(args[:3])
 	if err != nil {
 		return err
 	}
-	bytes, err := strconv.Atoi(args[1])
+	streams, bytes := numbers[0], numbers[1]
+	conns, err := connections(streams, args[3:], out)
 	if err != nil {
 		return err
 	}
-	conns, err := connections(streams, args[2:], out)
-	if err != nil {
-		return err
+	if buffer := numbers[2]; buffer > 0 {
+		for _, conn := range conns {
+			if err := conn.SetWriteBuffer(buffer); err != nil {
+				return err
+			}
+		}
 	}
 	send, recv := make([]byte, bytes), make([]byte, bytes)
 	for i := range send {

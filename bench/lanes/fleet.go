@@ -123,6 +123,19 @@ func answer(in io.Reader, out io.Writer, round func() error) error {
 	return nil
 }
 
+// numbersOf reads arguments that are numbers.
+func numbersOf(args []string) ([]int, error) {
+	numbers := make([]int, len(args))
+	for i, arg := range args {
+		n, err := strconv.Atoi(arg)
+		if err != nil {
+			return nil, err
+		}
+		numbers[i] = n
+	}
+	return numbers, nil
+}
+
 // serve is the part of a child.
 func serve(kind string, args []string, in io.Reader, out io.Writer) error {
 	if kind == kindMember {

@@ -32,8 +32,8 @@ func TestAllWaysAreMeasuredInOneRun(t *testing.T) {
 	require.NoError(t, c.run(t.Context(), &out))
 	for _, want := range []string{
 		"bare, net, 1 streams", "bare, net, 3 streams", "bare, vector, 1 streams", "bare, vector, 3 streams",
-		"bare, turns, 1 streams", "bare, turns, 3 streams",
-		"tutti, 2 members on 2 hosts", "rate of tutti over that of the best",
+		"bare, turns, 1 streams", "bare, turns, 3 streams", "bare, turns, 3 streams, 128 KiB to send",
+		"tutti, 2 members on 2 hosts", "rate of tutti over that of the best (bare, ", " KiB to send): ",
 	} {
 		assert.Contains(t, out.String(), want)
 	}

@@ -57,11 +57,9 @@ func freeAddress() (string, error) {
 }
 
 func serveMember(args []string, in io.Reader, out io.Writer) (err error) {
-	var numbers [3]int
-	for i := range numbers {
-		if numbers[i], err = strconv.Atoi(args[i]); err != nil {
-			return err
-		}
+	numbers, err := numbersOf(args[:3])
+	if err != nil {
+		return err
 	}
 	rank, members, bytes := numbers[0], numbers[1], numbers[2]
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -15,7 +15,8 @@
 //
 // Memory: a segment's body is the sender's own memory. It must not change before Sent, or until Withdraw has returned. A Receiver
 // chooses where bytes go while they are there to be read, never while they are waited for: so it can take memory back at any time.
-// Over TLS, and where the system has no vectored calls that do not block, both sides copy once more.
+// Over TLS, and where the system has no vectored calls that do not block, both sides copy once more. A connection whose ends have one address
+// buffers little, so that data are read before the processor's cache has forgotten them.
 //
 // Failure: a connection that ends takes the whole set with it: Send and Sent return the cause. Whether the peer is lost is for the owner to say.
 //

@@ -160,6 +160,7 @@ type writer struct {
 }
 
 func newWriter(nc net.Conn) *writer {
+	keepNear(nc)
 	w := &writer{nc: nc, raw: rawOf(nc)}
 	w.step = w.try
 	return w
