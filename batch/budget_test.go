@@ -16,8 +16,8 @@ import (
 
 // The budget that the package documentation states.
 const (
-	perActor = 4
-	perNode  = 40
+	perActor = 2
+	perNode  = 30
 )
 
 func TestABatchKeepsToItsBudgetOfAllocations(t *testing.T) {

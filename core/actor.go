@@ -82,7 +82,8 @@ func (a *actor) push(it item) error {
 
 // activateLocked makes the context of a call that is about to run.
 func (a *actor) activateLocked(it item, life *incarnation) *callContext {
-	ctx := &callContext{node: a.node, life: life, call: it.call, key: it.call.key, slot: it.slot, place: len(a.mu.active)}
+	ctx := &callContext{life: life, slot: it.slot, place: uint32(len(a.mu.active))}
+	ctx.mu.call = it.call
 	a.mu.active = append(a.mu.active, ctx)
 	return ctx
 }
@@ -135,8 +136,7 @@ func (a *actor) interrupt(c *inbound, slot uint32, cause error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, ctx := range a.mu.active {
-		if ctx.key == c.key && ctx.slot == slot {
-			ctx.interrupt(cause)
+		if ctx.interrupt(c.key, slot, cause) {
 			return
 		}
 	}
@@ -193,6 +193,7 @@ func (a *actor) abandoned(it item, ctx *callContext) {
 
 // run runs one call. A panic becomes an error with the stack, a write to a shared argument ErrReadOnly.
 func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
+	defer ctx.end()
 	c, p := it.call, it.param
 	if it.cause != nil {
 		return codec.Value{}, it.cause // given up while it waited
@@ -203,7 +204,6 @@ func (a *actor) run(it item, ctx *callContext) (v codec.Value, err error) {
 	if err := causeOf(ctx.life.ctx); err != nil {
 		return codec.Value{}, err // killed while it waited
 	}
-	defer ctx.end()
 	defer func() {
 		if r := recover(); r != nil {
 			err = a.recovered(p, r)

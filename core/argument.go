@@ -34,13 +34,13 @@ type argument struct {
 // as a part: a part costs an entry in the vectored write, which is worth more.
 const copiedPart = 512
 
-// payloadFor returns what kind of payload goes to the slots of one share, and its data in parts.
-func (a *argument) payloadFor(sys *System, s *share) (wire.PayloadKind, [][]byte) {
+// payloadFor returns what kind of payload goes to the slots of one share, and appends its data to parts.
+func (a *argument) payloadFor(sys *System, s *share, parts [][]byte) (wire.PayloadKind, [][]byte) {
 	if a.each == nil {
 		p := a.payloadAt(sys, s.host)
-		return p.Kind, [][]byte{p.Data}
+		return p.Kind, append(parts, p.Data)
 	}
-	return wire.PayloadEach, a.eachFor(sys, s)
+	return wire.PayloadEach, append(parts, a.eachFor(sys, s)...)
 }
 
 // eachFor returns the payloads of the slots of some shares, one after the other, in parts.

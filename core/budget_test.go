@@ -16,8 +16,8 @@ import (
 // What calls in one process may allocate, from the submission to the last answer, on both sides together.
 const (
 	perActor  = 2  // of a batch without argument or result: its context; 1 when this was written
-	perBatch  = 40 // of the same batch for each node, however many actors it has; 23 when this was written
-	perSingle = 65 // of a single call, with its answer decoded; 50 when this was written
+	perBatch  = 25 // of the same batch for each node, however many actors it has; 16 when this was written
+	perSingle = 55 // of a single call, with its answer decoded; 43 when this was written
 )
 
 func TestCallsKeepToTheirBudgetOfAllocations(t *testing.T) {

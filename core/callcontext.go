@@ -12,22 +12,26 @@ import (
 )
 
 // callContext is the context of one call. It ends with the batch that the call belongs to and with the actor, and
-// leads to the actor's scope. Most methods never ask for its end, so what that takes is made at the first request.
+// leads to the actor's scope. Most methods never ask for its end, so what that takes is made at the first request. It is small, for every call of every
+// actor has one that the collector must find, as a method may keep it.
 type callContext struct {
-	node  *node
 	life  *incarnation
-	call  *inbound // not to be touched when mu.ended is set: it may be another call then
-	key   inboundKey
 	slot  uint32
-	place int // among the actor's active calls; guarded by the actor
+	place uint32 // among the actor's active calls; guarded by the actor
 
 	mu struct {
 		sync.Mutex
-		ended   bool
-		derived context.Context //nolint:containedctx // nil until somebody asks
-		cancel  context.CancelCauseFunc
-		stop    func() bool
+		call    *inbound        // nil when the call has ended: it may be another call then
+		derived *derivedContext // nil until somebody asks
 	}
+}
+
+// derivedContext is what the end of a call's context takes.
+type derivedContext struct {
+	context.Context //nolint:containedctx // of the call
+
+	cancel context.CancelCauseFunc
+	stop   func() bool
 }
 
 func (c *callContext) derive() context.Context {
@@ -36,29 +40,37 @@ func (c *callContext) derive() context.Context {
 	return c.deriveLocked()
 }
 
-// interrupt ends the context while the call runs.
-func (c *callContext) interrupt(cause error) {
+// interrupt ends the context of one slot of a call while that runs, and reports whether it is this one.
+func (c *callContext) interrupt(key inboundKey, slot uint32, cause error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.deriveLocked()
-	c.mu.cancel(cause)
+	if c.slot != slot || c.mu.call == nil || c.mu.call.key != key {
+		return false
+	}
+	c.deriveLocked().cancel(cause)
+	return true
 }
 
-func (c *callContext) deriveLocked() context.Context {
+func (c *callContext) deriveLocked() *derivedContext {
 	if c.mu.derived == nil {
 		parent := c.life.ctx
-		if !c.mu.ended {
-			parent = c.call.batch.get()
+		if c.mu.call != nil {
+			parent = c.mu.call.batch.get()
 		}
-		c.mu.derived, c.mu.cancel = context.WithCancelCause(parent) //nolint:fatcontext // made once
-		cancel := c.mu.cancel
-		c.mu.stop = context.AfterFunc(c.life.ctx, func() { cancel(context.Cause(c.life.ctx)) })
-		if c.mu.ended {
-			c.mu.stop()
-			c.mu.cancel(context.Canceled)
+		d, life := new(derivedContext), c.life.ctx
+		d.Context, d.cancel = context.WithCancelCause(parent)
+		d.stop = context.AfterFunc(life, func() { d.cancel(context.Cause(life)) })
+		c.mu.derived = d
+		if c.mu.call == nil {
+			d.end()
 		}
 	}
 	return c.mu.derived
+}
+
+func (d *derivedContext) end() {
+	d.stop()
+	d.cancel(context.Canceled)
 }
 
 // Deadline implements context.Context.
@@ -68,10 +80,10 @@ func (c *callContext) Deadline() (time.Time, bool) {
 	switch {
 	case c.mu.derived != nil:
 		return c.mu.derived.Deadline()
-	case c.mu.ended:
+	case c.mu.call == nil:
 		return time.Time{}, false
 	}
-	return c.call.batch.deadline()
+	return c.mu.call.batch.deadline()
 }
 
 // Done implements context.Context.
@@ -96,9 +108,8 @@ func (c *callContext) Value(key any) any {
 func (c *callContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mu.ended = true
+	c.mu.call = nil
 	if c.mu.derived != nil {
-		c.mu.stop()
-		c.mu.cancel(context.Canceled)
+		c.mu.derived.end()
 	}
 }

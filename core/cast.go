@@ -10,23 +10,27 @@ import "github.com/tutti-go/tutti/internal/wire"
 func (s *Slots) castOff() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	unacked := s.cfg.acked
-	for i := range s.mu.results {
-		if s.mu.results[i].state != pending {
+	c := codeEmpty
+	if s.cfg.acked {
+		c = codeUnacked
+	}
+	for i := range s.mu.results.len() {
+		slot := uint32(i)
+		if !s.mu.results.pending(slot) {
 			continue // it was not submitted, or its node has the argument already
 		}
-		if unacked {
+		if c == codeUnacked {
 			s.mu.unacked++
 		}
-		s.setLocked(uint32(i), outcome{state: succeeded, unacked: unacked})
+		s.completeLocked(slot, c)
 	}
 	s.progressLocked()
 }
 
 // acknowledgeLocked takes in that a node has the argument of a cast, or never will.
 func (s *Slots) acknowledgeLocked(slot uint32) {
-	if o := &s.mu.results[slot]; o.unacked {
-		o.unacked = false
+	if s.mu.results.code(slot) == codeUnacked {
+		s.mu.results.set(slot, codeEmpty)
 		if s.mu.unacked--; s.mu.unacked == 0 {
 			s.letGoLocked()
 		}

@@ -49,6 +49,7 @@ func Detached(n int) *Slots {
 	sys := &System{}
 	sys.calls.open = map[uint64]*Slots{}
 	sys.orders.byNode = map[uint32]*atomic.Uint64{}
+	sys.windows.byNode = map[uint32]*window{}
 	t := &Targets{sys: sys, kind: &kind{name: "kind"}}
 	for i := range n {
 		t.ids = append(t.ids, newActorID(1, uint32(i)))
@@ -155,4 +156,19 @@ func (t *Targets) Forget() {
 	t.sys.routes.Lock()
 	defer t.sys.routes.Unlock()
 	t.sys.routes.epoch++
+}
+
+// Renew makes all slots pending, in new memory.
+func Renew(s *Slots) {
+	s.mu.results, s.mu.order = outcomes{}, completions{}
+	s.mu.results.init(len(s.targets.ids))
+	s.mu.order.init(len(s.targets.ids))
+}
+
+// Outcome returns the flat value of a slot, or its error.
+func (s *Slots) Outcome(i int) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.mu.results.of(uint32(i))
+	return o.data, o.err
 }

@@ -56,7 +56,7 @@ func (s *Slots) follow(node uint32, anew slotBits) slotBits {
 	s.mu.Lock()
 	var fresh []uint32
 	for _, slot := range s.targets.shares[s.targets.shareOf(node)].slots {
-		if anew.has(slot) && s.mu.results[slot].state == pending && s.mu.followed.add(slot) {
+		if anew.has(slot) && s.mu.results.pending(slot) && s.mu.followed.add(slot) {
 			fresh = append(fresh, slot)
 		}
 	}
@@ -119,7 +119,7 @@ func (s *Slots) bequeath(node uint32, slots []uint32) error {
 	s.mu.Lock()
 	waiting := false
 	for _, slot := range slots {
-		waiting = waiting || s.mu.results[slot].state == pending
+		waiting = waiting || s.mu.results.pending(slot)
 	}
 	if waiting {
 		s.mu.heirs = append(s.mu.heirs, heir)
@@ -135,14 +135,14 @@ var errGivenUp = errors.New("nobody waits for it any more")
 
 // inherit completes a slot with the outcome of an heir's, whose lock is held.
 func (s *Slots) inherit(slot uint32, heir *Slots, i uint32) {
-	o := heir.mu.results[i]
+	o := heir.mu.results.of(i)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.results[slot].state != pending {
+	if !s.mu.results.pending(slot) {
 		return
 	}
 	if o.state == succeededObject && heir.remote.give(i, s.remote, slot) {
 		runtime.AddCleanup(s, (*remoteResults).releaseAll, s.remote)
 	}
-	s.setLocked(slot, o)
+	s.completeLocked(slot, s.mu.results.enter(o))
 }

@@ -32,6 +32,7 @@ func backoff(n int) time.Duration {
 
 // incarnation is one life of an actor: what its constructor made, until it dies.
 type incarnation struct {
+	node   *node
 	impl   any
 	scope  *scope.Scope
 	ctx    context.Context //nolint:containedctx // ends with the life; parent of its calls' contexts
@@ -55,7 +56,7 @@ func (b *blueprint) done() {
 
 // build runs the kind's constructor on a configuration of the actor's own. A panic is an error of that actor.
 func (a *actor) build(ctx context.Context, cfg codec.Value) (_ *incarnation, err error) {
-	life := &incarnation{scope: &scope.Scope{Actor: uint64(a.id), Node: a.node.scope}, ctx: a.ctx, cancel: a.cancel}
+	life := &incarnation{node: a.node, scope: &scope.Scope{Actor: uint64(a.id), Node: a.node.scope}, ctx: a.ctx, cancel: a.cancel}
 	if a.restarts > 0 {
 		life.ctx, life.cancel = context.WithCancelCause(a.ctx)
 	}

@@ -6,7 +6,6 @@ package core
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/tutti-go/tutti/internal/wire"
@@ -80,10 +79,8 @@ func (w *window) admitLocked() {
 	}
 }
 
-// window returns the window of a node.
-func (s *System) window(node uint32) *window {
-	s.windows.Lock()
-	defer s.windows.Unlock()
+// windowLocked returns the window of a node.
+func (s *System) windowLocked(node uint32) *window {
 	w := s.windows.byNode[node]
 	if w == nil {
 		w = &window{limit: s.windows.limit}
@@ -107,29 +104,23 @@ func (s *System) inFlight() int64 {
 
 // shareState is what becomes of the part of a submission that goes to one node.
 type shareState struct {
-	left    int     // slots without an answer
-	charged int64   // bytes taken from the window
-	window  *window // nil until they were taken
+	order   uint64 // number of its message; 0 until it is taken
+	charged int64  // bytes taken from the window of the node; 0 until they are
+	left    int    // slots without an answer
 }
 
 // chargeAll waits until all messages of a submission may be sent. It comes before anything is sent or numbered, so that nobody waits behind a
 // submission that waits, and takes the nodes in the order of their numbers, so that no two submissions wait for each other. What it takes of a node's
 // window is given back with the last answer from there, or at once if it fails.
 func (s *Slots) chargeAll(ctx context.Context) error {
-	order := make([]int, len(s.targets.shares))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return int(s.targets.shares[a].node) - int(s.targets.shares[b].node) })
-	for _, i := range order {
+	for _, i := range s.targets.byNode {
 		share := &s.targets.shares[i]
-		w := s.sys.window(share.node)
 		bytes := int64(wire.HeaderSize+s.arg.sizeFor(share)) + slotCharge*int64(len(share.slots))
-		if err := w.acquire(ctx, bytes); err != nil {
+		if err := share.window.acquire(ctx, bytes); err != nil {
 			s.uncharge()
 			return fmt.Errorf("node %d: %w", share.node, err)
 		}
-		s.mu.shares[i].window, s.mu.shares[i].charged = w, bytes
+		s.mu.shares[i].charged = bytes
 	}
 	return nil
 }
@@ -137,9 +128,7 @@ func (s *Slots) chargeAll(ctx context.Context) error {
 // uncharge gives back what chargeAll has taken.
 func (s *Slots) uncharge() {
 	for i := range s.mu.shares {
-		if st := &s.mu.shares[i]; st.window != nil {
-			st.window.release(st.charged)
-		}
+		s.unchargeShare(i)
 	}
 }
 
@@ -163,7 +152,13 @@ func (s *Slots) settleLocked(slot uint32) {
 	}
 	st := &s.mu.shares[i]
 	st.left--
-	if st.left == 0 && st.window != nil {
-		st.window.release(st.charged)
+	if st.left == 0 {
+		s.unchargeShare(int(i))
+	}
+}
+
+func (s *Slots) unchargeShare(i int) {
+	if bytes := s.mu.shares[i].charged; bytes > 0 {
+		s.targets.shares[i].window.release(bytes)
 	}
 }

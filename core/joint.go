@@ -91,7 +91,7 @@ func (s *Slots) InterruptSlots(slots ...uint32) {
 // ReleaseSlot is Release for one slot. It may be called before the slot is complete.
 func (s *Slots) ReleaseSlot(i int) {
 	s.mu.Lock()
-	state := s.mu.results[i].state
+	state := s.mu.results.of(uint32(i)).state
 	s.mu.Unlock()
 	if state == pending || state == succeededObject { // other answers take no room
 		s.remote.release(uint32(i))

@@ -35,7 +35,7 @@ func (l Lent[H, T]) Open(ctx context.Context) (value T, done func(), err error) 
 	if !l.Has || p.Kind != wire.PayloadInline && p.Kind != wire.PayloadRemote {
 		return value, nil, fmt.Errorf("%w: no reference was lent to the call", ErrInvalid)
 	}
-	node := c.node
+	node := c.life.node
 	v, mode, obj, err := node.payload(ctx, p)
 	done = func() {
 		if obj != nil {

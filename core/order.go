@@ -295,9 +295,8 @@ func (s *System) orderToLocked(node uint32) *atomic.Uint64 {
 func (s *Slots) takeOrders() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.orders = make([]uint64, len(s.targets.shares))
-	for i := range s.mu.orders {
-		s.mu.orders[i] = s.targets.shares[i].order.Add(1)
+	for i := range s.mu.shares {
+		s.mu.shares[i].order = s.targets.shares[i].order.Add(1)
 	}
 }
 
@@ -305,7 +304,7 @@ func (s *Slots) takeOrders() {
 func (s *Slots) orderOf(i int) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.orders[i]
+	return s.mu.shares[i].order
 }
 
 // skipped is a message that was numbered and will not be sent.
@@ -346,8 +345,8 @@ func (s *System) onMissing(from uint32, f wire.Frame) {
 		for _, c := range s.openCalls() {
 			if i := c.targets.shareOf(from); i >= 0 && c.pendingShare(i) {
 				c.mu.Lock()
-				if c.mu.orders != nil {
-					open[c.mu.orders[i]] = c
+				if order := c.mu.shares[i].order; order != 0 {
+					open[order] = c
 				}
 				c.mu.Unlock()
 			}
@@ -383,7 +382,7 @@ func (s *Slots) pendingShare(i int) bool {
 
 func (s *Slots) pendingShareLocked(i int) bool {
 	for _, slot := range s.targets.shares[i].slots {
-		if o := &s.mu.results[slot]; o.state == pending || o.unacked {
+		if c := s.mu.results.code(slot); c == codePending || c == codeUnacked {
 			return true
 		}
 	}
@@ -392,7 +391,7 @@ func (s *Slots) pendingShareLocked(i int) bool {
 
 // resend sends the message of a share once more, with the same number.
 func (s *Slots) resend(ctx context.Context, i int) {
-	if _, err := s.sendShare(ctx, s.sys.mesh.Send, i); err != nil {
+	if _, err := s.sendShare(ctx, s.sys.mesh.Send, new(draft), i); err != nil {
 		s.loseNode(s.targets.shares[i].node, sendError(err))
 	}
 }

@@ -265,7 +265,7 @@ func (s *Slots) sendRelay(ctx context.Context, send sender, r *plan.Relay) (byte
 // notice but to say again what they have answered through a relay that died.
 func (s *Slots) reroute(ctx context.Context, shares []int) {
 	s.mu.Lock()
-	if s.mu.orders == nil {
+	if s.mu.shares[0].order == 0 { // nothing was sent
 		s.mu.Unlock()
 		return
 	}

@@ -20,12 +20,13 @@ func (s *Slots) send(ctx context.Context) (messages int, bytes int64, err error)
 	way := s.route()
 	burst := s.sys.mesh.Burst(len(way.Direct) + len(way.Relays))
 	defer burst.End()
+	d := &draft{heads: make([]byte, 0, len(way.Direct)*callHead)}
 	var skips []skipped
 	defer func() { s.sys.sendSkips(skips) }()
 	actors := 0 // that were submitted to
 	var failed error
 	for hop := range len(way.Direct) + len(way.Relays) {
-		i, n, err := s.sendHop(ctx, burst.Send, way, hop)
+		i, n, err := s.sendHop(ctx, burst.Send, d, way, hop)
 		share := &s.targets.shares[i]
 		if err == nil {
 			messages++
@@ -75,10 +76,10 @@ func (s *Slots) reached(way *plan.Plan, hop int) (actors int) {
 }
 
 // sendHop sends one message, and returns the share of the node that it goes to and its size.
-func (s *Slots) sendHop(ctx context.Context, send sender, way *plan.Plan, hop int) (share int, bytes int64, err error) {
+func (s *Slots) sendHop(ctx context.Context, send sender, d *draft, way *plan.Plan, hop int) (share int, bytes int64, err error) {
 	if hop < len(way.Direct) {
 		share = way.Direct[hop]
-		bytes, err = s.sendShare(ctx, send, share)
+		bytes, err = s.sendShare(ctx, send, d, share)
 		return share, bytes, err
 	}
 	r := &way.Relays[hop-len(way.Direct)]
@@ -113,17 +114,29 @@ func (s *Slots) header(k wire.Kind) wire.Header {
 // sender is Send of a mesh, or of a burst.
 type sender func(ctx context.Context, to mesh.NodeID, h *wire.Header, body ...[]byte) error
 
+// draft is where the messages of a submission are put together, one after the other. What was sent of it is not changed: it may wait for room.
+type draft struct {
+	head  wire.Header
+	heads []byte   // of the bodies, one behind the other
+	parts [][]byte // of a body
+}
+
+// callHead is the room in bytes for what stands before the payload in a message to consecutive actors.
+const callHead = 24
+
 // sendShare sends the message of one node to it, and returns its size.
-func (s *Slots) sendShare(ctx context.Context, send sender, i int) (bytes int64, err error) {
-	share, h := &s.targets.shares[i], s.header(wire.KindCall)
+func (s *Slots) sendShare(ctx context.Context, send sender, d *draft, i int) (bytes int64, err error) {
+	share := &s.targets.shares[i]
 	body := wire.Call{Order: s.orderOf(i), Method: s.sys.table.methID[s.method], Flags: s.cfg.flags(), Runs: share.runs}
-	var parts [][]byte
-	body.Payload.Kind, parts = s.arg.payloadFor(s.sys, share)
-	parts = slices.Insert(parts, 0, body.AppendHead(nil))
-	if err := send(ctx, share.node, &h, parts...); err != nil {
+	body.Payload.Kind, d.parts = s.arg.payloadFor(s.sys, share, append(d.parts[:0], nil))
+	at := len(d.heads)
+	d.heads = body.AppendHead(d.heads)
+	d.parts[0] = slices.Clip(d.heads[at:])
+	d.head = s.header(wire.KindCall)
+	if err := send(ctx, share.node, &d.head, d.parts...); err != nil {
 		return 0, err
 	}
-	return int64(wire.HeaderSize + h.Length), nil
+	return int64(wire.HeaderSize + d.head.Length), nil
 }
 
 func (s *Slots) skipShare(i int) skipped {

@@ -7,9 +7,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tutti-go/tutti/arrowstore"
@@ -41,20 +39,19 @@ type Slots struct {
 	mu struct {
 		sync.Mutex
 		submitted time.Duration
-		orders    []uint64     // numbers of the messages, by share
 		plans     []*plan.Plan // ways with relays that it has taken
 		relays    int
 		bytes     int64
 		messages  int
-		results   []outcome
+		results   outcomes
 		shares    []shareState
-		unacked   int      // slots of a cast whose nodes may need the argument still
-		order     []uint32 // slots in order of completion
+		unacked   int // slots of a cast whose nodes may need the argument still
+		order     completions
 		ended     time.Duration
 		bySlot    map[uint32][]*waiter // who waits for a slot
 		byCount   []countWaiter
 		onEach    []func(slots []uint32)
-		told      int // slots of order that onEach has been told of
+		told      int // completions that were told of
 		onDone    []func()
 		followed  slotBits // slots that were sent again, as heirs
 		heirs     []*Slots
@@ -62,51 +59,10 @@ type Slots struct {
 	remote *remoteResults
 }
 
-// outcome is the state of a slot.
-type outcome struct {
-	state   outcomeState
-	unacked bool   // of a cast: the node may need the argument still
-	data    []byte // flat value, or object identity
-	err     error
-}
-
-type outcomeState uint8
-
-const (
-	pending outcomeState = iota
-	succeeded
-	succeededObject
-	failed
-)
-
-// countWaiter waits until n slots of one submission are complete.
-type countWaiter struct {
-	n  int
-	ch chan struct{}
-}
-
-// waiter waits until left slots, of any submissions, are complete.
-type waiter struct {
-	left atomic.Int64
-	done chan struct{}
-}
-
-func newWaiter(n int) *waiter {
-	w := &waiter{done: make(chan struct{})}
-	w.left.Store(int64(n))
-	return w
-}
-
-func (w *waiter) completed() {
-	if w.left.Add(-1) == 0 {
-		close(w.done)
-	}
-}
-
 func newSlots(t *Targets, m *method) *Slots {
 	s := &Slots{sys: t.sys, targets: t, method: m, began: time.Now(), remote: &remoteResults{sys: t.sys}}
-	s.mu.results = make([]outcome, len(t.ids))
-	s.mu.order = make([]uint32, 0, len(t.ids))
+	s.mu.results.init(len(t.ids))
+	s.mu.order.init(len(t.ids))
 	s.mu.shares = s.one[:]
 	if len(t.shares) > 1 {
 		s.mu.shares = make([]shareState, len(t.shares))
@@ -136,9 +92,7 @@ func (s *Slots) apply(body []byte) error {
 			if outside = int(first)+int(count) > s.Len(); outside {
 				return false
 			}
-			for i := range count {
-				s.setLocked(first+i, s.outcomeOf(first+i, r))
-			}
+			s.takeLocked(first, count, r)
 		}
 		return true
 	})
@@ -147,6 +101,25 @@ func (s *Slots) apply(body []byte) error {
 		err = fmt.Errorf("%w: answer for a slot that %v does not have", wire.ErrFrame, s.method)
 	}
 	return err
+}
+
+// takeLocked completes slots that follow each other with what a reply says of them.
+func (s *Slots) takeLocked(first, count uint32, r wire.Result) {
+	c := codePending
+	own := r.Status == wire.StatusFault || r.Status == wire.StatusObject // each slot has its own outcome, not one for all
+	for slot := first; slot < first+count; slot++ {
+		if !s.mu.results.pending(slot) {
+			if r.Status == wire.StatusObject {
+				s.outcomeOf(slot, r) // it lies at its node all the same
+			}
+			s.acknowledgeLocked(slot)
+			continue
+		}
+		if own || c == codePending {
+			c = s.mu.results.enter(s.outcomeOf(slot, r))
+		}
+		s.completeLocked(slot, c)
+	}
 }
 
 func (s *Slots) outcomeOf(slot uint32, r wire.Result) outcome {
@@ -173,18 +146,16 @@ func (s *Slots) outcomeOf(slot uint32, r wire.Result) outcome {
 	}
 }
 
-// setLocked completes a slot, unless it is complete.
-func (s *Slots) setLocked(slot uint32, o outcome) {
-	if s.mu.results[slot].state != pending {
-		s.acknowledgeLocked(slot)
-		return
+// completeLocked completes a slot, which is pending.
+func (s *Slots) completeLocked(slot uint32, c code) {
+	s.mu.results.set(slot, c)
+	s.mu.order.add(slot)
+	if len(s.mu.bySlot) > 0 {
+		for _, w := range s.mu.bySlot[slot] {
+			w.completed()
+		}
+		delete(s.mu.bySlot, slot)
 	}
-	s.mu.results[slot] = o
-	s.mu.order = append(s.mu.order, slot)
-	for _, w := range s.mu.bySlot[slot] {
-		w.completed()
-	}
-	delete(s.mu.bySlot, slot)
 	s.settleLocked(slot)
 }
 
@@ -208,20 +179,22 @@ func (s *Slots) finishLocked() {
 
 // progressLocked tells whoever waits of the slots that were completed since it last did.
 func (s *Slots) progressLocked() {
-	fresh := s.mu.order[s.mu.told:len(s.mu.order):len(s.mu.order)]
-	if len(fresh) == 0 {
+	if s.mu.told == s.mu.order.n {
 		return
 	}
-	s.mu.told = len(s.mu.order)
-	for _, fn := range s.mu.onEach {
-		fn(fresh)
+	if len(s.mu.onEach) > 0 {
+		fresh := s.mu.order.list(s.mu.told)
+		for _, fn := range s.mu.onEach {
+			fn(fresh)
+		}
 	}
-	if len(s.mu.order) == len(s.mu.results) {
+	s.mu.told = s.mu.order.n
+	if s.mu.order.n == s.mu.results.len() {
 		s.finishLocked()
 	}
 	keep := s.mu.byCount[:0]
 	for _, w := range s.mu.byCount {
-		if len(s.mu.order) >= w.n {
+		if s.mu.order.n >= w.n {
 			close(w.ch)
 			continue
 		}
@@ -238,9 +211,9 @@ func (s *Slots) OnEach(fn func(slots []uint32)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.told > 0 {
-		fn(s.mu.order[:s.mu.told:s.mu.told])
+		fn(s.mu.order.list(0)[:s.mu.told:s.mu.told])
 	}
-	if s.mu.told < len(s.mu.results) {
+	if s.mu.told < s.mu.results.len() {
 		s.mu.onEach = append(s.mu.onEach, fn)
 	}
 }
@@ -249,7 +222,7 @@ func (s *Slots) OnEach(fn func(slots []uint32)) {
 func (s *Slots) OnDone(fn func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.mu.order) == len(s.mu.results) {
+	if s.mu.order.n == s.mu.results.len() {
 		fn()
 		return
 	}
@@ -260,10 +233,10 @@ func (s *Slots) OnDone(fn func()) {
 func (s *Slots) failWhere(match func(slot int) bool, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.mu.results {
-		if s.mu.results[i].state == pending && match(i) {
+	for i := range s.mu.results.len() {
+		if slot := uint32(i); s.mu.results.pending(slot) && match(i) {
 			err := &CallError{Actor: s.Actor(i), Kind: s.targets.kind.name, Method: s.method.name, Err: reason}
-			s.setLocked(uint32(i), outcome{state: failed, err: err})
+			s.completeLocked(slot, s.mu.results.enter(outcome{state: failed, err: err}))
 		}
 	}
 	s.progressLocked()
@@ -274,103 +247,49 @@ func (s *Slots) lose(match func(slot int) bool, reason error) {
 	s.failWhere(match, reason)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.mu.results {
-		if s.mu.results[i].unacked && match(i) {
+	for i := range s.mu.results.len() {
+		if s.mu.results.code(uint32(i)) == codeUnacked && match(i) {
 			s.acknowledgeLocked(uint32(i))
 		}
 	}
-}
-
-// Wait blocks until n slots are complete, and returns the context's error if it ends first. n is capped at Len.
-func (s *Slots) Wait(ctx context.Context, n int) error {
-	s.mu.Lock()
-	if len(s.mu.order) >= min(n, len(s.mu.results)) {
-		s.mu.Unlock()
-		return nil
-	}
-	w := countWaiter{min(n, len(s.mu.results)), make(chan struct{})}
-	s.mu.byCount = append(s.mu.byCount, w)
-	s.mu.Unlock()
-	select {
-	case <-w.ch:
-		return nil
-	case <-ctx.Done():
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for i := range s.mu.byCount {
-			if s.mu.byCount[i].ch == w.ch {
-				s.mu.byCount = append(s.mu.byCount[:i], s.mu.byCount[i+1:]...)
-				break
-			}
-		}
-		if len(s.mu.order) >= w.n {
-			return nil // the same context ended the calls: their slots say so, one by one
-		}
-		return fmt.Errorf("%d of %d answers of %v are there: %w", len(s.mu.order), w.n, s.method, ended(ctx))
-	}
-}
-
-// subscribe makes w count the completion of slot i, and reports false if that has happened already.
-func (s *Slots) subscribe(i int, w *waiter) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.results[i].state != pending {
-		return false
-	}
-	if s.mu.bySlot == nil {
-		s.mu.bySlot = map[uint32][]*waiter{}
-	}
-	s.mu.bySlot[uint32(i)] = append(s.mu.bySlot[uint32(i)], w)
-	return true
-}
-
-func (s *Slots) unsubscribe(i int, w *waiter) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ws := slices.DeleteFunc(s.mu.bySlot[uint32(i)], func(x *waiter) bool { return x == w })
-	if len(ws) == 0 {
-		delete(s.mu.bySlot, uint32(i))
-		return
-	}
-	s.mu.bySlot[uint32(i)] = ws
 }
 
 // pending returns how many slots have no answer.
 func (s *Slots) pending() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.mu.results) - len(s.mu.order)
+	return s.mu.results.len() - s.mu.order.n
 }
 
 // complete reports whether slot i has its answer.
 func (s *Slots) complete(i int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.results[i].state != pending
+	return !s.mu.results.pending(uint32(i))
 }
 
 // Completed returns the slot that was completed as the k-th, counted from 0, if that many are complete.
 func (s *Slots) Completed(k int) (slot int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if k >= len(s.mu.order) {
+	if k >= s.mu.order.n {
 		return 0, false
 	}
-	return int(s.mu.order[k]), true
+	return int(s.mu.order.at(k)), true
 }
 
 // Err returns the error of slot i, or nil if it is pending or succeeded.
 func (s *Slots) Err(i int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.results[i].err
+	return s.mu.results.of(uint32(i)).err
 }
 
 // object returns the identity of the object that is the answer of slot i, if it is one.
 func (s *Slots) object(i int) (id []byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := s.mu.results[i]
+	o := s.mu.results.of(uint32(i))
 	return o.data, o.state == succeededObject
 }
 
@@ -378,7 +297,7 @@ func (s *Slots) object(i int) (id []byte, ok bool) {
 // returned object, which may be nil.
 func (s *Slots) value(ctx context.Context, i int) (codec.Value, *arrowstore.Object, error) {
 	s.mu.Lock()
-	o := s.mu.results[i]
+	o := s.mu.results.of(uint32(i))
 	s.mu.Unlock()
 	switch o.state {
 	case failed:
@@ -433,7 +352,7 @@ func (s *Slots) pendingNodes() []uint32 {
 	for i := range s.targets.shares {
 		share := &s.targets.shares[i]
 		for _, slot := range share.slots {
-			if s.mu.results[slot].state == pending {
+			if s.mu.results.pending(slot) {
 				nodes = append(nodes, share.node)
 				break
 			}

@@ -4,7 +4,9 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/tutti-go/tutti/internal/wire"
@@ -19,6 +21,7 @@ type Targets struct {
 	epoch     uint64
 	latest    atomic.Pointer[Targets] // the same actors as they were placed when they were last called; nil if that is here
 	shares    []share
+	byNode    []uint32 // the shares by the numbers of their nodes
 	slotShare []uint32 // index of a slot's share; nil if there is one share
 	// largest is the number of actors in the largest share.
 	largest int
@@ -28,12 +31,13 @@ type Targets struct {
 
 // share is the part of a batch that goes to one node, in one message.
 type share struct {
-	node  uint32
-	host  string         // of the node
-	rank  int            // number of the host
-	order *atomic.Uint64 // number of the last message to the node
-	slots []uint32
-	runs  []wire.Run
+	node   uint32
+	host   string         // of the node
+	rank   int            // number of the host
+	order  *atomic.Uint64 // number of the last message to the node
+	window *window        // of the node
+	slots  []uint32
+	runs   []wire.Run
 }
 
 // NewTargets checks that the actors can be called together: at least one, none nil, all of one kind and one
@@ -104,6 +108,11 @@ func (t *Targets) group() {
 	for i := range t.shares {
 		t.shares[i].runs = wire.AppendRuns(runs[i:i:i+1], t.shares[i].slots, bySerial[i])
 	}
+	t.byNode = make([]uint32, len(t.shares))
+	for i := range t.byNode {
+		t.byNode[i] = uint32(i)
+	}
+	slices.SortFunc(t.byNode, func(a, b uint32) int { return cmp.Compare(t.shares[a].node, t.shares[b].node) })
 	if len(t.shares) > 1 {
 		t.slotShare = of
 	}
@@ -125,6 +134,11 @@ func (s *System) describe(shares []share) {
 		shares[i].order = s.orderToLocked(shares[i].node)
 	}
 	s.orders.Unlock()
+	s.windows.Lock()
+	for i := range shares {
+		shares[i].window = s.windowLocked(shares[i].node)
+	}
+	s.windows.Unlock()
 	s.routes.Lock()
 	defer s.routes.Unlock()
 	for i := range shares {

@@ -30,7 +30,7 @@ var (
 
 // Conn is an ordered, reliable stream of frames to one peer.
 type Conn interface {
-	// Send queues one frame and sets h.Length. It takes the body over and does not keep h. A nil error means
+	// Send queues one frame and sets h.Length. It takes over what the parts of the body hold, and keeps neither h nor their list. A nil error means
 	// that the frame was accepted, not that it arrived. The context bounds the wait for room only.
 	Send(ctx context.Context, h *wire.Header, body ...[]byte) error
 	// Recv returns the next frame. It blocks until there is one or the connection ends. A frame without a

@@ -25,6 +25,10 @@ const (
 	inlineBody = 2 << 10
 	// arenaSize is how much Recv reads at a time. Small bodies are slices of the arena.
 	arenaSize = 64 << 10
+	// shortBody is the size in bytes up to which a body that was read is moved to where nothing lies between it and those before it.
+	shortBody = 512
+	// bodyAlign is what short bodies are aligned to, and others that are read by themselves.
+	bodyAlign = 8
 	// strangerArena is the same before Trust.
 	strangerArena = 256
 )
@@ -58,7 +62,9 @@ type stream struct {
 	writers sync.WaitGroup
 
 	closed  atomic.Bool // by Close: Recv hands out no more
-	arena   []byte      // bytes read and not yet handed out
+	room    []byte      // what is read into
+	taken   int         // bytes of room, from its beginning, that belong to those who were handed frames
+	arena   []byte      // bytes read and not yet handed out; the rest of room is behind them
 	trusted bool        // used by Recv
 	trust   func()      // if not nil, told of Trust
 }
@@ -335,11 +341,20 @@ func (s *stream) Recv() (wire.Frame, error) {
 	}
 	body := s.arena[:n:n]
 	s.arena = s.arena[n:]
+	if begin := alignedUp(s.taken); n <= shortBody && begin+n <= len(s.room)-cap(s.arena) {
+		copy(s.room[begin:], body) // over its header, or earlier ones
+		s.taken = begin + n
+		return wire.Frame{Header: h, Body: s.room[begin:s.taken:s.taken]}, nil
+	}
+	s.taken = len(s.room) - cap(s.arena)
 	return wire.Frame{Header: h, Body: body}, nil
 }
 
 // fill makes the arena hold at least n bytes. It returns io.EOF if the stream ended before the first.
 func (s *stream) fill(n int) error {
+	if len(s.arena) < n {
+		s.rewind()
+	}
 	for len(s.arena) < n {
 		if cap(s.arena) < n || cap(s.arena) == 0 {
 			// What was handed out of the old arena stays valid: it is left to the collector.
@@ -347,9 +362,8 @@ func (s *stream) fill(n int) error {
 			if !s.trusted {
 				size = strangerArena
 			}
-			fresh := make([]byte, len(s.arena), max(n, size))
-			copy(fresh, s.arena)
-			s.arena = fresh
+			s.room, s.taken = make([]byte, max(n, size)), 0
+			s.arena = s.room[:copy(s.room, s.arena)]
 		}
 		m, err := s.nc.Read(s.arena[len(s.arena):cap(s.arena)])
 		s.arena = s.arena[:len(s.arena)+m]
@@ -362,6 +376,15 @@ func (s *stream) fill(n int) error {
 	}
 	return nil
 }
+
+// rewind makes room of headers that were read: most frames are short, and of many of them the header is all there is.
+func (s *stream) rewind() {
+	if begin := alignedUp(s.taken); len(s.arena) <= shortBody && begin < len(s.room)-cap(s.arena) {
+		s.arena = s.room[begin : begin+copy(s.room[begin:], s.arena)]
+	}
+}
+
+func alignedUp(n int) int { return (n + bodyAlign - 1) &^ (bodyAlign - 1) }
 
 // Trust implements Conn.
 func (s *stream) Trust() {
@@ -383,7 +406,7 @@ func (s *stream) Detach() (net.Conn, error) {
 		return nil, s.mu.err
 	}
 	rest := s.arena
-	s.arena = nil
+	s.arena, s.room = nil, nil
 	if len(rest) == 0 {
 		return s.nc, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -130,4 +131,24 @@ func FuzzRecv(f *testing.F) {
 		require.Less(t, len(b)-len(again), wire.HeaderSize+wire.MaxBody)
 		require.NoError(t, s.Close())
 	})
+}
+
+// Frames without a body take no memory for good, and a short body as much as itself.
+func TestHeadersLeaveNothingBehind(t *testing.T) {
+	const frames = 10_000
+	for _, c := range []struct{ body, bound int }{{0, 1}, {5, 9}} {
+		h := wire.Header{Kind: wire.KindReply, Length: uint32(c.body)}
+		one := append(h.Append(nil), make([]byte, c.body)...)
+		s := newStream(&script{bytes.NewReader(bytes.Repeat(one, frames)), len(one)})
+		s.Trust()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range frames {
+			_, err := s.Recv()
+			require.NoError(t, err)
+		}
+		runtime.ReadMemStats(&after)
+		each := int(after.TotalAlloc-before.TotalAlloc-arenaSize) / frames
+		assert.LessOrEqual(t, each, c.bound, "bytes for each frame with a body of %d", c.body)
+	}
 }

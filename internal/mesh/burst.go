@@ -6,6 +6,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/wire"
@@ -20,7 +21,14 @@ type Burst struct {
 }
 
 // Burst returns a burst of up to n frames. End must follow.
-func (m *Mesh) Burst(n int) *Burst { return &Burst{m: m, held: make([]link.Holder, 0, n)} }
+func (m *Mesh) Burst(n int) *Burst {
+	b, ok := m.bursts.Get().(*Burst)
+	if !ok {
+		b = &Burst{m: m}
+	}
+	b.held = slices.Grow(b.held, n)
+	return b
+}
 
 // Send is Mesh.Send. Where it has to wait, for a connection or for room, nobody waits for End.
 func (b *Burst) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]byte) error {
@@ -46,17 +54,23 @@ func (b *Burst) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]b
 	return b.m.Send(ctx, to, h, body...)
 }
 
-// End wakes the nodes that wait for what was sent.
+// End wakes the nodes that wait for what was sent. The burst must not be used afterwards.
 func (b *Burst) End() {
-	if len(b.held) < 2 || !b.m.Go(b.ring) {
-		b.ring()
+	if len(b.held) < 2 || !b.m.Go(b.end) {
+		b.end()
 	}
+}
+
+func (b *Burst) end() {
+	b.ring()
+	b.m.bursts.Put(b)
 }
 
 func (b *Burst) ring() {
 	for _, c := range b.held {
 		c.Ring()
 	}
+	clear(b.held)
 	b.held = b.held[:0]
 }
 

@@ -76,7 +76,8 @@ type Mesh struct {
 	wg       sync.WaitGroup
 	ctx      context.Context //nolint:containedctx // the life of the mesh; it owns the dials and handshakes
 	cancel   context.CancelCauseFunc
-	endErr   error // of end; valid after wg.Wait
+	endErr   error     // of end; valid after wg.Wait
+	bursts   sync.Pool // of *Burst, that have ended
 
 	mu struct {
 		sync.Mutex
