@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -74,10 +75,18 @@ func newFile(name string, source []byte) (*file, error) {
 	return f, nil
 }
 
-// repository reads the tree this package is part of, once for every test.
+// readRepository reads the tree this package is part of, once for all tests, which leave it as it is.
+var readRepository = sync.OnceValues(func() (*tree, error) {
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		return nil, err
+	}
+	return readTree(dir)
+})
+
 func repository(t *testing.T) *tree {
 	t.Helper()
-	tr, err := readTree(root(t))
+	tr, err := readRepository()
 	require.NoError(t, err)
 	require.NotEmpty(t, tr.files)
 	return tr
