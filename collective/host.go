@@ -242,6 +242,7 @@ func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64, gua
 		if handed := g.m.host.spares.handed(); handed != nil {
 			defer handed() // the operation has entered a round, or the epoch is over
 		}
+		r.populate()
 		err = r.operate()
 	}
 	if errors.Is(err, hostshm.ErrEnded) {

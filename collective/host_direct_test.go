@@ -99,3 +99,45 @@ func TestARootThatGivesUpEndsAllReads(t *testing.T) {
 	require.ErrorIs(t, <-done, context.Canceled)
 	require.ErrorIs(t, Scatter(t.Context(), groups[n-1], nil, make([]int32, count), 0), ErrAborted)
 }
+
+// Results come into memory that was never used, however the operation gets them there.
+func TestResultsComeIntoFreshMemory(t *testing.T) {
+	const n, count = 4, 3 * populateBytes / 4
+	c, _ := oneMachine(t, n)
+	_, groups := c.group("g", n)
+	for name, operate := range map[string]func(context.Context, *Group, []int32, []int32) error{
+		"broadcast": func(ctx context.Context, g *Group, in, out []int32) error {
+			if g.Rank() == 0 {
+				return Broadcast(ctx, g, in, 0)
+			}
+			err := Broadcast(ctx, g, out[:len(in)], 0)
+			for i, v := range out[:len(in)] {
+				if err == nil && v != int32(i) {
+					return fmt.Errorf("element %d of rank %d is %d", i, g.Rank(), v)
+				}
+			}
+			return err
+		},
+		"all-gather": func(ctx context.Context, g *Group, in, out []int32) error {
+			err := AllGather(ctx, g, in, out)
+			for i, v := range out {
+				if err == nil && v != int32(i%len(in)) {
+					return fmt.Errorf("element %d of rank %d is %d", i, g.Rank(), v)
+				}
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 3 {
+				requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+					in := make([]int32, count)
+					for i := range in {
+						in[i] = int32(i)
+					}
+					return operate(ctx, g, in, make([]int32, n*count))
+				}))
+			}
+		})
+	}
+}

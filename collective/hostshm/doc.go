@@ -25,6 +25,8 @@
 // further than one round ahead of another. Slots and results are there twice, for odd and even rounds: a member may overwrite those of two rounds ago,
 // for all have arrived at the round between, and with that have read them.
 //
+// A publisher that alone has data may write them over the slots of all (Wide), which takes fewer rounds where there are many members and so small slots.
+//
 // The publisher may expose memory of its own instead of slots, for others to read straight from its process (Expose, ReadExposed), where TryDirect has found
 // that all may; it then waits until they have (AwaitAll).
 //

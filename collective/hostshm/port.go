@@ -88,6 +88,15 @@ func (p *Port) Slot(rank, n int) []byte { return p.slot(p.parity(), rank, n) }
 // Result returns the first n bytes of this round's result.
 func (p *Port) Result(n int) []byte { return p.slot(p.parity(), p.members, n) }
 
+// Wide returns the first n bytes of what the slots of all members are together in this round, of those that RoomWide has found. It is for rounds in
+// which the publisher alone has data.
+func (p *Port) Wide(n int) []byte {
+	if n <= middleBytes {
+		return p.Result(n)
+	}
+	return p.slot(p.parity(), 0, n)
+}
+
 // Aside returns 64 bytes of a rank's slot in this round that are free where the data in slots have so many bytes.
 func (p *Port) Aside(rank, used int) []byte {
 	if used > inlineBytes {

@@ -149,6 +149,15 @@ func (p *Port) Room(n int, idle Idle) (int, error) {
 	return min(n, s.large.size), err
 }
 
+// RoomWide is Room for Wide. So it is up to 1 MiB however many members there are: with 400 a slot has 80 KiB, and in each round each has to have its turn.
+func (p *Port) RoomWide(n int, idle Idle) (int, error) {
+	room, err := p.Room(n, idle)
+	if room == n || room <= middleBytes || err != nil {
+		return room, err
+	}
+	return min(n, max(room, min(room*p.members, largestSlot))), nil
+}
+
 // RoomPlaced is Room for FoldPlaced: only one member of each node of the tree needs its slot then, and has those of its neighbours besides.
 func (p *Port) RoomPlaced(n int, idle Idle) (int, error) {
 	if len(p.nodes) == 1 {

@@ -38,4 +38,7 @@ func (*Port) read(int, []byte, uint64) error { return errors.ErrUnsupported }
 
 func processID() uint64 { return 0 }
 
+// Populate is of use on Linux only.
+func Populate([]byte) {}
+
 func giveWay() { runtime.Gosched() }
