@@ -245,6 +245,15 @@ func childCreate(s *Store, words []string) (string, error) {
 
 // childJointStep executes the commands that write an object together with others.
 func childJointStep(s *Store, held map[ID]*Object, id ID, words []string) (string, error) {
+	if words[0] == "reuse" { // reuse id text: the same to an object that is used again, of which it then holds the result
+		r, err := s.Reuse(id)
+		if err != nil {
+			return "", err
+		}
+		copy(r.Bytes(), words[2])
+		held[id] = r.Object()
+		return "ok", nil
+	}
 	if words[0] == "join" { // join id text: writes the text over the first bytes of an open object, which it goes on holding
 		j, err := s.Join(id)
 		if err != nil {
@@ -325,7 +334,7 @@ func childObjectStep(s *Store, held map[ID]*Object, words []string) (string, err
 			}
 		}
 		return strconv.Itoa(n), nil
-	case "join", "joined":
+	case "join", "joined", "reuse":
 		return childJointStep(s, held, id, words)
 	case "read": // read id: returns the first buffer of a held object
 		return string(held[id].Buffer(0)), nil

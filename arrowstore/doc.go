@@ -22,7 +22,7 @@
 // and Unflatten do the same for other transports. Package arrowipc exchanges records with other languages.
 //
 // Several processes can write one object: Writer.Open gives an id with which the others Join. GetHeld passes on an object that
-// its owner has deleted already, while somebody holds it.
+// its owner has deleted already, while somebody holds it. With Reuse, they write one result after the other into the same object.
 //
 // Space: objects share segments, files of 256 MiB of addresses that get memory as they need it; a large object has its
 // own. A Limit bounds the memory; with Spill, what is not in use moves to disk when the limit is reached.

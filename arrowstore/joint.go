@@ -201,6 +201,9 @@ func (s *Store) getHeld(id ID) (*Object, error) {
 	}
 	s.mu.Lock() // under which deleted objects are freed
 	ok, _ := r.pin(id.gen, held)
+	if ok {
+		s.table.slot(id.slot).word.Or(flagHeld)
+	}
 	s.mu.Unlock()
 	if !ok {
 		return nil, errGone(id)

@@ -28,6 +28,7 @@ type Object struct {
 	mapped  []*mapping  // segments of a peer that it lies in
 	oneMap  [1]*mapping // backs mapped of the common object
 	spilled []byte      // mapping of the object's own, if it was read from a spill file
+	reused  *Reused     // whose result it is; nil for any other object
 }
 
 // newObject starts a handle that its caller holds once.
@@ -231,6 +232,10 @@ func (o *Object) Release() {
 		if n == 1 {
 			o.closed.Close()
 			o.leak.stop()
+			if o.reused != nil {
+				o.reused.returned()
+				return
+			}
 			o.unpin()
 			o.st.leave()
 		}

@@ -111,7 +111,11 @@ func (p *peer) pin(id ID, in state) (*entry, error) {
 
 // tryPin returns nil without an error while the object is moving.
 func (p *peer) tryPin(sl *slot, id ID, in state) (*entry, error) {
-	for marks := mark(p.st.number); ; {
+	marks := mark(p.st.number)
+	if in == held {
+		marks |= flagHeld
+	}
+	for {
 		w := sl.word.Load()
 		if !in.allows(w, id.gen) || p.table.header().closed.Load() != 0 {
 			return nil, errGone(id)

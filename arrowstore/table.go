@@ -58,6 +58,7 @@ const (
 	flagShared  = 1 << 2 // another process pinned it at some time: ledgers must be searched before memory is reused
 	flagMoving  = 1 << 3 // the owner is changing where it is: try again
 	flagOpen    = 1 << 4 // being written, by the owner and those who join it
+	flagHeld    = 1 << 5 // pinned by somebody who was told of it by a holder: see Reused
 
 	firstMark = 8 // the bits from here on say which stores pinned it: see mark
 	markBits  = 24

@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/internal/invariants"
 )
 
 // steady returns operations of n members, whose blocks have so many bytes.
@@ -162,4 +165,99 @@ func waits(m *member) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mu.awaits >= 0
+}
+
+// sharedSteady returns operations with shared results, of blocks of some elements.
+func sharedSteady(t *testing.T, groups []*Group, length int) map[string]func(context.Context, *Group) error {
+	t.Helper()
+	n := len(groups)
+	ins, long := deal(n, 4*length), deal(n, 4*length*n)
+	bufs, places := make([]*Buffer[float32], n), make([]*Place[float32], n)
+	for rank, g := range groups {
+		var err error
+		bufs[rank], err = NewBuffer[float32](g, length*n)
+		require.NoError(t, err)
+		t.Cleanup(bufs[rank].Release)
+	}
+	stored, err := NewBuffer[float32](groups[2], length*n)
+	require.NoError(t, err)
+	root, err := stored.Seal()
+	require.NoError(t, err)
+	t.Cleanup(root.Release)
+	requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) (err error) {
+		places[g.Rank()], err = NewPlace[float32](ctx, g, length)
+		return err
+	}))
+	t.Cleanup(func() {
+		for _, p := range places {
+			p.Release()
+		}
+	})
+	operations := map[string]func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error){
+		"all-reduce": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return AllReduceShared(ctx, g, ins[rank], Sum)
+		},
+		"all-reduce of buffers": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return AllReduceBuffer(ctx, g, bufs[rank], Sum)
+		},
+		"reduce of buffers": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return ReduceBuffer(ctx, g, bufs[rank], Sum, 2)
+		},
+		"reduce-scatter of buffers": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return ReduceScatterBuffer(ctx, g, bufs[rank], Sum)
+		},
+		"all-gather": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return AllGatherShared(ctx, g, ins[rank])
+		},
+		"all-gather of places": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return AllGatherPlace(ctx, g, places[rank])
+		},
+		"gather": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return GatherShared(ctx, g, ins[rank], 2)
+		},
+		"gather of places": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return GatherPlace(ctx, g, places[rank], 2)
+		},
+		"broadcast": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return BroadcastShared(ctx, g, ins[rank], 2)
+		},
+		"broadcast of a view": func(ctx context.Context, g *Group, _ int) (*arrowstore.View[float32], error) {
+			return BroadcastView(ctx, g, root, 2)
+		},
+		"scatter": func(ctx context.Context, g *Group, rank int) (*arrowstore.View[float32], error) {
+			return ScatterShared(ctx, g, long[rank], length, 2)
+		},
+		"scatter of a view": func(ctx context.Context, g *Group, _ int) (*arrowstore.View[float32], error) {
+			return ScatterView(ctx, g, root, length, 2)
+		},
+	}
+	all := map[string]func(context.Context, *Group) error{}
+	for name, operate := range operations {
+		all[name] = func(ctx context.Context, g *Group) error {
+			v, err := operate(ctx, g, g.Rank())
+			if v != nil {
+				v.Release()
+			}
+			return err
+		}
+	}
+	return all
+}
+
+// A shared result takes a view and its object at each member that gets one, and who reads contributions of others holds them.
+func TestSharedResultsAllocateAHandful(t *testing.T) {
+	if raceEnabled || invariants.Enabled {
+		t.Skip("the race detector allocates, and so do the checks of objects")
+	}
+	const n, length, most = 6, 2000, 3
+	c, _ := oneMachine(t, n)
+	_, groups := c.group("g", n)
+	requireAll(t, each(t.Context(), groups, Barrier))
+	for name, operate := range sharedSteady(t, groups, length) {
+		least := float64(n*most) + 1 // one that waits for long allocates
+		for try := 0; try < 5 && least > n*most; try++ {
+			least = allocations(t, groups, operate)
+		}
+		require.LessOrEqual(t, least, float64(n*most), name)
+	}
 }

@@ -101,19 +101,19 @@
 //  2. Between hosts one member of each, its head, sends and receives: the root, or the lowest rank. What it receives is written where it stays.
 //  3. Members get an arrowstore.View, which is theirs: the memory is valid until its Release, whatever becomes of the group, the other members and
 //     the one whose store it is, and at the latest until the end of the caller's own node. Writing to it faults. It may be handed on to
-//     BroadcastView. The object has been deleted when the call returns, so that it lasts as long as its views: those of a process that
+//     BroadcastView. The object cannot be got from the store by its identity when the call returns, and its memory is not used for anything else while there are views: those of a process that
 //     dies are reaped, and no failure leaves anything behind.
 //  4. Members of a host wait for each other, as at a barrier. Where all members are on one machine and share its memory, they tell each other of the
 //     object there, in one or two rounds, and exchange no messages; in the others some dozen bytes. There BroadcastShared, BroadcastView and ScatterShared wait for
-//     the root only, and the root for nobody. Of members on other hosts a member waits for what it needs of them. A store that is full ends the epoch at all members, with arrowstore.ErrNoSpace in the text.
+//     the root only, and the root for nobody; a gather only the root waits for, and a ReduceView is over for another when what it brings has been read. Of members on other hosts a member waits for what it needs of them. A store that is full ends the epoch at all members, with arrowstore.ErrNoSpace in the text.
 //  5. All members get the same bits, and a rerun on the same group gives the same. Floats may be rounded otherwise than in the
 //     operation of the same name without a shared result: elements are combined by ascending rank within each host, then across hosts. On one machine
 //     with its memory, groups of 8 neighbours combine first.
 //  6. Whatever holds of failures, mismatches, deadlines and the order of operations holds here too. Elements are the numbers of arrowstore.Numeric: no bool, and no uintptr.
 //
-// On one machine the store of the root, or of rank 0, holds an object of the group's between operations: the one that it has handed on, until its next
-// operation goes through the memory of the machine; and for each of up to 4 operations that came again, with results of no more than 16 MiB and a 64th of the
-// store's limit, the object that the next one like it writes, which spares that one a round. They go with the group.
+// On one machine the store of the root, or of rank 0, holds objects of the group's between operations: the one that it has handed on, until its next
+// operation goes through the memory of the machine; and for each of up to 4 operations that came again, with results of no more than 16 MiB and a 192nd of the
+// store's limit, up to 3 objects, of which the next one like it writes one that nobody has a view of any more. They go with the group.
 //
 // A reduction takes memory for the contributions of a host's members besides the result, 128 MiB or 8 KiB for each member of the host at most. The processes of
 // [Connect] open an object store when they first share a result, in a directory that TUTTI_RUNDIR overrides and that goes with its last user.

@@ -144,6 +144,8 @@ type execution struct {
 	foreign bool                  // combine runs code of the caller's, which no goroutine but its own must do
 	counted int                   // bytes per element, if each pair of members has a count of its own, which the frames then tell
 
+	host *onHost // of an operation with a shared result in the memory of a machine, for which there is nothing else here
+
 	plan schedule.Schedule
 	*workspace
 }

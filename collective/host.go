@@ -166,9 +166,15 @@ type hostState struct {
 	tier   *tier                        // nil: the members of a host have no such memory, or all are on one
 	port   atomic.Pointer[hostshm.Port] // nil if there is none
 	shares atomic.Bool                  // operations with shared results go through it, for all members read each other's stores
-	spares spares
 	direct direct
 	narrow bool // slots stay as they are from the start; where tests say so
+
+	spares    spares
+	pending   pending   // what is to be read before the next operation
+	sharing   sharing   // that runs
+	execution execution // of which that is
+	near      neighbours
+	made      *lasting // for a Place, until it is announced
 }
 
 // meet finds out, at all members alike, whether they have memory in common.
@@ -229,8 +235,11 @@ func (h *hostState) takes(op operation, math *arithmetic) bool {
 	return !op.isPoint() && !math.foreign
 }
 
-// run carries out an operation. guarded says whether it is under the eyes of the guard already. The error is an *ending.
-func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64, guarded bool) error {
+// run carries out an operation, which do does if its result is shared. guarded says whether it is under the eyes of the guard already. The error is
+// an *ending.
+func (o *host) run(
+	ctx context.Context, g *Group, c *invocation, seq uint64, guarded bool, do func(context.Context, *execution) error,
+) error {
 	r := &g.m.host.now
 	r.begin(ctx, g, c)
 	r.guarded = guarded
@@ -243,7 +252,9 @@ func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64, gua
 			defer handed() // the operation has entered a round, or the epoch is over
 		}
 		r.populate()
-		err = r.operate()
+		if err = r.settle(); err == nil {
+			err = r.operate(do)
+		}
 	}
 	if errors.Is(err, hostshm.ErrEnded) {
 		err = r.over()
@@ -256,13 +267,13 @@ func (o *host) run(ctx context.Context, g *Group, c *invocation, seq uint64, gua
 
 // operateOnHost is operate where it is known that the memory of the machine takes the operation. It takes a few microseconds if nobody has to wait: what
 // bounds an operation is set up by the first look around.
-func (g *Group) operateOnHost(ctx context.Context, c *invocation) error {
+func (g *Group) operateOnHost(ctx context.Context, c *invocation, do func(context.Context, *execution) error) error {
 	s, m := g.s, g.m
 	l := m.lineFor(ctx)
 	seq, err := m.take(ctx, l, c.descriptor)
 	if err == nil {
 		defer m.release(l)
-		err = s.host.run(ctx, g, c, seq, false)
+		err = s.host.run(ctx, g, c, seq, false, do)
 	}
 	if err == nil {
 		err = m.finish()

@@ -5,6 +5,7 @@ package collective
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 
@@ -14,11 +15,13 @@ import (
 // The operations, in rounds of package hostshm. What does not fit into the slots goes in several rounds, each of which moves the same range of all
 // blocks.
 
-// operate carries out the operation.
-func (r *onHost) operate() error {
+// operate carries out the operation. do is for those with shared results.
+func (r *onHost) operate(do func(context.Context, *execution) error) error {
 	c, n := &r.call, r.Members()
-	if c.share != nil {
-		return c.share(r)
+	if c.op.isShared() {
+		x := &r.g.m.host.execution
+		x.host = r
+		return do(r.ctx, x)
 	}
 	switch c.op {
 	case opBarrier:

@@ -5,6 +5,7 @@ package collective
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/collective/hostshm"
@@ -21,14 +22,14 @@ type placed struct {
 }
 
 // placeOf returns where the numbers of a view lie.
-func placeOf[T arrowstore.Numeric](v *arrowstore.View[T]) *placed {
+func placeOf[T arrowstore.Numeric](v *arrowstore.View[T]) placed {
 	buffer, offset := v.Place()
 	b := bytesOf(v.Slice())
-	return &placed{ticket{id: v.Object().ID(), buffer: buffer, offset: offset, length: len(b)}, b}
+	return placed{ticket{id: v.Object().ID(), buffer: buffer, offset: offset, length: len(b)}, b}
 }
 
 // reducePlaced is reduce of contributions that are all in the store. What cannot be read in place is copied once.
-func (s *sharing) reducePlaced(ctx context.Context, own *placed, size int, math arithmetic) (*arrowstore.Object, error) {
+func (s *sharing) reducePlaced(ctx context.Context, own placed, size int, math arithmetic) (*arrowstore.Object, error) {
 	if s.r == nil || math.foreign || math.prepares() {
 		return s.reduce(ctx, own.bytes, size, math)
 	}
@@ -37,17 +38,18 @@ func (s *sharing) reducePlaced(ctx context.Context, own *placed, size int, math 
 		return nil, err
 	}
 	defer result.end()
-	if err := s.foldPlaced(result, own, math); err != nil {
+	if err := s.foldPlaced(result, &own, math); err != nil {
 		return nil, err
 	}
-	return result.Agreed()
+	return s.result(result)
 }
 
 // foldPlaced reduces into one object, in the rounds of the machine's memory.
 func (s *sharing) foldPlaced(j *joint, own *placed, math arithmetic) error {
-	r, result := s.r, j.Bytes()
-	words := own.append(make([]byte, 0, ticketSize))
-	near := neighbours{s: s, length: len(own.bytes), objs: map[int]*arrowstore.Object{}, data: map[int][]byte{}}
+	r, result, near := s.r, j.Bytes(), &s.r.g.m.host.near
+	var words [ticketSize]byte
+	own.append(words[:0])
+	near.begin(s, len(own.bytes))
 	defer near.release()
 	room, err := r.RoomPlaced(len(own.bytes), r.idle)
 	if err != nil {
@@ -56,15 +58,9 @@ func (s *sharing) foldPlaced(j *joint, own *placed, math arithmetic) error {
 	for from := 0; ; from += room {
 		to := min(from+room, len(own.bytes))
 		fold := func() error {
-			copy(near.slot(r.g.m.rank, to-from), words)
-			source := func(rank int) ([]byte, error) {
-				b, err := near.of(rank, to-from)
-				if err != nil {
-					return nil, err
-				}
-				return b[from:to], nil
-			}
-			m, err := r.FoldPlaced(own.bytes[from:to], result[from:to], source, reducing(math, r.Members()), r.idle)
+			near.from, near.to = from, to
+			copy(near.slot(r.g.m.rank), words[:])
+			m, err := r.FoldPlaced(own.bytes[from:to], result[from:to], near.source, reducing(math, r.Members()), s.idle, r.idle)
 			if err != nil {
 				return err
 			}
@@ -94,23 +90,40 @@ func reducing(math arithmetic, members int) hostshm.Reduce {
 
 // neighbours are the contributions of others that a member reads in one operation.
 type neighbours struct {
-	s      *sharing
-	length int
-	objs   map[int]*arrowstore.Object
-	data   map[int][]byte
+	s        *sharing
+	length   int // of each contribution
+	from, to int // the stretch of them that this round is for
+	read     []neighbour
+	source   func(rank int) ([]byte, error) // of
 }
 
-// slot is where a rank says where its contribution lies, in a round in which members have so many bytes of data in their slots.
-func (n *neighbours) slot(rank, inSlots int) []byte {
-	return n.s.r.Aside(rank, inSlots)[arrowstore.IDSize:][:ticketSize]
+// neighbour is a contribution that is read.
+type neighbour struct {
+	rank int
+	obj  *arrowstore.Object
+	data []byte
 }
 
-// of returns the contribution of a rank that has arrived.
-func (n *neighbours) of(rank, inSlots int) ([]byte, error) {
-	if b, ok := n.data[rank]; ok {
-		return b, nil
+func (n *neighbours) begin(s *sharing, length int) {
+	n.s, n.length = s, length
+	if n.source == nil {
+		n.source = n.of
 	}
-	t, err := parseTicket(n.slot(rank, inSlots))
+}
+
+// slot is where a rank says where its contribution lies.
+func (n *neighbours) slot(rank int) []byte {
+	return n.s.r.Aside(rank, n.to-n.from)[arrowstore.IDSize:][:ticketSize]
+}
+
+// of returns this round's stretch of the contribution of a rank that has arrived.
+func (n *neighbours) of(rank int) ([]byte, error) {
+	for i := range n.read {
+		if n.read[i].rank == rank {
+			return n.read[i].data[n.from:n.to], nil
+		}
+	}
+	t, err := parseTicket(n.slot(rank))
 	if err != nil {
 		return nil, err
 	}
@@ -118,19 +131,20 @@ func (n *neighbours) of(rank, inSlots int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.objs[rank] = obj
-	b, err := arrowstore.ViewAt[byte](obj, t.buffer, t.offset, n.length)
-	if err != nil {
-		return nil, err
+	n.read = append(n.read, neighbour{rank: rank, obj: obj})
+	if t.buffer >= obj.Len() || t.length != n.length || t.offset > len(obj.Buffer(t.buffer))-n.length {
+		return nil, fmt.Errorf("%w: rank %d contributes %d bytes at %d of buffer %d, want %d", ErrArgument, rank, t.length, t.offset, t.buffer, n.length)
 	}
-	b.Release() // obj holds it
-	n.data[rank] = b.Slice()
-	return n.data[rank], nil
+	data := obj.Buffer(t.buffer)[t.offset:][:n.length]
+	n.read[len(n.read)-1].data = data
+	return data[n.from:n.to], nil
 }
 
 // release lets go of all.
 func (n *neighbours) release() {
-	for _, obj := range n.objs {
-		obj.Release()
+	for _, b := range n.read {
+		b.obj.Release()
 	}
+	clear(n.read)
+	n.read = n.read[:0]
 }

@@ -15,7 +15,8 @@ import (
 // share begins an operation with a shared result in the memory of a machine. All members are on one host, so root is the head.
 func (r *onHost) share(root int) *sharing {
 	m := r.g.m
-	s := &sharing{r: r, g: r.g, hosts: m.hosts, storage: m.s.hub.storage, head: root, only: -1}
+	s := &m.host.sharing
+	*s = sharing{r: r, g: r.g, hosts: m.hosts, storage: m.s.hub.storage, head: root, only: -1}
 	s.heads = s.hosts.headsFor(root, m.rank)
 	return s
 }
@@ -53,46 +54,66 @@ func (r *onHost) together() error {
 }
 
 // handOnHost is hand where members share the memory of a machine. The head holds the object until its next operation there, which begins when
-// all hold it; so it does not wait for them.
+// all hold it, or keeps it; so it does not wait for them.
 func (s *sharing) handOnHost(own *arrowstore.Object, t ticket) (*arrowstore.Object, ticket, error) {
-	var words []byte
+	p, key := &s.r.g.m.host.spares, s.r.call.words()
+	var words [ticketSize]byte
 	if own != nil {
-		t.id = own.ID()
-		words = t.append(make([]byte, 0, ticketSize))
+		t.id, t.kept = own.ID(), s.made != nil
+		t.append(words[:0])
 	}
 	var obj *arrowstore.Object
-	err := s.r.announce(s.head, words, func(b []byte) (err error) {
-		if t, err = parseTicket(b); err == nil {
-			obj, err = s.held(s.r.ctx, t.id)
+	err := s.r.announce(s.head, words[:], func(b []byte) (err error) {
+		if t, err = parseTicket(b); err != nil {
+			return err
 		}
-		return err
+		if !t.kept {
+			obj, err = s.held(s.r.ctx, t.id)
+			return err
+		}
+		p.put(key, t.id, nil)
+		j, err := p.use(p.take(key), t.offset+t.length, s.storage)
+		if err != nil {
+			return s.lost(s.r.ctx, err)
+		}
+		obj = j.kept.Object()
+		j.end()
+		return nil
 	})
 	if err != nil {
 		if obj != nil {
 			obj.Release()
 		}
+		s.made.unshelved()
 		return nil, ticket{}, err
 	}
-	if own != nil {
-		obj = own
-		own.Retain() // for the caller
-		own.Retain()
-		s.r.g.m.host.spares.linger(own)
+	if own == nil {
+		if !t.kept {
+			p.put(key, arrowstore.ID{}, nil)
+		}
+		return obj, t, nil
 	}
-	return obj, t, nil
+	own.Retain() // for the caller
+	if s.made != nil {
+		p.put(key, t.id, s.made)
+		p.take(key)
+		return own, t, nil
+	}
+	p.put(key, arrowstore.ID{}, nil)
+	own.Retain()
+	p.linger(own)
+	return own, t, nil
 }
 
 // beginOnHost is begin where members share the memory of a machine. If an operation like this one has announced the object, nobody waits.
 func (s *sharing) beginOnHost(size int) (*joint, error) {
-	sp, ok := s.r.g.m.host.spares.take(s.r.call.words())
-	if !ok {
+	p := &s.r.g.m.host.spares
+	k := p.take(s.r.call.words())
+	if k == nil {
 		return s.stageOnHost(size)
 	}
-	if sp.joint != nil { // at the head
-		return sp.joint, nil
-	}
-	j := &joint{}
-	if err := s.join(j, sp.id); err != nil {
+	j, err := p.use(k, size, s.storage)
+	if err != nil {
 		return nil, s.lost(s.r.ctx, err)
 	}
 	return j, nil
@@ -123,62 +144,96 @@ func (s *sharing) stageOnHost(size int) (*joint, error) {
 }
 
 // agree ends an operation whose members have written into one object, when all have. arrive is how they arrive at the last round, with data of so many
-// bytes in their slots. The object of the next such operation is announced with it.
+// bytes in their slots. The object of the next such operation is announced with it. Who does not want the result does not wait.
 func (s *sharing) agree(j *joint, inSlots int, arrive func() error) error {
 	r := s.r
 	if err := r.Enter(r.idle); err != nil {
 		return err
 	}
+	p, key := &r.g.m.host.spares, r.call.words()
 	slot := r.Aside(s.head, inSlots)[:arrowstore.IDSize]
-	var next *spare
+	var next *lasting
 	if s.isHead() {
-		next = s.next(len(j.Bytes()))
 		clear(slot)
-		if next != nil {
-			b, _ := next.id.AppendBinary(slot[:0]) // never fails
-			copy(slot, b)
+		if next = s.next(len(j.Bytes())); next != nil {
+			_, _ = next.id.AppendBinary(slot[:0]) // never fails
 		}
 	}
 	err := arrive()
+	if err == nil && s.idle && !s.isHead() {
+		r.g.m.host.pending = pending{slot: slot, key: key}
+		return nil
+	}
 	if err == nil {
 		err = r.Await(r.idle)
 	}
 	if err != nil {
-		next.drop()
+		next.unshelved()
 		return err
 	}
-	if next == nil {
-		if next, err = announced(slot); err != nil {
-			return err
-		}
+	id, err := announced(slot)
+	if err != nil {
+		return err
 	}
-	r.g.m.host.spares.put(r.call.words(), next)
+	p.put(key, id, next)
 	if s.isHead() {
 		return s.sealed(j)
 	}
 	return nil
 }
 
-// announced reads what the head has announced: nil if it is nothing.
-func announced(slot []byte) (*spare, error) {
-	if bytes.Equal(slot, make([]byte, arrowstore.IDSize)) {
-		return nil, nil
+// announced reads what the head has announced: the zero ID if it is nothing.
+func announced(slot []byte) (arrowstore.ID, error) {
+	if [arrowstore.IDSize]byte(slot) == ([arrowstore.IDSize]byte{}) {
+		return arrowstore.ID{}, nil
 	}
-	id, err := arrowstore.ParseID(slot)
-	return &spare{id: id}, err
+	return arrowstore.ParseID(slot)
 }
 
-// next makes the object of the next operation like this one, at the head, or nil.
-func (s *sharing) next(size int) *spare {
-	if !s.r.g.m.host.spares.expects(s.r.call.words(), size, s.storage) {
+// pending is an announcement in a round that the member has left before it was over.
+type pending struct {
+	slot  []byte // nil: there is none
+	key   [2]uint64
+	place interface{ announced(arrowstore.ID) error } // whose it is, or nil
+}
+
+// settle reads what was announced in the round before, when all have arrived there.
+func (r *onHost) settle() error {
+	h := &r.g.m.host
+	if h.pending.slot == nil {
 		return nil
 	}
-	j := &joint{}
-	id, err := s.create(j, size)
+	if err := r.AwaitAll(r.idle); err != nil {
+		return err
+	}
+	p := h.pending
+	h.pending = pending{}
+	id, err := announced(p.slot)
+	switch {
+	case err != nil:
+		return err
+	case p.place == nil:
+		h.spares.put(p.key, id, nil)
+		return nil
+	default:
+		return p.place.announced(id)
+	}
+}
+
+// next makes the object of the next operation like this one, at the head, or finds one; or returns nil.
+func (s *sharing) next(size int) *lasting {
+	p, key := &s.r.g.m.host.spares, s.r.call.words()
+	if !p.expects(key, size, s.storage) {
+		return nil
+	}
+	if k := p.free(key, size, s.r.Members()); k != nil {
+		return k
+	}
+	k, err := s.make(size)
 	if err != nil {
 		return nil // it is made when it is needed, and then is an error
 	}
-	return &spare{id: id, joint: j}
+	return k
 }
 
 // foldOnHost reduces what all members have into one object, in the rounds of the machine's memory.

@@ -8,97 +8,133 @@ import (
 	"sync"
 
 	"github.com/tutti-go/tutti/arrowstore"
+	"github.com/tutti-go/tutti/collective/hostshm"
 )
 
 // A program does the same operations again and again. So with the result of one that was there before, the head announces the object
-// of the next one like it, and nobody has to wait for that.
+// of the next one like it, and nobody has to wait for that. The objects are kept, with what maps them, and used again.
 
 const (
-	// mostSpares is how many objects a group holds so, each for an operation of its own.
+	// mostSpares is for how many kinds of operations a group keeps objects.
 	mostSpares = 4
 	// largestSpare is the most bytes that such an object has. Where more are moved, the round that it saves is short.
 	largestSpare = 16 << 20
 	// spareShare is the part of a store's limit that it has at most.
-	spareShare = 64
+	spareShare = 192
 	// recentCalls is how many of the last operations are known.
 	recentCalls = 16
 )
 
-// spare is an object for an operation that is expected.
+// spare is what is kept for one kind of operation.
 type spare struct {
-	key   [2]uint64 // of the call
-	id    arrowstore.ID
-	joint *joint // at the head; nil at others
-}
+	shelf
 
-// drop gives the object up.
-func (s *spare) drop() {
-	if s != nil && s.joint != nil {
-		s.joint.end()
-	}
+	key  [2]uint64     // of the call
+	next arrowstore.ID // the object for the next one; zero if none was announced
 }
 
 // spares are those of one member, and what it has handed to others last. All members of a group have the same, for they put and take them in the same operations. The operation that
 // runs uses them; end may be called at any time.
 type spares struct {
-	recent [recentCalls][2]uint64 // that ended with agree
+	recent [recentCalls][2]uint64 // that ended with put
 	calls  int
 
 	mu struct {
 		sync.Mutex
 
-		all     []spare
+		all     []*spare           // the one that was used last at the end
 		lingers *arrowstore.Object // that this member has handed to all, who may not hold it yet
 		retired []retired
 		ended   bool
 	}
 }
 
-// retired is an object for a result that will not be. Others may still be about to join it.
+// retired is what was kept for results that will not be. Others may still be about to join the objects.
 type retired struct {
-	joint *joint
+	shelf shelf
 	calls int // that have begun since
 }
 
 // expects says whether an object for the next operation like this one is worth its memory: whether there was one before.
 func (p *spares) expects(key [2]uint64, size int, at *storage) bool {
-	return size <= largestSpare && int64(size)*spareShare <= at.limit && slices.Contains(p.recent[:], key)
+	return size > 0 && size <= largestSpare && int64(size)*spareShare <= at.limit && slices.Contains(p.recent[:], key)
 }
 
-// take returns the object for an operation, if there is one.
-func (p *spares) take(key [2]uint64) (spare, bool) {
+// findLocked returns what is kept for a kind of operation, if anything is.
+func (p *spares) findLocked(key [2]uint64) *spare {
+	i := slices.IndexFunc(p.mu.all, func(s *spare) bool { return s.key == key })
+	if i < 0 {
+		return nil
+	}
+	return p.mu.all[i]
+}
+
+// take returns the object that was announced for an operation, or nil. use must be called before it is touched.
+func (p *spares) take(key [2]uint64) *lasting {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.mu.all, func(s spare) bool { return s.key == key })
-	if i < 0 {
-		return spare{}, false
+	s := p.findLocked(key)
+	if s == nil || s.next.IsZero() {
+		return nil
 	}
-	s := p.mu.all[i]
-	p.mu.all = slices.Delete(p.mu.all, i, i+1)
-	return s, true
+	k := s.find(s.next)
+	s.next = arrowstore.ID{}
+	return k
 }
 
-// put notes an operation, and keeps the object for the next one like it, if there is one. The oldest gives way.
-func (p *spares) put(key [2]uint64, next *spare) {
+// use joins an object, if this member has not, for an operation with a result of some bytes.
+func (p *spares) use(k *lasting, size int, at *storage) (*joint, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.ended {
+		return nil, hostshm.ErrEnded
+	}
+	return k.use(size, at.store)
+}
+
+// free returns an object for an operation, of which nobody needs the last result, for one of some bytes, for one in which all of some members have a part; or
+// nil. Only who has made it finds it.
+func (p *spares) free(key [2]uint64, size, members int) *lasting {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.findLocked(key); s != nil {
+		return s.free(size, members)
+	}
+	return nil
+}
+
+// put notes an operation, and the object that is announced for the next one like it, if there is one; made is the object at who made it just now. The kind that was
+// used longest ago gives way.
+func (p *spares) put(key [2]uint64, next arrowstore.ID, made *lasting) {
 	if !slices.Contains(p.recent[:], key) {
 		p.recent[p.calls%recentCalls] = key
 		p.calls++
 	}
-	if next == nil {
+	if next.IsZero() {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.ended {
-		next.drop()
+		made.drop()
 		return
 	}
-	next.key = key
-	if len(p.mu.all) == mostSpares {
+	s := p.findLocked(key)
+	switch {
+	case s != nil:
+		i := slices.Index(p.mu.all, s)
+		copy(p.mu.all[i:], p.mu.all[i+1:])
+		p.mu.all[len(p.mu.all)-1] = s
+	case len(p.mu.all) == mostSpares:
 		p.mu.all[0].drop()
 		p.mu.all = slices.Delete(p.mu.all, 0, 1)
+		fallthrough
+	default:
+		s = &spare{key: key}
+		p.mu.all = append(p.mu.all, s)
 	}
-	p.mu.all = append(p.mu.all, *next)
+	s.next = next
+	s.add(next, made, mostKept)
 }
 
 // linger keeps the hold on an object that all others are about to take, until all have entered a later round.
@@ -112,15 +148,15 @@ func (p *spares) linger(obj *arrowstore.Object) {
 	p.mu.lingers = obj
 }
 
-// retire gives an object up that others join in the operation that was the last, when they have.
-func (p *spares) retire(j *joint) {
+// retire gives objects up that others join in the operation that was the last, when they have.
+func (p *spares) retire(s shelf) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.ended {
-		j.end()
+		s.drop()
 		return
 	}
-	p.mu.retired = append(p.mu.retired, retired{joint: j})
+	p.mu.retired = append(p.mu.retired, retired{shelf: s})
 }
 
 // handed returns what lets go of the objects that others have got when the operation that begins has entered a round; or nil.
@@ -135,14 +171,14 @@ func (p *spares) handed() func() {
 		}
 		return obj.Release
 	}
-	var gone []*joint
+	var gone []shelf
 	left := p.mu.retired[:0]
 	for _, r := range p.mu.retired {
 		if r.calls++; r.calls < 2 { // all enter this operation's round when they have done that one, and the next one's when all have entered
 			left = append(left, r)
 			continue
 		}
-		gone = append(gone, r.joint)
+		gone = append(gone, r.shelf)
 	}
 	clear(p.mu.retired[len(left):])
 	p.mu.retired = left
@@ -150,8 +186,8 @@ func (p *spares) handed() func() {
 		if obj != nil {
 			obj.Release()
 		}
-		for _, j := range gone {
-			j.end()
+		for i := range gone {
+			gone[i].drop()
 		}
 	}
 }
@@ -161,12 +197,12 @@ func (p *spares) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.ended = true
-	for i := range p.mu.all {
-		p.mu.all[i].drop()
+	for _, s := range p.mu.all {
+		s.drop()
 	}
 	p.mu.all = nil
-	for _, r := range p.mu.retired {
-		r.joint.end()
+	for i := range p.mu.retired {
+		p.mu.retired[i].shelf.drop()
 	}
 	p.mu.retired = nil
 	if p.mu.lingers != nil {

@@ -15,8 +15,6 @@ type invocation struct {
 	// inCounts and outCounts are how many elements the blocks of in and out have, by rank, where that is not the same for all.
 	inCounts, outCounts []int
 	inEnds, outEnds     []int // in bytes, behind a 0; where members of one process make them
-	// share carries an operation with a shared result out, in the memory of a machine.
-	share func(*onHost) error
 }
 
 // Messages makes the members of a group exchange messages also where they share memory. It is for comparison. Default: members that

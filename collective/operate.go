@@ -56,7 +56,7 @@ func (g *Group) operate(ctx context.Context, c invocation, do func(context.Conte
 		return m.operateInProcess(ctx, c)
 	}
 	if m.host.takes(d.op, &c.math) {
-		return g.operateOnHost(ctx, &c)
+		return g.operateOnHost(ctx, &c, do)
 	}
 	stall := s.stallOf(ctx)
 	ctx, cancel := s.bound(ctx)
@@ -121,7 +121,7 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 			m.host.shares.Store(len(h.ranks) == 1)
 		}
 		if m.host.takes(c.op, &c.math) {
-			return s.host.run(ctx, g, c, seq, true) // whose stall follows from the caller's context, which has no other deadline than this
+			return s.host.run(ctx, g, c, seq, true, do) // whose stall follows from the caller's context, which has no other deadline than this
 		}
 		if m.host.tier.takes(c.op, &c.math) {
 			return x.reduceInTiers(ctx, g, c, seq)

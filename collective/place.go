@@ -24,12 +24,15 @@ import (
 //		v.Release()
 //	}
 //
-// One goroutine at a time may use it. It holds the memory of one result on each host until it is released, on one machine with its memory until the
-// second operation after that or the group's end. It is of no more use once the epoch is over.
+// One goroutine at a time may use it. It holds the memory of one result on each host until it is released; on one machine with its memory that of up to
+// four, which are used again when nobody has a view of them any more, until the second operation after that or the group's end. It is of no more use once the
+// epoch is over.
 type Place[T arrowstore.Numeric] struct {
 	m     *member
 	parts parts
 	joint *joint // the result of the next operation; nil after Release, and after an operation that failed
+	then  *joint // of the one after it, in the memory of a machine: so nobody has to wait to learn of it
+	shelf shelf  // what both are of there
 	slice []T
 }
 
@@ -58,6 +61,9 @@ func NewPlaceV[T arrowstore.Numeric](ctx context.Context, g *Group, counts []int
 func newPlace[T arrowstore.Numeric](ctx context.Context, g *Group, d descriptor, at parts) (*Place[T], error) {
 	p := &Place[T]{m: g.m, parts: at}
 	_, err := shared(ctx, g, d, 0, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
+		if s.r != nil {
+			return nil, p.found(s)
+		}
 		j, err := s.another(ctx, at.total())
 		if err == nil {
 			p.move(j)
@@ -84,14 +90,17 @@ func (p *Place[T]) Slice() []T { return p.slice }
 
 // Release gives the memory back, which must not be touched any more. Results are not concerned. A second Release does nothing.
 func (p *Place[T]) Release() {
-	switch {
-	case p.joint == nil:
-	case p.joint.writer != nil && p.m.host.port.Load() != nil && p.m.host.shares.Load(): // others may not have come that far
-		p.m.host.spares.retire(p.joint)
-	default:
-		p.joint.end()
+	for _, j := range []*joint{p.joint, p.then} {
+		if j != nil {
+			j.end()
+		}
 	}
-	p.joint, p.slice = nil, nil
+	if p.shelf.makes() { // others may not have come that far
+		p.m.host.spares.retire(p.shelf)
+		p.shelf = shelf{}
+	}
+	p.shelf.drop()
+	p.joint, p.then, p.slice = nil, nil, nil
 }
 
 // AllGatherPlace makes what all members have written into their Places one result, in the order of ranks, and gives all a view of it: inside a host
@@ -153,23 +162,19 @@ func (p *Place[T]) complete(ctx context.Context, s *sharing, wants bool, between
 			p.Release()
 		}
 	}()
-	var next *joint
-	var obj *arrowstore.Object
-	j := p.joint
 	if s.r != nil {
-		next, err = s.turn(j)
-		if err == nil {
-			p.joint = next
-			obj, err = j.Agreed()
-		}
-	} else if obj, err = s.complete(ctx, j, func() error { return between(j.Bytes()) }); err == nil {
-		next, err = s.another(ctx, p.parts.total())
+		s.idle = !wants
+		return p.turn(s)
 	}
-	if err != nil {
-		j.end()
-		if obj != nil {
+	var next *joint
+	j := p.joint
+	obj, err := s.complete(ctx, j, func() error { return between(j.Bytes()) })
+	if err == nil {
+		if next, err = s.another(ctx, p.parts.total()); err != nil {
 			obj.Release()
 		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	p.move(next)
@@ -180,46 +185,13 @@ func (p *Place[T]) complete(ctx context.Context, s *sharing, wants bool, between
 	return viewOf[T](obj, 0, 0, p.parts.total()/sizeOf[T]())
 }
 
-// another makes an object for a Place. By messages it waits for all of the host, for any may give it up at once.
+// another makes an object for a Place, by messages. It waits for all of the host, for any may give it up at once.
 func (s *sharing) another(ctx context.Context, size int) (*joint, error) {
 	j, err := s.stage(ctx, size)
-	if err == nil && s.r == nil {
+	if err == nil {
 		if err = s.up(ctx); err != nil {
 			j.end()
 		}
 	}
 	return j, err
-}
-
-// turn ends an operation whose members have written into one object, in the memory of a machine, and returns the one for the next.
-func (s *sharing) turn(j *joint) (next *joint, err error) {
-	r := s.r
-	if err := r.Enter(r.idle); err != nil {
-		return nil, err
-	}
-	next, slot := &joint{}, r.Aside(s.head, 0)[:arrowstore.IDSize]
-	if s.isHead() {
-		id, err := s.create(next, len(j.Bytes()))
-		if err != nil {
-			return nil, err
-		}
-		_, _ = id.AppendBinary(slot[:0]) // never fails
-	}
-	err = r.arrive()
-	if err == nil {
-		err = r.Await(r.idle)
-	}
-	if err == nil && s.isHead() {
-		err = s.sealed(j)
-	} else if err == nil {
-		var id arrowstore.ID
-		if id, err = arrowstore.ParseID(slot); err == nil {
-			err = s.join(next, id)
-		}
-	}
-	if err != nil {
-		next.end()
-		return nil, s.lost(r.ctx, err)
-	}
-	return next, nil
 }

@@ -16,11 +16,7 @@ func shared[T arrowstore.Numeric](
 	ctx context.Context, g *Group, d descriptor, root int, do func(context.Context, *sharing) (*arrowstore.View[T], error),
 ) (*arrowstore.View[T], error) {
 	var view *arrowstore.View[T]
-	onHost := func(r *onHost) (err error) {
-		view, err = do(ctx, r.share(root))
-		return err
-	}
-	err := g.operate(ctx, invocation{descriptor: d, share: onHost}, func(ctx context.Context, x *execution) error {
+	err := g.operate(ctx, invocation{descriptor: d}, func(ctx context.Context, x *execution) error {
 		s, err := x.share(ctx, g, root)
 		if err == nil {
 			view, err = do(ctx, s)
@@ -189,7 +185,7 @@ func allGatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, d desc
 // GatherShared puts in of all members, in the order of ranks, into one object on the host of the member with rank root, which gets a view
 // of it, Size times as long; the others get nil. All must call it with the same length, element type and root. in is the operation's until
 // the call returns; each member of the root's host copies it to its place, and what those of another host have goes there as one. Other
-// members wait for some of their host, on one machine with its memory for all. The view is valid until its Release, or the end of the caller's node. Errors: *Error,
+// members wait for some of their host, on one machine with its memory for the root at most, before they write. The view is valid until its Release, or the end of the caller's node. Errors: *Error,
 // ErrNotMember, ErrArgument for a root that is no rank.
 func GatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, in []T, root int) (*arrowstore.View[T], error) {
 	if err := g.checkRoot(opGatherShared, root); err != nil {
@@ -214,11 +210,9 @@ func gatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, d descrip
 		defer j.end()
 		s.copyIn(own.of(j.Bytes(), place), bytesOf(in))
 		if s.r != nil {
-			if err := s.agree(j, 0, s.r.arrive); err != nil || !s.isHead() {
-				return nil, err
-			}
-			obj, err := j.Agreed()
-			if err != nil {
+			s.idle = !s.isHead()
+			obj, err := s.complete(ctx, j, nil)
+			if err != nil || obj == nil {
 				return nil, err
 			}
 			return viewOf[T](obj, 0, 0, p.total()/sizeOf[T]())
@@ -232,7 +226,7 @@ func gatherShared[T arrowstore.Numeric](ctx context.Context, g *Group, d descrip
 		if err := s.sealed(j); err != nil {
 			return nil, err
 		}
-		obj, err := j.Object()
+		obj, err := j.once.Object()
 		if err != nil {
 			return nil, err
 		}

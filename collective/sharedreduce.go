@@ -119,12 +119,13 @@ func reduceShared[T arrowstore.Numeric](
 	return shared(ctx, g, d, r.root, func(ctx context.Context, s *sharing) (*arrowstore.View[T], error) {
 		if r.rooted {
 			s.only = s.hosts.of[r.root]
+			s.idle = g.Rank() != r.root
 		}
 		obj, err := do(ctx, s, math)
-		if err != nil {
+		if err != nil || obj == nil {
 			return nil, err
 		}
-		if r.rooted && g.Rank() != r.root {
+		if s.idle {
 			obj.Release()
 			return nil, nil
 		}
@@ -132,7 +133,7 @@ func reduceShared[T arrowstore.Numeric](
 	})
 }
 
-// reduce combines what all members have, and returns the result.
+// reduce combines what all members have, and returns the result, or nil at a member that does not want it.
 func (s *sharing) reduce(ctx context.Context, own []byte, size int, math arithmetic) (*arrowstore.Object, error) {
 	result, err := s.begin(ctx, len(own))
 	if err != nil {
@@ -143,7 +144,7 @@ func (s *sharing) reduce(ctx context.Context, own []byte, size int, math arithme
 		if err := s.foldOnHost(result, own, math); err != nil {
 			return nil, err
 		}
-		return result.Agreed()
+		return s.result(result)
 	}
 	if err := s.stretches(ctx, result.Bytes(), own, size, math); err != nil {
 		return nil, err

@@ -23,13 +23,18 @@ type sharing struct {
 	g       *Group
 	hosts   *hosts
 	storage *storage
-	heads   *team // of all hosts
-	head    int   // place of the own host's in hosts.here
-	only    int   // the host that a reduction between hosts is for, or -1 if it is for all
+	heads   *team    // of all hosts
+	head    int      // place of the own host's in hosts.here
+	only    int      // the host that a reduction between hosts is for, or -1 if it is for all
+	made    *lasting // what put has written into, if it is kept
+	idle    bool     // the member does not want the result: where it can, it does not wait for it
 }
 
-// share begins an operation with a shared result by messages. The head of root's host is root.
+// share begins an operation with a shared result. The head of root's host is root.
 func (x *execution) share(ctx context.Context, g *Group, root int) (*sharing, error) {
+	if x.host != nil {
+		return x.host.share(root), nil
+	}
 	h, err := x.hostsOf(ctx, g)
 	if err != nil {
 		return nil, err
@@ -70,13 +75,6 @@ func (s *sharing) together(ctx context.Context) error {
 		return s.r.together()
 	}
 	return s.x.runAmong(ctx, s.hosts.here, s.hosts.here.plan(s.g.first(schedule.Barrier), 0), &even{})
-}
-
-// joint is an object that the members of a host write together.
-type joint struct {
-	*arrowstore.Joint
-
-	writer *arrowstore.Writer // at the head
 }
 
 // begin makes an object of some bytes, for all members of the host to write. The caller ends it.
@@ -134,7 +132,9 @@ func (s *sharing) create(j *joint, size int) (arrowstore.ID, error) {
 }
 
 func (s *sharing) join(j *joint, id arrowstore.ID) (err error) {
-	j.Joint, err = s.storage.store.Join(id)
+	if j.once, err = s.storage.store.Join(id); err == nil {
+		j.mem = j.once.Bytes()
+	}
 	return err
 }
 
@@ -157,23 +157,13 @@ func (s *sharing) lost(ctx context.Context, err error) error {
 	}
 }
 
-// end lets go of what has not become an object.
-func (j *joint) end() {
-	if j.Joint != nil {
-		j.Release()
-	}
-	if j.writer != nil {
-		j.writer.Abort()
-	}
-}
-
 // complete makes the object one that nobody can change, when all members have written, and returns it to all. Heads call between first.
 func (s *sharing) complete(ctx context.Context, j *joint, between func() error) (*arrowstore.Object, error) {
 	if s.r != nil {
 		if err := s.agree(j, 0, s.r.arrive); err != nil {
 			return nil, err
 		}
-		return j.Agreed()
+		return s.result(j)
 	}
 	if err := s.up(ctx); err != nil {
 		return nil, err
@@ -186,6 +176,15 @@ func (s *sharing) complete(ctx context.Context, j *joint, between func() error) 
 	return s.seal(ctx, j)
 }
 
+// result returns what the members of a machine have agreed upon, or nil at a member that does not want it.
+func (s *sharing) result(j *joint) (*arrowstore.Object, error) {
+	if s.idle {
+		j.pass()
+		return nil, nil
+	}
+	return j.Agreed()
+}
+
 // seal makes the object one that nobody can change, when the head knows that all have written, and returns it to all.
 func (s *sharing) seal(ctx context.Context, j *joint) (*arrowstore.Object, error) {
 	if s.isHead() {
@@ -196,11 +195,14 @@ func (s *sharing) seal(ctx context.Context, j *joint) (*arrowstore.Object, error
 	if err := s.down(ctx, make([]byte, 1)); err != nil {
 		return nil, err
 	}
-	return j.Object()
+	return j.once.Object()
 }
 
 // sealed is seal at the head. The object is deleted at once: what holds it are those who have joined.
 func (s *sharing) sealed(j *joint) error {
+	if j.kept != nil {
+		return nil // nobody but the members can find it
+	}
 	obj, err := j.writer.Seal()
 	if err != nil {
 		return err
@@ -214,14 +216,22 @@ func (s *sharing) sealed(j *joint) error {
 type ticket struct {
 	id             arrowstore.ID
 	buffer, offset int
-	length         int // in bytes
+	length         int  // in bytes
+	kept           bool // the object is one that is kept
 }
+
+// keptBuffer is added to the buffer of an object that is kept.
+const keptBuffer = 1 << 31
 
 const ticketSize = arrowstore.IDSize + 20
 
 func (t ticket) append(b []byte) []byte {
 	b, _ = t.id.AppendBinary(b) // never fails
-	b = binary.LittleEndian.AppendUint32(b, uint32(t.buffer))
+	buffer := uint32(t.buffer)
+	if t.kept {
+		buffer |= keptBuffer
+	}
+	b = binary.LittleEndian.AppendUint32(b, buffer)
 	b = binary.LittleEndian.AppendUint64(b, uint64(t.offset))
 	return binary.LittleEndian.AppendUint64(b, uint64(t.length))
 }
@@ -241,7 +251,8 @@ func parseTicket(b []byte) (ticket, error) {
 		return ticket{}, err
 	}
 	b = b[arrowstore.IDSize:]
-	t := ticket{id: id, buffer: int(binary.LittleEndian.Uint32(b)), offset: int(binary.LittleEndian.Uint64(b[4:])), length: int(binary.LittleEndian.Uint64(b[12:]))}
+	buffer := binary.LittleEndian.Uint32(b)
+	t := ticket{id: id, buffer: int(buffer &^ keptBuffer), kept: buffer&keptBuffer != 0, offset: int(binary.LittleEndian.Uint64(b[4:])), length: int(binary.LittleEndian.Uint64(b[12:]))}
 	if t.offset < 0 || t.length < 0 {
 		return ticket{}, fmt.Errorf("%w: shared result of %d bytes at %d", ErrArgument, t.length, t.offset)
 	}
@@ -288,6 +299,11 @@ func (s *sharing) held(ctx context.Context, id arrowstore.ID) (*arrowstore.Objec
 
 // put makes an object that fill writes, at the head alone, and deletes it at once: it lasts while somebody holds it.
 func (s *sharing) put(size int, fill func([]byte) error) (*arrowstore.Object, error) {
+	if s.r != nil {
+		if s.made = s.next(size); s.made != nil {
+			return s.refill(s.made, size, fill)
+		}
+	}
 	w, err := s.storage.store.Create(size)
 	if err != nil {
 		return nil, fmt.Errorf("shared result: %w", err)
@@ -305,6 +321,19 @@ func (s *sharing) put(size int, fill func([]byte) error) (*arrowstore.Object, er
 		return nil, err
 	}
 	return obj, nil
+}
+
+// refill is put with an object that is kept.
+func (s *sharing) refill(k *lasting, size int, fill func([]byte) error) (*arrowstore.Object, error) {
+	j, err := s.r.g.m.host.spares.use(k, size, s.storage)
+	if err == nil {
+		defer j.end()
+		if err = fill(j.Bytes()); err == nil {
+			return j.Agreed()
+		}
+	}
+	k.unshelved()
+	return nil, err
 }
 
 // copyIn copies data of the caller's into an object.

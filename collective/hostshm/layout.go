@@ -25,7 +25,8 @@ const (
 	largestSlot = 1 << 20  // bytes
 	partBytes   = 64 << 10 // of what is folded at once: as much of all members of a node of the tree as fits into a cache
 	maxParts    = largestSlot / partBytes
-	radix       = 8 // members of a node of the tree
+	readPart    = maxParts // the counter of a node that no part has
+	radix       = 8        // members of a node of the tree
 )
 
 // head is what all members share. Each word that many write has a cache line to itself.
@@ -97,7 +98,7 @@ func layoutFor(members int) layout {
 	}
 	l.lines = headBytes
 	l.counters = l.lines + members*lineBytes
-	l.middle = tier{at: pages(l.counters + all*maxParts*counterBytes), size: middleBytes}
+	l.middle = tier{at: pages(l.counters + all*(maxParts+1)*counterBytes), size: middleBytes}
 	l.small = l.middle.end(members)
 	l.large = tier{at: l.small, size: max(min(Budget/(2*members), largestSlot)&^(pageSize-1), pageSize)}
 	l.total = l.large.end(members)
@@ -116,7 +117,7 @@ func (l *layout) counter(level, node, part int) int {
 	for _, n := range l.nodes[:level] {
 		node += n
 	}
-	return node*maxParts + part
+	return node*(maxParts+1) + part
 }
 
 // width returns how many children a node has: members for a leaf.

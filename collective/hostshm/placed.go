@@ -17,16 +17,17 @@ const _ = uint(1<<(claimBits-1) - maxParts) // else a part has no number
 
 // FoldPlaced is FoldInto of contributions that stay where they are: source returns that of a rank among the neighbours of the caller, the members of
 // its node of the tree, when that has arrived. All give as many bytes, no more than RoomPlaced has found. When all neighbours have arrived, those that are
-// awake reduce, part by part; the others need not. It returns when the round has ended. After an error of source, which it returns, the
-// round does not end.
-func (p *Port) FoldPlaced(own, result []byte, source func(rank int) ([]byte, error), reduce Reduce, idle Idle) (*Mismatch, error) {
+// awake reduce, part by part; the others need not. It returns when the round has ended or, to a member that leaves early, when nobody needs its
+// contribution any more. After an error of source, which it returns, the round does not end.
+func (p *Port) FoldPlaced(own, result []byte, source func(rank int) ([]byte, error), reduce Reduce, early bool, idle Idle) (*Mismatch, error) {
 	p.result, p.source, p.failed = result, source, nil
 	defer func() { p.result, p.source = nil, nil }()
 	node, parts := p.rank/radix, partsOf(len(own), placedBytes)
-	arrivals, claims := p.count(0, node, 0), p.count(0, node, 1)
+	arrivals, claims, read := p.count(0, node, 0), p.count(0, node, 1), p.count(0, node, readPart)
 	p.line(p.rank).arrived.Store(p.round)
 	if int(arrivals.n.Add(1)) == p.width(0, node) {
 		arrivals.n.Store(0)
+		read.n.Store(p.claim(0))
 		claims.n.Store(p.claim(0))
 		if parts > 1 {
 			p.ring(false)
@@ -34,13 +35,14 @@ func (p *Port) FoldPlaced(own, result []byte, source func(rank int) ([]byte, err
 	}
 	h, round := p.head(), p.round
 	for {
-		err := p.wait(func() bool { return p.claimable(claims) || h.ready.Load() >= round }, idle)
+		over := func() bool { return h.ready.Load() >= round || early && read.n.Load() == p.claim(parts) }
+		err := p.wait(func() bool { return p.claimable(claims) || over() }, idle)
 		if err != nil {
 			return nil, err
 		}
 		part, ok := p.take(claims, parts)
 		if !ok {
-			if h.ready.Load() >= round {
+			if over() {
 				return nil, nil
 			}
 			continue // another was faster

@@ -253,6 +253,9 @@ func (p *Port) climb(part int, own []byte, from, to int, reduce Reduce) (m *Mism
 			reduce(dst[from:to:to], p.srcs[:width], top)
 			clear(p.srcs[:width]) // it holds on to nobody's memory
 		}
+		if level == 0 && p.source != nil {
+			p.count(0, node, readPart).n.Add(1)
+		}
 	}
 	return nil, true
 }
