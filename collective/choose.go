@@ -191,37 +191,3 @@ func (g *Group) choiceOf(c invocation) schedule.Choice {
 func (g *Group) named(op schedule.Op, name string) schedule.Choice {
 	return schedule.Choice{Algorithm: g.chooser().catalogue.Lookup(op, name), Parts: 1}
 }
-
-// Predict returns what the group's cost model says of all algorithms of an operation of which the larger buffer of a member has
-// some bytes, the fastest first. The larger buffer is the only one, or the one with a part for each member. It may take some
-// milliseconds, and as long for each 100 members. Errors: ErrArgument for an operation that has no algorithms, a size below 0, or
-// a group without a model, which NewGroup does not make.
-func (g *Group) Predict(op schedule.Op, bytes int) ([]schedule.Prediction, error) {
-	switch {
-	case len(schedule.Algorithms(op)) == 0:
-		return nil, fmt.Errorf("%w: predict: there is no %v", ErrArgument, op)
-	case bytes < 0:
-		return nil, fmt.Errorf("%w: predict: %d bytes, want 0 or more", ErrArgument, bytes)
-	case g.chooser().model == nil:
-		return nil, fmt.Errorf("%w: predict: the group has no model", ErrArgument)
-	}
-	return g.chooser().model.Rank(op, g.Size(), bytes), nil
-}
-
-// Explain prints what Predict returns, with the model, with the rounds, messages and bytes of each algorithm, and with which one is
-// taken and why. Errors: those of Predict, but a group without a model is none.
-func (g *Group) Explain(op schedule.Op, bytes int) (string, error) {
-	c := g.chooser()
-	all, err := g.Predict(op, bytes)
-	if err != nil && (c.model != nil || bytes < 0 || len(schedule.Algorithms(op)) == 0) {
-		return "", err
-	}
-	choice, why := c.choose(op, bytes)
-	if !g.s.bounds.Select.byMessages() && g.s.inOneProcess() {
-		why += "; but all members live in one process and use its memory instead of messages"
-	}
-	if c.model == nil {
-		return fmt.Sprintf("%v, %d ranks, %d bytes: %v, %s", op, g.Size(), bytes, choice, why), nil
-	}
-	return fmt.Sprintf("%v\n%s", c.model, schedule.Explanation(op, g.Size(), bytes, all, choice, why)), nil
-}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,9 +114,8 @@ func (w way) String() string { return w.way + "/" + w.what }
 func everyWay[T any](tests map[string]T) map[way]T {
 	all := map[way]T{}
 	for what, test := range tests {
-		all[way{what, "memory"}], all[way{what, "host"}], all[way{what, "process"}] = test, test, test
-		if strings.HasSuffix(what, "all-reduce") { // the others are by messages there
-			all[way{what, "tiers"}] = test
+		for _, name := range []string{"memory", "host", "process", "tiers"} {
+			all[way{what, name}] = test
 		}
 	}
 	return all

@@ -162,8 +162,8 @@ func (o *host) nudge() {
 // hostState is what a member knows of the memory of its epoch. Only the operation that runs changes it.
 type hostState struct {
 	now    onHost                       // the operation that runs there
-	met    bool                         // it is known whether there is such memory
-	tier   *tier                        // nil: the members of a host have no such memory, or all are on one
+	met    atomic.Bool                  // it is known whether there is such memory
+	tier   atomic.Pointer[tier]         // nil: the members of a host have no such memory, or all are on one
 	port   atomic.Pointer[hostshm.Port] // nil if there is none
 	shares atomic.Bool                  // operations with shared results go through it, for all members read each other's stores
 	direct direct
@@ -197,7 +197,7 @@ func (x *execution) meet(ctx context.Context, g *Group) error {
 	}
 	x.buf, x.combine = nil, nil
 	o.unname()
-	m.host.met = true
+	m.host.met.Store(true)
 	for i, w := range own {
 		if words[2*i] != w || words[2*i+1] != ^w { // another has another
 			return nil

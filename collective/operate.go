@@ -108,7 +108,7 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 	s, m := g.s, g.m
 	x := &execution{peers: m, head: c.append(nil)}
 	if s.host != nil && !c.op.isPoint() {
-		if !m.host.met {
+		if !m.host.met.Load() {
 			if err := x.meet(ctx, g); err != nil {
 				return err
 			}
@@ -123,8 +123,8 @@ func (g *Group) carryOut(ctx context.Context, c *invocation, seq uint64, do func
 		if m.host.takes(c.op, &c.math) {
 			return s.host.run(ctx, g, c, seq, true, do) // whose stall follows from the caller's context, which has no other deadline than this
 		}
-		if m.host.tier.takes(c.op, &c.math) {
-			return x.reduceInTiers(ctx, g, c, seq)
+		if m.host.tier.Load().takes(c.op, &c.math) {
+			return x.operateInTiers(ctx, g, c, seq)
 		}
 	}
 	return do(ctx, x)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tutti-go/tutti/batch"
 	"github.com/tutti-go/tutti/collective"
+	"github.com/tutti-go/tutti/collective/schedule"
 	"github.com/tutti-go/tutti/core"
 	"github.com/tutti-go/tutti/core/coretest"
 )
@@ -27,7 +28,8 @@ type Survival struct {
 	Ranks   []int // that failed, as its error says
 	Lost    bool
 	Text    string
-	Size    int // of the next epoch
+	Way     string // of an all-reduce, as Explain says
+	Size    int    // of the next epoch
 	Epoch   uint32
 	Resumed int64 // when its first operation in the next epoch succeeded
 }
@@ -52,6 +54,11 @@ func (m *member) Survive(ctx context.Context, t Task) (Survival, error) {
 	if e, ok := errors.AsType[*collective.Error](err); ok {
 		s.Ranks = e.Failed
 	}
+	way, err := g.Explain(schedule.AllReduce, 1)
+	if err != nil {
+		return s, err
+	}
+	s.Way = way
 	next, err := g.Shrink(ctx)
 	if err != nil {
 		return s, fmt.Errorf("after %s: %w", s.Text, err)
@@ -83,6 +90,7 @@ type cell struct {
 	phase string
 	node  uint32
 	harm  harm
+	hosts int // 0: all are on one
 }
 
 func (c cell) String() string {
@@ -111,7 +119,7 @@ func matrix() []cell {
 		for i, op := range matrixOps() {
 			for j, phase := range phases {
 				for k, node := range victims {
-					c := cell{op, phase, node, h}
+					c := cell{op, phase, node, h, 0}
 					all = append(all, c)
 					if (j+i)%3 == 0 && (k+i/3)%3 == 0 && (h.name == "kill" || i%5 == 0) {
 						some = append(some, c)
@@ -135,8 +143,27 @@ func TestKillMatrix(t *testing.T) {
 	}
 }
 
+// The same on two hosts of two nodes each, whose members use their memory first. Lost are, in the order of the nodes, the one with the head of the first
+// host, neighbours of it, the one with the head of the other, and neighbours of that.
+func TestKillMatrixOfHosts(t *testing.T) {
+	for i, op := range []string{"sum", "reduce", "broadcast", "reduce-scatter", "all-gather", "barrier"} {
+		for node := uint32(1); node <= matrixNodes; node++ {
+			for j, phase := range []string{"before", "amid", "waiting"} {
+				if fullMatrix() || (i+int(node)+j)%6 == 0 {
+					c := cell{op, phase, node, harms()[0], 2}
+					t.Run(c.String(), func(t *testing.T) { survive(t, c) })
+				}
+			}
+		}
+	}
+}
+
 func survive(t *testing.T, c cell) {
-	sys := coretest.Start(t, core.LocalNodes(matrixNodes))
+	opts := []core.Option{core.LocalNodes(matrixNodes)}
+	if c.hosts > 0 {
+		opts = append(opts, core.SimulatedHosts(c.hosts))
+	}
+	sys := coretest.Start(t, opts...)
 	actors := spawn(t, sys, matrixMembers)
 	g, err := collective.NewGroup(t.Context(), "g", actors)
 	require.NoError(t, err)
@@ -148,6 +175,10 @@ func survive(t *testing.T, c cell) {
 		} else {
 			left = append(left, a)
 		}
+	}
+	if c.hosts > 0 { // they find out what memory they share
+		_, err := run(t, actors, Task{Group: "g", Op: "barrier", Odd: -1})
+		require.NoError(t, err)
 	}
 	task := Task{Group: "g", Op: c.op, Length: 2000, Root: matrixRoot, Odd: -1}
 	if c.phase == "waiting" {
@@ -182,6 +213,9 @@ func survive(t *testing.T, c cell) {
 		require.True(t, r.Value.Lost, r.Value.Text)
 		require.Equal(t, lost, r.Value.Ranks, r.Value.Text)
 		require.Equal(t, len(left), r.Value.Size)
+		if c.hosts > 0 {
+			require.Contains(t, r.Value.Way, fmt.Sprintf("the members of each of %d hosts use its memory", c.hosts))
+		}
 		require.Equal(t, uint32(2), r.Value.Epoch)
 		slowest = max(slowest, time.Unix(0, r.Value.Failed).Sub(harmed))
 		resumed = max(resumed, time.Unix(0, r.Value.Resumed).Sub(harmed))

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 // Members check what they sum before they are measured, so that a line means that it was right.
 func TestAllWaysAreMeasuredInOneRun(t *testing.T) {
-	c := config{bytes: 1 << 20, rounds: 2, turns: 2, members: 2, hosts: 2, streams: []int{1, 3}}
+	c := config{bytes: 1 << 20, rounds: 2, turns: 2, members: 2, hosts: 2, streams: []int{1, 3}, op: "all-reduce"}
 	var out bytes.Buffer
 	require.NoError(t, c.run(t.Context(), &out))
 	for _, want := range []string{
@@ -40,21 +40,25 @@ func TestAllWaysAreMeasuredInOneRun(t *testing.T) {
 }
 
 func TestSeveralMembersOnAHost(t *testing.T) {
-	c := config{bytes: 1 << 20, rounds: 1, turns: 1, members: 4, hosts: 2, only: "tutti"}
-	var out bytes.Buffer
-	require.NoError(t, c.run(t.Context(), &out))
-	assert.Contains(t, out.String(), "tutti, 4 members on 2 hosts")
-	assert.NotContains(t, out.String(), "rate of", "there is nothing to compare with")
+	for op := range operations() {
+		c := config{bytes: 1 << 20, rounds: 1, turns: 1, members: 4, hosts: 2, only: "tutti", op: op}
+		var out bytes.Buffer
+		require.NoError(t, c.run(t.Context(), &out), op)
+		assert.Contains(t, out.String(), "tutti, 4 members on 2 hosts  ")
+		assert.Contains(t, out.String(), "tutti, 4 members on 2 hosts, by messages")
+		assert.NotContains(t, out.String(), "rate of", "there is nothing to compare with")
+	}
 }
 
 func TestFlagsAreChecked(t *testing.T) {
-	good := config{bytes: 64, rounds: 1, turns: 1, members: 4, hosts: 2}
+	good := config{bytes: 64, rounds: 1, turns: 1, members: 4, hosts: 2, op: "barrier"}
 	require.NoError(t, good.parse("1,64"))
 	for want, change := range map[string]func(*config) string{
 		`-streams: "1,65": want numbers from 1 to 64`: func(*config) string { return "1,65" },
 		"-bytes: 65: want a multiple of 64":           func(c *config) string { c.bytes = 65; return "1" },
 		"-rounds and -turns":                          func(c *config) string { c.turns = 0; return "1" },
 		"-members: 5: want a multiple of the 2":       func(c *config) string { c.members = 5; return "1" },
+		`-op: there is no "sort"`:                     func(c *config) string { c.op = "sort"; return "1" },
 		`-only: "gloo": want bare or tutti`:           func(c *config) string { c.only = "gloo"; return "1" },
 	} {
 		c := good

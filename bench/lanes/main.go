@@ -6,8 +6,9 @@
 // Lanes measures an all-reduce between hosts beside bare socket programs that move the same bytes both ways. All processes run on this
 // machine, and what they send goes over loopback TCP: ours believe that they are on hosts of their own.
 //
-//	go run ./bench/lanes                                  # two members on two hosts, 16 MiB
-//	go run ./bench/lanes -members 8 -hosts 2 -only tutti  # two hosts of four members
+//	go run ./bench/lanes                                    # two members on two hosts, 16 MiB
+//	go run ./bench/lanes -members 8 -hosts 2                # two hosts of four members, by hosts and by messages
+//	go run ./bench/lanes -members 8 -op broadcast           # another operation
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -34,11 +36,13 @@ type config struct {
 	hosts   int
 	streams []int
 	only    string
+	op      string
 }
 
 // way is one way to move the bytes, with processes of its own that wait between its turns.
 type way struct {
 	name  string
+	ours  bool
 	small bool // a bare program with a small buffer to send from
 	fleet *fleet
 	times []time.Duration
@@ -61,6 +65,7 @@ func main() {
 	flag.IntVar(&c.hosts, "hosts", 2, "hosts on which they believe to be")
 	flag.StringVar(&streams, "streams", "1,2,4", "numbers of connections of the bare programs")
 	flag.StringVar(&c.only, "only", "", "bare or tutti; empty: both")
+	flag.StringVar(&c.op, "op", "all-reduce", "what members do: "+strings.Join(slices.Sorted(maps.Keys(operations())), ", "))
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := c.parse(streams)
@@ -89,6 +94,8 @@ func (c *config) parse(streams string) error {
 		return errors.New("-rounds and -turns: want 1 or more")
 	case c.hosts < 1 || c.members < c.hosts || c.members%c.hosts != 0:
 		return fmt.Errorf("-members: %d: want a multiple of the %d hosts", c.members, c.hosts)
+	case operations()[c.op] == nil:
+		return fmt.Errorf("-op: there is no %q", c.op)
 	case c.only != "" && c.only != "bare" && c.only != "tutti":
 		return fmt.Errorf("-only: %q: want bare or tutti", c.only)
 	}
@@ -103,7 +110,7 @@ func (c *config) run(ctx context.Context, out io.Writer) (err error) {
 			err = errors.Join(err, w.fleet.close())
 		}
 	}()
-	if c.only != "tutti" && c.members == 2 {
+	if c.only != "tutti" && c.members == 2 && c.op == "all-reduce" {
 		for _, w := range c.bare() {
 			if w.fleet, err = startBare(ctx, w.kind, w.streams, c.bytes, w.buffer); err != nil {
 				return err
@@ -113,12 +120,17 @@ func (c *config) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	var ours *way
 	if c.only != "bare" {
-		f, err := startMembers(ctx, c.members, c.hosts, c.bytes)
-		if err != nil {
+		if ours, err = c.start(ctx, false); err != nil {
 			return err
 		}
-		ours = &way{name: fmt.Sprintf("tutti, %d members on %d hosts", c.members, c.hosts), fleet: f}
 		ways = append(ways, ours)
+		if c.members > c.hosts {
+			flat, err := c.start(ctx, true)
+			if err != nil {
+				return err
+			}
+			ways = append(ways, flat)
+		}
 	}
 	for turn := range c.turns + 1 {
 		for _, w := range ways {
@@ -160,11 +172,24 @@ func (c *config) bare() []*bareWay {
 	return all
 }
 
+// start starts members of ours.
+func (c *config) start(ctx context.Context, flat bool) (*way, error) {
+	f, err := startMembers(ctx, c.members, c.hosts, c.bytes, c.op, flat)
+	if err != nil {
+		return nil, err
+	}
+	w := &way{name: fmt.Sprintf("tutti, %d members on %d hosts", c.members, c.hosts), fleet: f, ours: true}
+	if flat {
+		w.name += ", by messages"
+	}
+	return w, nil
+}
+
 func (w *way) median() time.Duration { return w.times[len(w.times)/2] }
 
 func (c *config) report(out io.Writer, ways []*way, ours *way) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(out, "# all-reduce of %d bytes (float32, sum), %d rounds; the bare programs send as many bytes, and receive as many at the same time\n", c.bytes, c.turns*c.rounds)
+	fmt.Fprintf(out, "# %s of %d bytes (float32, sum), %d rounds; the bare programs send as many bytes, and receive as many at the same time\n", c.op, c.bytes, c.turns*c.rounds)
 	fmt.Fprintln(t, "way\tmedian\tbest\tworst tenth\tGB/s, each way\t")
 	var best, bestSmall *way
 	for _, w := range ways {
@@ -173,7 +198,7 @@ func (c *config) report(out io.Writer, ways []*way, ours *way) error {
 		if w.small {
 			to = &bestSmall
 		}
-		if w != ours && (*to == nil || w.median() < (*to).median()) {
+		if !w.ours && (*to == nil || w.median() < (*to).median()) {
 			*to = w
 		}
 		fmt.Fprintf(t, "%s\t%.2f ms\t%.2f ms\t%.2f ms\t%.2f\t\n", w.name, ms(w.median()), ms(w.times[0]), ms(w.times[len(w.times)*9/10]),

@@ -26,8 +26,8 @@ const kindMember = "member"
 // patience bounds the time of a member, so that nothing is left of a run that failed.
 const patience = 10 * time.Minute
 
-// startMembers starts processes that meet over TCP, of which those with neighbouring ranks say that they share a host.
-func startMembers(ctx context.Context, members, hosts, bytes int) (*fleet, error) {
+// startMembers starts processes that meet over TCP, of which those with neighbouring ranks say that they share a host. With flat they exchange messages there, too.
+func startMembers(ctx context.Context, members, hosts, bytes int, op string, flat bool) (*fleet, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -38,9 +38,9 @@ func startMembers(ctx context.Context, members, hosts, bytes int) (*fleet, error
 		host := rank / (members / hosts)
 		env := []string{
 			"TUTTI_SECRET=" + secret, fmt.Sprintf("TUTTI_HOST=host-%d", host),
-			"TUTTI_RUNDIR=" + filepath.Join(os.TempDir(), fmt.Sprintf("tutti-lanes-%d-%d", os.Getpid(), host)),
+			"TUTTI_RUNDIR=" + filepath.Join(os.TempDir(), fmt.Sprintf("tutti-lanes-%d-%d-%t", os.Getpid(), host, flat)),
 		}
-		if _, err := f.start(ctx, kindMember, env, strconv.Itoa(rank), strconv.Itoa(members), strconv.Itoa(bytes), addr); err != nil {
+		if _, err := f.start(ctx, kindMember, env, strconv.Itoa(rank), strconv.Itoa(members), strconv.Itoa(bytes), addr, op, strconv.FormatBool(flat)); err != nil {
 			return nil, errors.Join(err, f.close())
 		}
 	}
@@ -64,7 +64,11 @@ func serveMember(args []string, in io.Reader, out io.Writer) (err error) {
 	rank, members, bytes := numbers[0], numbers[1], numbers[2]
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	g, err := collective.Connect(ctx, rank, members, "tcp://"+args[3])
+	var opts []collective.ConnectOption
+	if args[5] == "true" {
+		opts = append(opts, collective.Messages())
+	}
+	g, err := collective.Connect(ctx, rank, members, "tcp://"+args[3], opts...)
 	if err != nil {
 		return err
 	}
@@ -74,7 +78,42 @@ func serveMember(args []string, in io.Reader, out io.Writer) (err error) {
 		return err
 	}
 	clear(buf) // sums of zeros take as long as others, and stay in range however often they are made
-	return answer(in, out, func() error { return collective.AllReduce(ctx, g, buf, collective.Sum) })
+	operate, part := operations()[args[4]], buf[:len(buf)/members*members]
+	return answer(in, out, func() error { return operate(ctx, g, part) })
+}
+
+// operations are what members can do in a round, by name. A part of buf is what a member gives or gets where that is less than all. Those that some members
+// leave before the others are followed by a barrier.
+func operations() map[string]func(ctx context.Context, g *collective.Group, buf []float32) error {
+	own := func(g *collective.Group, buf []float32) []float32 {
+		n := len(buf) / g.Size()
+		return buf[g.Rank()*n : (g.Rank()+1)*n]
+	}
+	var out []float32 // of a reduce-scatter
+	return map[string]func(ctx context.Context, g *collective.Group, buf []float32) error{
+		"all-reduce": func(ctx context.Context, g *collective.Group, buf []float32) error {
+			return collective.AllReduce(ctx, g, buf, collective.Sum)
+		},
+		"reduce": func(ctx context.Context, g *collective.Group, buf []float32) error {
+			return errors.Join(collective.Reduce(ctx, g, buf, collective.Sum, 1), collective.Barrier(ctx, g))
+		},
+		"broadcast": func(ctx context.Context, g *collective.Group, buf []float32) error {
+			return errors.Join(collective.Broadcast(ctx, g, buf, 1), collective.Barrier(ctx, g))
+		},
+		"reduce-scatter": func(ctx context.Context, g *collective.Group, buf []float32) error {
+			if out == nil {
+				out = make([]float32, len(buf)/g.Size())
+			}
+			return collective.ReduceScatter(ctx, g, buf, out, collective.Sum)
+		},
+		"all-gather": func(ctx context.Context, g *collective.Group, buf []float32) error {
+			return collective.AllGather(ctx, g, own(g, buf), buf)
+		},
+		"gather": func(ctx context.Context, g *collective.Group, buf []float32) error {
+			return errors.Join(collective.Gather(ctx, g, own(g, buf), buf, 1), collective.Barrier(ctx, g))
+		},
+		"barrier": func(ctx context.Context, g *collective.Group, _ []float32) error { return collective.Barrier(ctx, g) },
+	}
 }
 
 // check does an all-reduce of which all members know the result.
