@@ -71,30 +71,52 @@ func tryClaim(d *dir, num uint64) (*os.File, error) {
 	if err != nil {
 		return nil, noSpace(err)
 	}
-	ok, err := lockLinked(f)
-	if err != nil {
+	ok, st, err := tryLock(f)
+	switch {
+	case err != nil:
 		return nil, errors.Join(err, f.Close(), d.remove(lockName(num)))
-	}
-	if !ok {
+	case !ok || st.Nlink == 0:
 		return nil, f.Close()
+	case st.Size == deadSize: // the sweep leaves it to whoever has the lock
+		return nil, errors.Join(d.remove(lockName(num)), f.Close())
 	}
 	return f, nil
 }
 
-// lockLinked takes the exclusive lock on f and reports whether it got it while the file was still in its directory.
-func lockLinked(f *os.File) (bool, error) {
-	err := flock(f, unix.LOCK_EX|unix.LOCK_NB)
+// deadSize is how long the lock file of a store is that a sweep has found dead: whoever has the lock then is not the store. It is 0 before.
+// A file gets longer without room in the file system, which may be full.
+const deadSize = 1
+
+// condemn finds out whether the store of a lock file is dead. If so, it says that in the file, and takes the lock, unless another sweep
+// has it or has removed the file.
+func condemn(f *os.File) (bool, error) {
+	err := flock(f, unix.LOCK_SH|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
 	}
+	if err == nil {
+		err = unix.Ftruncate(int(f.Fd()), deadSize)
+	}
 	if err != nil {
-		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+		return false, fmt.Errorf("condemn %s: %w", f.Name(), err)
 	}
-	var st unix.Stat_t
+	ok, st, err := tryLock(f)
+	return ok && st.Nlink > 0, err
+}
+
+// tryLock takes the exclusive lock on f, unless it is taken, and returns how the file was then.
+func tryLock(f *os.File) (ok bool, st unix.Stat_t, err error) {
+	err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, st, nil
+	}
+	if err != nil {
+		return false, st, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return false, fmt.Errorf("stat %s: %w", f.Name(), err)
+		return false, st, fmt.Errorf("stat %s: %w", f.Name(), err)
 	}
-	return st.Nlink > 0, nil
+	return true, st, nil
 }
 
 func flock(f *os.File, how int) error { return flockRaw(int(f.Fd()), how) }
@@ -119,7 +141,9 @@ func alive(d *dir, store uint64) (bool, error) {
 	err = flockRaw(fd, unix.LOCK_SH|unix.LOCK_NB)
 	live := errors.Is(err, unix.EWOULDBLOCK)
 	if live {
-		err = nil
+		var st unix.Stat_t
+		err = unix.Fstat(fd, &st)
+		live = st.Size != deadSize
 	}
 	return live, errors.Join(err, unix.Close(fd))
 }

@@ -46,24 +46,24 @@ func sweep(d *dir) error {
 }
 
 // sweepStore removes the files of one store if it is dead. It holds the dead store's lock meanwhile, so that two sweeps
-// do not meet; the lock file goes last, so that an interrupted sweep is taken up again.
+// do not meet; the lock file goes last, so that an interrupted sweep is taken up again. Nobody takes its lock for the store's.
 func sweepStore(d *dir, store uint64, names []string) error {
-	lock, err := d.open(lockName(store), unix.O_RDWR)
-	switch {
-	case errors.Is(err, os.ErrNotExist): // a closing store removes its lock last: what is left is garbage
-		return removeAll(d, names)
-	case err != nil:
-		return err
-	}
-	ok, err := lockLinked(lock)
-	if err != nil || !ok {
-		return errors.Join(err, lock.Close())
-	}
 	rest := names[:0:0]
 	for _, n := range names {
 		if n != lockName(store) {
 			rest = append(rest, n)
 		}
+	}
+	lock, err := d.open(lockName(store), unix.O_RDWR)
+	switch {
+	case errors.Is(err, os.ErrNotExist): // a closing store removes its lock last: what is left is garbage
+		return removeAll(d, rest)
+	case err != nil:
+		return err
+	}
+	ok, err := condemn(lock)
+	if err != nil || !ok {
+		return errors.Join(err, lock.Close())
 	}
 	if err := removeAll(d, rest); err != nil {
 		return errors.Join(err, lock.Close())
