@@ -54,8 +54,19 @@ func (b *Burst) Send(ctx context.Context, to NodeID, h *wire.Header, body ...[]b
 	return b.m.Send(ctx, to, h, body...)
 }
 
-// End wakes the nodes that wait for what was sent. The burst must not be used afterwards.
+// fewToWake is how many nodes one goroutine wakes.
+const fewToWake = 100
+
+// End wakes the nodes that wait for what was sent. The burst must not be used afterwards. Of many nodes, several goroutines wake a part each: the
+// nodes that are awake take the processor from one that wakes others, and no node should wait behind all before it.
 func (b *Burst) End() {
+	for n := len(b.held); n > fewToWake; n = len(b.held) {
+		part := b.m.Burst(fewToWake)
+		part.held = append(part.held, b.held[n-fewToWake:]...)
+		clear(b.held[n-fewToWake:])
+		b.held = b.held[:n-fewToWake]
+		part.End()
+	}
 	if len(b.held) < 2 || !b.m.Go(b.end) {
 		b.end()
 	}

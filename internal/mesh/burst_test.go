@@ -5,11 +5,13 @@ package mesh_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tutti-go/tutti/internal/link"
 	"github.com/tutti-go/tutti/internal/mesh"
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -56,4 +58,32 @@ func TestBurstSaysThatANodeIsLost(t *testing.T) {
 		burst.End()
 		assert.EqualValues(t, 5, (<-in).Seq, "the others get theirs")
 	})
+}
+
+// bell counts how often it is rung.
+type bell struct{ rung atomic.Int32 }
+
+func (b *bell) Hold(*wire.Header, ...[]byte) error { return nil }
+func (b *bell) Ring()                              { b.rung.Add(1) }
+
+// Whether one goroutine wakes all nodes or several do, each is woken once.
+func TestABurstWakesEveryNodeOnce(t *testing.T) {
+	for _, n := range []int{1, 2, 99, 100, 101, 350} {
+		m := mesh.New(t.Context(), mesh.Config{})
+		rounds := make([][]bell, 5) // later bursts are made of what earlier ones have left
+		for i := range rounds {
+			rounds[i] = make([]bell, n)
+			held := make([]link.Holder, n)
+			for j := range held {
+				held[j] = &rounds[i][j]
+			}
+			mesh.BurstOf(m, held).End()
+		}
+		require.NoError(t, m.Close()) // waits for those who wake
+		for _, bells := range rounds {
+			for i := range bells {
+				require.EqualValues(t, 1, bells[i].rung.Load(), "node %d of %d", i, n)
+			}
+		}
+	}
 }
