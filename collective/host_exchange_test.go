@@ -123,13 +123,26 @@ func TestEqualBlocksAreExchangedInTheMemoryOfAMachine(t *testing.T) {
 
 // More members than rows have room exchange messages.
 func TestMembersWithoutRoomForRowsExchangeMessages(t *testing.T) {
+	const n = mostRows + 1
 	c, _ := oneMachine(t, 3)
-	_, groups := c.group("g", 4)
+	_, groups := c.group("g", n)
 	requireAll(t, each(t.Context(), groups, Barrier))
 	h := &groups[0].m.host
-	require.True(t, h.takes(opAllToAllV, &arithmetic{}))
 	require.True(t, h.takes(opAllToAll, &arithmetic{}))
-	require.False(t, h.takes(opSend, &arithmetic{}))
+	require.False(t, h.takes(opAllToAllV, &arithmetic{}))
+	requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+		in, out := make([]int, n), make([]int, n) // each has an element for the next, and for nobody else
+		before := (g.Rank() + n - 1) % n
+		in[(g.Rank()+1)%n], out[before] = 1, 1
+		got := make([]int32, 1)
+		if err := AllToAllV(ctx, g, []int32{int32(g.Rank())}, in, got, out); err != nil {
+			return err
+		}
+		if got[0] != int32(before) {
+			return fmt.Errorf("rank %d got %d", g.Rank(), got[0])
+		}
+		return nil
+	}))
 }
 
 // The pair whose counts differ is named by the receiver, whatever way its block would take, and nobody waits for it.

@@ -38,6 +38,8 @@ const (
 const (
 	// shortValue is the size in bytes up to which a value is copied. A longer one stays in the memory that it came in.
 	shortValue = 512
+	// mostShort is how many bytes of short values lie behind each other, and then those that come stay where they are, for places in them have four bytes.
+	mostShort = 2 << 30
 	// lookBack is how many outcomes a new one is compared with: as many as a node may take turns with.
 	lookBack = openAnswers
 	// fewEndings is how many outcomes may differ before there is room for one in each slot.
@@ -154,7 +156,7 @@ func (o *outcomes) enter(out outcome) code {
 	case out.state == failed:
 		e = ending{at: uint32(len(o.errs)), kind: endingFailed}
 		o.errs = append(o.errs, out.err)
-	case len(out.data) > shortValue:
+	case len(out.data) > shortValue || out.state == succeeded && len(o.short) > mostShort:
 		e = ending{at: uint32(len(o.long)), kind: endingLong}
 		o.long = append(o.long, out.data)
 	default:
