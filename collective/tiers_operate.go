@@ -75,11 +75,11 @@ func (s *staged) operate(ctx context.Context) error {
 
 func (s *staged) isHead() bool { return s.t.near.at == 0 }
 
-// chunksOf returns how many chunks of a size there are in some bytes, at least one.
-func chunksOf(length, size int) int { return max(1, (length+size-1)/size) }
+// chunksOf returns how many chunks there are in some bytes, at least one.
+func chunksOf(length int) int { return max(1, (length+tierBytes-1)/tierBytes) }
 
 // chunk returns one of the chunks of a buffer, of which the last may have nothing.
-func chunk(buf []byte, k, size int) []byte { return within(buf, k*size, (k+1)*size) }
+func chunk(buf []byte, k int) []byte { return within(buf, k*tierBytes, (k+1)*tierBytes) }
 
 // rounds calls do for each piece of a chunk, in a round of the host's memory; at least once.
 func (s *staged) rounds(chunk []byte, do func(b []byte) error) error {
@@ -151,10 +151,10 @@ func (s *staged) reduce(ctx context.Context) error {
 	c := &s.call
 	c.math.begin(c.in)
 	s.x.reduceWith(c.math, s.g.Size())
-	chunks := chunksOf(len(c.in), tierBytes)
+	chunks := chunksOf(len(c.in))
 	for k := range chunks + 1 {
 		if k < chunks {
-			b := chunk(c.in, k, tierBytes)
+			b := chunk(c.in, k)
 			if err := s.combine(b, b); err != nil {
 				return err
 			}
@@ -167,7 +167,7 @@ func (s *staged) reduce(ctx context.Context) error {
 				return err
 			}
 		}
-		b := chunk(c.in, k-1, tierBytes)
+		b := chunk(c.in, k-1)
 		if err := s.exchange(ctx, b); err != nil {
 			return err
 		}
@@ -231,8 +231,8 @@ func (s *staged) broadcast(ctx context.Context) error {
 	if s.t.port != nil {
 		s.onHost.root = root
 	}
-	for k := range chunksOf(len(c.out), tierBytes) {
-		b := chunk(c.out, k, tierBytes)
+	for k := range chunksOf(len(c.out)) {
+		b := chunk(c.out, k)
 		if here {
 			if err := s.hand(b, root, nil); err != nil {
 				return err
@@ -299,7 +299,7 @@ func (s *staged) allGather(ctx context.Context) error {
 		regions[head] = t.region(c.out, head, length)
 		longest = max(longest, len(regions[head]))
 	}
-	for k := range chunksOf(longest, tierBytes) {
+	for k := range chunksOf(longest) {
 		if err := s.gatherChunk(ctx, regions, k); err != nil {
 			return err
 		}
@@ -316,7 +316,7 @@ func (s slabs) block(i int) []byte { return s[i] }
 func (s *staged) gatherChunk(ctx context.Context, regions [][]byte, k int) error {
 	all := make(slabs, len(regions))
 	for i, region := range regions {
-		all[i] = chunk(region, k, tierBytes)
+		all[i] = chunk(region, k)
 	}
 	if s.isHead() {
 		if err := s.x.runAmong(ctx, s.t.heads, s.plan(0, 0), all); err != nil {
@@ -352,9 +352,9 @@ func (s *staged) reduceScatter(ctx context.Context) error {
 	if s.isHead() {
 		sums = make([]byte, min(longest, tierBytes))
 	}
-	for k := range chunksOf(longest, tierBytes) {
+	for k := range chunksOf(longest) {
 		for head := range t.heads.ranks {
-			b := chunk(t.region(in, head, len(c.out)), k, tierBytes)
+			b := chunk(t.region(in, head, len(c.out)), k)
 			if len(b) == 0 && k > 0 {
 				continue
 			}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -351,11 +352,8 @@ func (s *Slots) pendingNodes() []uint32 {
 	var nodes []uint32
 	for i := range s.targets.shares {
 		share := &s.targets.shares[i]
-		for _, slot := range share.slots {
-			if s.mu.results.pending(slot) {
-				nodes = append(nodes, share.node)
-				break
-			}
+		if slices.ContainsFunc(share.slots, s.mu.results.pending) {
+			nodes = append(nodes, share.node)
 		}
 	}
 	return nodes
