@@ -374,10 +374,14 @@ func TestOperationsAgreeWithASequentialReference(t *testing.T) {
 func TestEveryTypeAgreesWithASequentialReference(t *testing.T) {
 	all := links()
 	all["process"] = makerOf("process")
+	sizes := []int{1, 5, 8}
+	if raceEnabled { // the detector sees who touches what, and 5 members do as 8
+		sizes = []int{5}
+	}
 	for name, begin := range all {
 		t.Run(name, func(t *testing.T) {
 			c := begin(t, 4)
-			for _, n := range []int{1, 5, 8} {
+			for _, n := range sizes {
 				_, groups := c.group(fmt.Sprint("g", n), n)
 				for _, s := range subjects() {
 					for _, length := range lengths(n) {

@@ -39,7 +39,7 @@ const (
 	// shortValue is the size in bytes up to which a value is copied. A longer one stays in the memory that it came in.
 	shortValue = 512
 	// mostShort is how many bytes of short values lie behind each other, and then those that come stay where they are, for places in them have four bytes.
-	mostShort = 2 << 30
+	mostShort = 1 << 30
 	// lookBack is how many outcomes a new one is compared with: as many as a node may take turns with.
 	lookBack = openAnswers
 	// fewEndings is how many outcomes may differ before there is room for one in each slot.

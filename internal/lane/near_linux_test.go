@@ -49,7 +49,9 @@ func TestOnlyALaneToTheSameAddressHasABoundedSendBuffer(t *testing.T) {
 
 func sendBuffer(t *testing.T, nc net.Conn) int {
 	t.Helper()
-	raw, err := nc.(*net.TCPConn).SyscallConn()
+	tcp, ok := nc.(*net.TCPConn)
+	require.True(t, ok)
+	raw, err := tcp.SyscallConn()
 	require.NoError(t, err)
 	var size int
 	require.NoError(t, raw.Control(func(fd uintptr) { size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF) }))
