@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/tutti-go/tutti/internal/mesh"
 )
 
 // poll is one member's part in one vote.
@@ -44,10 +42,7 @@ func (m *member) decide(ctx context.Context, what matter, flag bool) (*verdict, 
 		v, err := p.look(resend)
 		switch {
 		case closed(s.hub.mesh.Done()): // nothing will be heard any more
-			return nil, p.failure(&ending{
-				code: codeLost, failed: s.ranksOn(s.nodeOf(m.rank)),
-				text: fmt.Sprintf("rank %d: its own node has ended: %v", m.rank, mesh.ErrClosed), cause: mesh.ErrClosed,
-			})
+			return nil, p.failure(s.endOfNode())
 		case err != nil:
 			return nil, p.failure(&ending{code: codeOther, text: err.Error(), cause: err})
 		case v != nil && v.matter == matterNone:

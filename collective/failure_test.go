@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tutti-go/tutti/collective/schedule"
+	"github.com/tutti-go/tutti/internal/mesh"
 )
 
 // requireAborted checks the error of a survivor.
@@ -28,12 +29,40 @@ func requireAborted(t *testing.T, err error, rank int, reason error, failed []in
 	require.Equal(t, failed, e.Failed, "rank %d: %v", rank, err)
 }
 
+// A member whose own node ends hears of it at once, also where it waits in memory and nobody else would tell it why.
+func TestAMemberWhoseOwnNodeEndsDoesNotWait(t *testing.T) {
+	for way, operation := range everyWay(map[string]func(context.Context, *Group) error{"barrier": Barrier, "all-reduce": operations()["all-reduce"]}) {
+		t.Run(way.String(), func(t *testing.T) {
+			c := makerOf(way.way)(t, 5)
+			_, groups := c.group("g", 4)
+			requireAll(t, each(t.Context(), groups, Barrier))
+			victim := len(c.nodes) - 1
+			began := time.Now()
+			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+				if g.Rank() == 0 { // for whom the others wait
+					return c.nodes[victim].Mesh.Close()
+				}
+				return operation(ctx, g)
+			})
+			for rank, err := range errs {
+				if rank > 0 {
+					require.ErrorIs(t, err, ErrMemberLost, "rank %d", rank)
+				}
+			}
+			require.ErrorContains(t, errs[3], "its own node has ended")
+			require.Less(t, time.Since(began), DefaultStall/2)
+			ch := charter{Name: "late", Group: 99, Epoch: 1, Bounds: groups[3].s.bounds, Members: c.actors(4)}
+			require.ErrorIs(t, c.join(t.Context(), ch.Members[3], ch), mesh.ErrClosed)
+		})
+	}
+}
+
 // every operation in turn, for tests that break one of them.
 func operations() map[string]func(context.Context, *Group) error {
 	return map[string]func(context.Context, *Group) error{
 		"tiny all-reduce": func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float32, 3), Sum) },
 		"all-reduce":      func(ctx context.Context, g *Group) error { return AllReduce(ctx, g, make([]float64, 40000), Avg) },
-		"broadcast":       func(ctx context.Context, g *Group) error { return Broadcast(ctx, g, make([]int32, 200000), 1) },
+		"broadcast":       func(ctx context.Context, g *Group) error { return Broadcast(ctx, g, make([]int32, 100000), 1) },
 		"barrier":         Barrier,
 		"tiny reduce":     then(func(ctx context.Context, g *Group) error { return Reduce(ctx, g, make([]float64, 5), Sum, 1) }),
 		"reduce":          then(func(ctx context.Context, g *Group) error { return Reduce(ctx, g, make([]float64, 40000), Sum, 1) }),
@@ -83,7 +112,7 @@ func operations() map[string]func(context.Context, *Group) error {
 			}
 		}),
 		"ring": then(func(ctx context.Context, g *Group) error {
-			return SendRecv(ctx, g, make([]int32, 200000), (g.Rank()+1)%g.Size(), make([]int32, 200000), (g.Rank()+g.Size()-1)%g.Size(), 0)
+			return SendRecv(ctx, g, make([]int32, 100000), (g.Rank()+1)%g.Size(), make([]int32, 100000), (g.Rank()+g.Size()-1)%g.Size(), 0)
 		}),
 	}
 }
@@ -141,7 +170,7 @@ func TestALostNodeIsAnErrorForAllSurvivors(t *testing.T) {
 				failed := groups[0].m.s.ranksOn(victim)
 				require.Len(t, failed, 3, "else all would go on for ever")
 				var lost time.Time
-				after := rand.N(20) // operations that the victim still takes part in; the node is lost amid the others' next
+				after := rand.N(10) // operations that the victim still takes part in; the node is lost amid the others' next
 				errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 					for i := 0; ; i++ {
 						if i == after && g.Rank() == 3 {

@@ -55,16 +55,6 @@ func (h *hub) hostFor(s *session) *host {
 	if dir != "" {
 		o.path = filepath.Join(dir, fmt.Sprintf("%s%x-%d%s", hostFiles+h.job, s.id, s.epoch, mark))
 	}
-	h.mesh.Go(func() { // a group that nobody closed ends with the node
-		select {
-		case <-h.mesh.Done():
-		case <-s.ctx.Done():
-		}
-		o.end()
-		for _, m := range s.present() {
-			m.host.spares.end()
-		}
-	})
 	return o
 }
 

@@ -6,6 +6,7 @@ package collective
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -49,6 +50,7 @@ type hub struct {
 		epochs   map[string]uint32            // the highest epoch heard of, by name
 		numbers  map[string]uint64            // of groups that were made on this node, by name
 		early    early
+		over     bool // the node has ended
 	}
 }
 
@@ -73,7 +75,30 @@ func newHub(root context.Context, n *scope.Node) *hub {
 	m.Handle(wire.KindAbort, h.onAbort)
 	m.HandleLanes(h.serveLane)
 	m.OnLost(h.onLost)
+	m.Go(h.endWithNode)
 	return h
+}
+
+// endWithNode ends all epochs at the node when its mesh ends: no others will say why they are over, and a member that waits in memory would wait for that
+// until its time is over.
+func (h *hub) endWithNode() {
+	<-h.mesh.Done()
+	h.mu.Lock()
+	h.mu.over = true
+	sessions := slices.Collect(maps.Values(h.mu.sessions))
+	h.mu.Unlock()
+	for _, s := range sessions {
+		s.finish(s.endOfNode())
+	}
+}
+
+// endOfNode is the end of an epoch at a node that has ended itself.
+func (s *session) endOfNode() *ending {
+	self := s.hub.mesh.Self()
+	return &ending{
+		code: codeLost, failed: s.ranksOn(self), cause: mesh.ErrClosed,
+		text: fmt.Sprintf("its own node has ended: %v", mesh.ErrClosed),
+	}
 }
 
 // background runs something that sends, on a goroutine that the end of the node waits for, so that its caller, who may be the reader
@@ -197,6 +222,9 @@ func (h *hub) sessionLocked(c charter) (s, old *session, err error) {
 	s = h.mu.sessions[c.Group]
 	if s != nil && s.epoch == c.Epoch {
 		return s, nil, nil
+	}
+	if h.mu.over {
+		return nil, nil, fmt.Errorf("collective: group %q: epoch %d: %w: this node has ended: %w", c.Name, c.Epoch, ErrAborted, mesh.ErrClosed)
 	}
 	if h.mu.fence[c.Group] >= c.Epoch || s != nil && s.epoch > c.Epoch {
 		err = fmt.Errorf("collective: group %q: epoch %d is over: %w", c.Name, c.Epoch, ErrAborted)

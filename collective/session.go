@@ -166,13 +166,6 @@ func (s *session) member(rank int) *member {
 	return s.mu.local[rank]
 }
 
-// present returns the members of this node, while the epoch lasts.
-func (s *session) present() []*member {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Collect(maps.Values(s.mu.local))
-}
-
 // ended returns why the epoch is over, or nil while it is not.
 func (s *session) ended() *ending { return s.end.Load() }
 
