@@ -103,9 +103,13 @@ const (
 	matrixRoot    = 5 // on node 1, as rank 0 is, which makes the next epoch
 )
 
+// unevenExchange has blocks that are long enough to be read where they are.
+const unevenExchange = "uneven-all-to-all"
+
 func matrixOps() []string {
 	return []string{
 		"sum", "broadcast", "barrier", "reduce", "reduce-scatter", "all-gather", "gather", "scatter", "all-to-all", "send", "ring",
+		unevenExchange,
 	}
 }
 
@@ -121,7 +125,7 @@ func matrix() []cell {
 				for k, node := range victims {
 					c := cell{op, phase, node, h, 0}
 					all = append(all, c)
-					if (j+i)%3 == 0 && (k+i/3)%3 == 0 && (h.name == "kill" || i%5 == 0) {
+					if (j+i)%3 == 0 && (k+i/3)%3 == 0 && (h.name == "kill" || i%5 == 0 || op == unevenExchange) {
 						some = append(some, c)
 					}
 				}
@@ -181,6 +185,9 @@ func survive(t *testing.T, c cell) {
 		require.NoError(t, err)
 	}
 	task := Task{Group: "g", Op: c.op, Length: 2000, Root: matrixRoot, Odd: -1}
+	if c.op == unevenExchange {
+		task.Length = 10_000
+	}
 	if c.phase == "waiting" {
 		task.Odd = slices.Index(actors, left[7]) // late: the others wait for it when the victims are lost
 	}
