@@ -4,6 +4,7 @@
 package collective
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -193,7 +195,7 @@ func part[T any](buf []T, i, n int) []T { return buf[len(buf)/n*i : len(buf)/n*(
 
 // compare finds the first element that differs, unless there is an error already.
 func compare[T comparable](err error, want, got []T, format string, args ...any) error {
-	if err != nil {
+	if err != nil || sameBits(want, got) {
 		return err
 	}
 	for i := range want {
@@ -202,6 +204,15 @@ func compare[T comparable](err error, want, got []T, format string, args ...any)
 		}
 	}
 	return nil
+}
+
+// sameBits compares at once what takes ten times as long by elements with the race detector, which looks at each of them; it sees the copy as one read of all.
+func sameBits[T comparable](want, got []T) bool {
+	raw := func(s []T) []byte {
+		var one T
+		return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(one)))
+	}
+	return bytes.Equal(raw(want), raw(slices.Clone(got)))
 }
 
 // subject is a domain whose type is forgotten.
@@ -350,13 +361,12 @@ func runTrials(t *testing.T, groups []*Group, s subject, length int) {
 
 // Every operation at every size of group and every length over every number of nodes. The types take turns.
 func TestOperationsAgreeWithASequentialReference(t *testing.T) {
-	sizes := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31}
 	subjects := subjects()
 	turn := 0
 	try := func(t *testing.T, nodes int, opts ...Option) {
 		t.Helper()
 		c := links()[map[int]string{1: "sockets", 2: "memory", 3: "host", 5: "tcp", 7: "shared memory"}[nodes]](t, nodes+1)
-		for _, n := range sizes {
+		for _, n := range sizes([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31}, 1, 2, 3, 5, 8, 13) {
 			_, groups := c.group(fmt.Sprint("g", n), n, opts...)
 			for _, length := range lengths(n) {
 				runTrials(t, groups, subjects[turn%len(subjects)], length)
@@ -374,14 +384,10 @@ func TestOperationsAgreeWithASequentialReference(t *testing.T) {
 func TestEveryTypeAgreesWithASequentialReference(t *testing.T) {
 	all := links()
 	all["process"] = makerOf("process")
-	sizes := []int{1, 5, 8}
-	if raceEnabled { // the detector sees who touches what, and 5 members do as 8
-		sizes = []int{5}
-	}
 	for name, begin := range all {
 		t.Run(name, func(t *testing.T) {
 			c := begin(t, 4)
-			for _, n := range sizes {
+			for _, n := range sizes([]int{1, 5, 8}, 5) {
 				_, groups := c.group(fmt.Sprint("g", n), n)
 				for _, s := range subjects() {
 					for _, length := range lengths(n) {

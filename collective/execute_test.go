@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tutti-go/tutti/collective/kernel"
 	"github.com/tutti-go/tutti/collective/schedule"
 	"github.com/tutti-go/tutti/internal/wire"
 )
@@ -97,6 +99,12 @@ func (w wireEnd) send(_ context.Context, f *flow, body []byte) error {
 
 func planned(s schedule.Schedule) plan { return plan{s, schedule.Compile(s)} }
 
+// addBytes adds modulo 256.
+func addBytes(dst, src []byte) {
+	sum, _ := kernel.Of(kernel.Sum, kernel.U8) // there is one
+	sum.Combine(dst, src)
+}
+
 // runAll runs one schedule at all ranks, over bytes that are added modulo 256.
 func runAll(t *testing.T, w *wires, bufs [][]byte, plan func(rank int) schedule.Schedule) []error {
 	t.Helper()
@@ -105,14 +113,10 @@ func runAll(t *testing.T, w *wires, bufs [][]byte, plan func(rank int) schedule.
 	for rank := range w.ranks {
 		wg.Go(func() {
 			x := execution{
-				peers: wireEnd{w, rank},
-				head:  make([]byte, descriptorSize),
-				buf:   evenly(bufs[rank], plan(rank).Blocks),
-				combine: func(dst, src []byte) {
-					for i := range dst {
-						dst[i] += src[i]
-					}
-				},
+				peers:   wireEnd{w, rank},
+				head:    make([]byte, descriptorSize),
+				buf:     evenly(bufs[rank], plan(rank).Blocks),
+				combine: addBytes,
 			}
 			s := plan(rank)
 			errs[rank] = x.run(t.Context(), planned(s))
@@ -127,21 +131,26 @@ func TestTheExecutorRunsSchedulesOverAnyPeers(t *testing.T) {
 	for _, ranks := range []int{1, 2, 3, 5, 8, 13} {
 		for _, length := range []int{0, 1, ranks, 1000, 2*segment + 77} {
 			root := ranks / 2
+			given, sum := make([][]byte, ranks), make([]byte, length)
+			for rank := range given {
+				given[rank] = make([]byte, length)
+				for i := range sum {
+					given[rank][i] = byte(i*7 + rank)
+				}
+				addBytes(sum, given[rank])
+			}
 			for _, op := range []schedule.Op{schedule.AllReduce, schedule.Reduce, schedule.Broadcast} {
+				want := sum
+				if op == schedule.Broadcast {
+					want = given[root]
+				}
 				for _, a := range schedule.Algorithms(op) {
 					if a.Local {
 						continue
 					}
-					want := make([]byte, length)
 					bufs := make([][]byte, ranks)
 					for rank := range bufs {
-						bufs[rank] = make([]byte, length)
-						for i := range want {
-							bufs[rank][i] = byte(i*7 + rank)
-							if op != schedule.Broadcast || rank == root {
-								want[i] += byte(i*7 + rank)
-							}
-						}
+						bufs[rank] = slices.Clone(given[rank])
 					}
 					requireAll(t, runAll(t, newWires(ranks, 1), bufs, func(rank int) schedule.Schedule {
 						return a.Plan(ranks, rank, root, 3)

@@ -36,7 +36,7 @@ func TestMembersOfOneProcessUseItsMemory(t *testing.T) {
 func TestOperationsInOneProcessAgreeWithASequentialReference(t *testing.T) {
 	subjects := subjects()
 	turn := 0
-	for _, n := range []int{1, 2, 9, 65, 130} {
+	for _, n := range sizes([]int{1, 2, 9, 65, 130}, 2, 9, 65) {
 		groups := together(t, n)
 		for _, length := range []int{0, 1, 7, 100, 5000} {
 			runTrials(t, groups, subjects[turn%len(subjects)], length)

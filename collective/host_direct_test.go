@@ -15,21 +15,20 @@ import (
 func scatterAll(count, root int, uneven bool) func(context.Context, *Group) error {
 	return func(ctx context.Context, g *Group) error {
 		counts := make([]int, g.Size())
-		var in []int32
+		var in, want []int32
 		for rank := range counts {
 			counts[rank] = count
 			if uneven {
 				counts[rank] += rank
 			}
-			for i := range counts[rank] {
-				in = append(in, int32(root<<28+rank<<20+i))
+			block := pairBlock(root, rank, counts[rank])
+			if rank == g.Rank() {
+				want = block
+			}
+			if g.Rank() == root {
+				in = append(in, block...)
 			}
 		}
-		first := 0
-		for _, c := range counts[:g.Rank()] {
-			first += c
-		}
-		want := in[first : first+counts[g.Rank()]]
 		out := make([]int32, len(want))
 		var err error
 		if uneven {
@@ -37,15 +36,7 @@ func scatterAll(count, root int, uneven bool) func(context.Context, *Group) erro
 		} else {
 			err = Scatter(ctx, g, in, out, root)
 		}
-		if err != nil {
-			return err
-		}
-		for i := range want {
-			if out[i] != want[i] {
-				return fmt.Errorf("element %d of rank %d is %x, want %x", i, g.Rank(), out[i], want[i])
-			}
-		}
-		return nil
+		return compare(err, want, out, "at rank %d", g.Rank())
 	}
 }
 

@@ -7,13 +7,27 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// pairElement is element i of what a rank has for another.
-func pairElement(from, to, i int) int32 { return int32(from<<26 | to<<20 | i&(1<<20-1)) }
+// pairBlock is what one of 64 ranks has for another, up to 1<<20 elements: it begins elsewhere in the same numbers, none of which is there twice.
+func pairBlock(from, to, n int) []int32 {
+	const ranks, apart = 64, 67
+	at := (from*ranks + to) * apart
+	return pairNumbers()[at : at+n]
+}
+
+var pairNumbers = sync.OnceValue(func() []int32 {
+	all := make([]int32, 1<<20+64*64*67)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	return all
+})
 
 // exchangeAll exchanges blocks of given lengths, by sender and receiver, and compares what came, and what was given.
 func exchangeAll(pairs [][]int) func(context.Context, *Group) error {
@@ -21,15 +35,11 @@ func exchangeAll(pairs [][]int) func(context.Context, *Group) error {
 		var in, want []int32
 		outCounts := make([]int, g.Size())
 		for other := range g.Size() {
-			for i := range pairs[g.Rank()][other] {
-				in = append(in, pairElement(g.Rank(), other, i))
-			}
 			outCounts[other] = pairs[other][g.Rank()]
-			for i := range outCounts[other] {
-				want = append(want, pairElement(other, g.Rank(), i))
-			}
+			in = append(in, pairBlock(g.Rank(), other, pairs[g.Rank()][other])...)
+			want = append(want, pairBlock(other, g.Rank(), outCounts[other])...)
 		}
-		given := append([]int32(nil), in...)
+		given := slices.Clone(in)
 		out := make([]int32, len(want))
 		err := compare(AllToAllV(ctx, g, in, pairs[g.Rank()], out, outCounts), want, out, "AllToAllV")
 		return compare(err, given, in, "AllToAllV: in afterwards")
@@ -110,9 +120,7 @@ func TestEqualBlocksAreExchangedInTheMemoryOfAMachine(t *testing.T) {
 			requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
 				var in, want []int32
 				for other := range g.Size() {
-					for i := range count {
-						in, want = append(in, pairElement(g.Rank(), other, i)), append(want, pairElement(other, g.Rank(), i))
-					}
+					in, want = append(in, pairBlock(g.Rank(), other, count)...), append(want, pairBlock(other, g.Rank(), count)...)
 				}
 				out := make([]int32, len(want))
 				return compare(AllToAll(ctx, g, in, out), want, out, "AllToAll")
