@@ -24,7 +24,7 @@
 // Several processes can write one object: Writer.Open gives an id with which the others Join. GetHeld passes on an object that
 // its owner has deleted already, while somebody holds it. With Reuse, they write one result after the other into the same object.
 //
-// Space: objects share segments, files of 256 MiB of addresses that get memory as they need it; a large object has its
+// Space: objects share segments, files of 256 MiB of addresses, 16 MiB on 32-bit systems, that get memory as they need it; a large object has its
 // own. A Limit bounds the memory; with Spill, what is not in use moves to disk when the limit is reached.
 //
 // Concurrency: every method of a Store, Object and View may be called from any goroutine, except that a Writer belongs

@@ -6,7 +6,7 @@ package arrowstore
 import "fmt"
 
 const (
-	defaultSegment = 256 << 20
+	defaultSegment = 1 << (24 + wordBits*2/3) // 256 MiB; 16 MiB on 32-bit systems, for who reads from many stores maps the segments of all
 	minSegment     = chunkSize
 	maxSegment     = 64 << 30
 )
@@ -30,7 +30,7 @@ func (f optionFunc) apply(o *options) { f(o) }
 func Limit(bytes int64) Option { return optionFunc(func(o *options) { o.limit = bytes }) }
 
 // SegmentSize sets the address space, in bytes, that is reserved for one segment file; memory is taken only as objects
-// need it. The default, and what 0 means, is 256 MiB. An object of more than half a segment gets a segment of its own. Small segments return whole
+// need it. The default, and what 0 means, is 256 MiB, 16 MiB on 32-bit systems. An object of more than half a segment gets a segment of its own. Small segments return whole
 // files to the system sooner; large ones need fewer mappings in each reader. Values are rounded up to 256 KiB.
 func SegmentSize(bytes int64) Option { return optionFunc(func(o *options) { o.segment = bytes }) }
 
