@@ -29,13 +29,23 @@ type domain[T Element] struct {
 // trial is one operation of one member. The error says what is wrong with the result.
 type trial func(ctx context.Context, g *Group) error
 
-// dealt makes one buffer for each member.
+// dealt makes one buffer for each member. Of many elements only some are drawn, for that takes longer than to operate on them: each buffer
+// begins at another of these, and has them again and again.
 func (d domain[T]) dealt(rng *rand.Rand, members, length int) [][]T {
+	const most = 4099 // a prime, so that no block of a round number of elements is like the next
+	drawn := make([]T, min(members*length, most))
+	for i := range drawn {
+		drawn[i] = d.draw(rng)
+	}
 	bufs := make([][]T, members)
 	for rank := range bufs {
 		bufs[rank] = make([]T, length)
-		for i := range bufs[rank] {
-			bufs[rank][i] = d.draw(rng)
+		at := rank * length
+		if members*length > most {
+			at = rng.IntN(most)
+		}
+		for done := 0; done < length; at = 0 {
+			done += copy(bufs[rank][done:], drawn[at:])
 		}
 	}
 	return bufs
