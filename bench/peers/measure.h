@@ -62,6 +62,9 @@ static double seconds(void) {
   return t.tv_sec + 1e-9 * t.tv_nsec;
 }
 
+// PERIOD is after how many elements values and sums come again. To compute each of 16 MiB takes longer than most operations.
+enum { PERIOD = 1024 };
+
 static float value(size_t i, int rank) { return (float)((i & 1023) + rank); }
 
 static float sum(size_t i, int members) { return (float)((i & 1023) * members + (size_t)members * (members - 1) / 2); }
@@ -141,23 +144,32 @@ static void release(float *p, size_t count) {
   if (p != NULL) munmap(p, count * 4);
 }
 
+static size_t fewer(size_t a, size_t b) { return a < b ? a : b; }
+
+static void fill_one(float *buffer, size_t count, int rank) {
+  size_t first = fewer(count, PERIOD);
+  for (size_t i = 0; i < first; i++) buffer[i] = value(i, rank);
+  for (size_t done = first; done < count; done += first) memcpy(buffer + done, buffer, 4 * fewer(first, count - done));
+}
+
 static void fill(const struct peer *p, enum operation op, const struct shape *s, float *in, float *out) {
-  for (size_t i = 0; i < s->in; i++) in[i] = value(i, p->rank);
-  if (op == ALLREDUCE || (op == BROADCAST && p->rank == 0)) {
-    for (size_t i = 0; i < s->out; i++) out[i] = value(i, p->rank);
-  }
+  fill_one(in, s->in, p->rank);
+  if (op == ALLREDUCE || (op == BROADCAST && p->rank == 0)) fill_one(out, s->out, p->rank);
 }
 
 // check_run compares a stretch of what a member has in the end with elements of source from begin on; source -1: with the sum over all.
 static void check_run(const struct peer *p, enum operation op, const char *algorithm, const float *out, size_t from, size_t length, size_t begin,
                       int source) {
-  for (size_t i = 0; i < length; i++) {
-    float want = source < 0 ? sum(begin + i, p->members) : value(begin + i, source);
-    if (out[from + i] != want) {
-      fprintf(stderr, "%s %s (%s) of %d members: element %zu at rank %d is %g, want %g\n", p->name, operation_names[op], algorithm, p->members,
-              from + i, p->rank, out[from + i], want);
-      exit(1);
-    }
+  float want[PERIOD];
+  for (size_t i = 0; i < fewer(length, PERIOD); i++) want[i] = source < 0 ? sum(begin + i, p->members) : value(begin + i, source);
+  for (size_t done = 0; done < length; done += PERIOD) { // so many at once, as they are in memory
+    const float *got = out + from + done;
+    if (memcmp(got, want, 4 * fewer(PERIOD, length - done)) == 0) continue;
+    size_t i = 0;
+    while (i + 1 < fewer(PERIOD, length - done) && got[i] == want[i]) i++;
+    fprintf(stderr, "%s %s (%s) of %d members: element %zu at rank %d is %g, want %g\n", p->name, operation_names[op], algorithm, p->members,
+            from + done + i, p->rank, got[i], want[i]);
+    exit(1);
   }
 }
 

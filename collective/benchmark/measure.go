@@ -16,6 +16,10 @@ import (
 	"github.com/tutti-go/tutti/core"
 )
 
+// silence is how long a node may give no sign of life. Where hundreds of processes on a few processors all write 16 MiB at once that were never
+// used before, some had none for 2 s, the default.
+const silence = 30 * time.Second
+
 // Measure makes a group of n members on the nodes of a system, spread evenly, and calls each with the result of every point of the plan, in
 // its order, as soon as it is there. A result with no rounds is of a point that was left out, for want of time or memory. library is
 // only written into the results. Errors: those of each, of core and of collective; what Plan.Validate returns.
@@ -34,7 +38,7 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 	for i, a := range actors {
 		hosts[i] = a.Host()
 	}
-	g, err := collective.NewGroup(ctx, groupName, actors)
+	g, err := collective.NewGroup(ctx, groupName, actors, collective.Silence(silence))
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,10 @@
 package benchmark
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"unsafe"
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/collective"
@@ -137,6 +139,9 @@ func sumOf(counts []int) int {
 // value is element i of what a rank brings.
 func value(i, rank int) float32 { return float32(i&1023 + rank) }
 
+// period is after how many elements values and sums come again.
+const period = 1024
+
 // sum is element i of what all bring, combined. Up to 5,000 members it is exact.
 func sum(i, members int) float32 { return float32((i&1023)*members + members*(members-1)/2) }
 
@@ -187,13 +192,20 @@ func runsOf(operation string, s shape, rank, members int) []run {
 
 // fill makes the buffers what they must be before an operation.
 func fill(operation string, in, out []float32, rank int) {
-	for i := range in {
-		in[i] = value(i, rank)
-	}
+	fillOne(in, rank)
 	if operation == allReduce || operation == reduce || operation == broadcast && rank == 0 {
-		for i := range out {
-			out[i] = value(i, rank)
-		}
+		fillOne(out, rank)
+	}
+}
+
+// fillOne copies the first values again and again, for to compute each of 16 MiB takes longer than most operations.
+func fillOne(buf []float32, rank int) {
+	first := buf[:min(len(buf), period)]
+	for i := range first {
+		first[i] = value(i, rank)
+	}
+	for done := len(first); done < len(buf); {
+		done += copy(buf[done:], first)
 	}
 }
 
@@ -203,19 +215,32 @@ func check(operation string, s shape, out []float32, rank, members int) error {
 		return fmt.Errorf("%s: rank %d has %d elements, want %d", operation, rank, len(out), s.checked)
 	}
 	from := 0
+	var room [period]float32
 	for _, r := range runsOf(operation, s, rank, members) {
-		for i, v := range out[from:][:r.length] {
-			want := sum(r.begin+i, members)
-			if r.source != everybody {
-				want = value(r.begin+i, r.source)
-			}
-			if v != want {
-				return fmt.Errorf("%s: element %d of %d at rank %d is %v, want %v", operation, from+i, s.checked, rank, v, want)
+		want := room[:min(r.length, period)]
+		for i := range want {
+			if want[i] = sum(r.begin+i, members); r.source != everybody {
+				want[i] = value(r.begin+i, r.source)
 			}
 		}
-		from += r.length
+		for end := from + r.length; from < end; { // so many at once, as they are in memory
+			got := out[from:min(from+period, end)]
+			if bytes.Equal(bytesOf(got), bytesOf(want[:len(got)])) {
+				from += len(got)
+				continue
+			}
+			i := 0
+			for i < len(got)-1 && got[i] == want[i] {
+				i++
+			}
+			return fmt.Errorf("%s: element %d of %d at rank %d is %v, want %v", operation, from+i, s.checked, rank, got[i], want[i])
+		}
 	}
 	return nil
+}
+
+func bytesOf(s []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), elementSize*len(s))
 }
 
 // operate does an operation once, with the root at rank 0.
