@@ -144,6 +144,27 @@ static void release(float *p, size_t count) {
   if (p != NULL) munmap(p, count * 4);
 }
 
+struct buffer {
+  float *at;
+  size_t count;
+};
+
+static void unkeep(struct buffer *b) {
+  release(b->at, b->count);
+  b->at = NULL;
+  b->count = 0;
+}
+
+// keep makes buffers that are long enough of those that were there before, or anew: to get 400 times 16 MiB from the system takes as long as some
+// operations. There is never more kept than one point needs.
+static void keep(struct buffer *in, size_t in_count, struct buffer *out, size_t out_count) {
+  if (in->count >= in_count && out->count >= out_count) return;
+  release(in->at, in->count);
+  release(out->at, out->count);
+  in->at = allocate(in->count = in_count);
+  out->at = allocate(out->count = out_count);
+}
+
 static size_t fewer(size_t a, size_t b) { return a < b ? a : b; }
 
 static void fill_one(float *buffer, size_t count, int rank) {
@@ -241,22 +262,29 @@ static void print_point(const struct peer *p, const char *algorithm, enum operat
 
 // measure_point prints the line of one point. It takes about as many seconds as it is given, but some rounds at least. Rounds below 0 warm up,
 // as long as they have not taken a quarter of those seconds, and twice unless the first took very long; the shortest of them says how many
-// there will be, and is returned in seconds.
-static double measure_point(struct peer *p, enum operation op, int a, size_t bytes, int fresh, double budget, int fewest) {
+// there will be.
+static void measure_point(struct peer *p, enum operation op, int a, size_t bytes, int fresh, double budget, int fewest) {
   const char *algorithm = p->algorithm(op, a);
   struct shape s = shape_of(op, bytes, p->rank, p->members);
+  static struct buffer kept_in, kept_out; // for points that use buffers again
   float *in = NULL, *out = NULL;
   double times[1 + 2 * MOST], begins[MOST], ends[MOST], spent = 0, least = 1e300;
   int rounds = 0, allocated = 0;
   times[0] = 0;
   for (int i = -WARMUPS; i < rounds; i++) {
-    if (fresh || !allocated) {
+    if (fresh) {
+      unkeep(&kept_in);
+      unkeep(&kept_out);
       release(in, s.in);
       release(out, s.out);
       in = allocate(s.in);
       out = allocate(s.out);
-      allocated = 1;
+    } else if (!allocated) {
+      keep(&kept_in, s.in, &kept_out, s.out);
+      in = kept_in.at;
+      out = kept_out.at;
     }
+    allocated = 1;
     int checked = i == -WARMUPS || i == 0 || i == rounds - 1;
     if (fresh || checked) fill(p, op, &s, in, out);
     if (p->prepare != NULL) p->prepare(op, a, in, out, &s);
@@ -281,15 +309,28 @@ static double measure_point(struct peer *p, enum operation op, int a, size_t byt
     ends[i] = end;
     times[0] += end - begin;
   }
-  release(in, s.in);
-  release(out, s.out);
+  if (fresh) {
+    release(in, s.in);
+    release(out, s.out);
+  }
   memcpy(times + 1, begins, rounds * sizeof(double));
   memcpy(times + 1 + rounds, ends, rounds * sizeof(double));
   double *all = (double *)calloc((size_t)p->members * (1 + 2 * rounds), sizeof(double));
   p->collect(times, 1 + 2 * rounds, all);
   if (p->rank == 0) print_point(p, algorithm, op, bytes, fresh, rounds, all);
   free(all);
-  return least;
+}
+
+// span is how long a point of some bytes took, with all that is around its rounds.
+struct span {
+  size_t bytes;
+  double took;
+};
+
+// span_of returns how long a point of some other bytes takes at least: of long ones in proportion to the bytes.
+static double span_of(const struct span *s, size_t bytes) {
+  if (bytes < s->bytes) return 0;
+  return s->bytes >= 64 << 10 ? s->took * bytes / s->bytes : s->took;
 }
 
 // point is one of those to measure.
@@ -318,7 +359,7 @@ static int parse_points(const char *list, struct point *points, int room) {
 }
 
 // measure takes a list of points, the seconds for each, the fewest rounds, and the seconds for all, of which each operation has a share by
-// the number of its points. A point is left out if that is over, or would be after two rounds as long as one of the size before.
+// the number of its points. A point is left out if that is over, or would be if it took as long as the one of the size before, by byte where they are long.
 static void measure(struct peer *p, const char *list, double budget, int fewest, double limit) {
   static struct point points[1000];
   int n = parse_points(list, points, 1000);
@@ -331,14 +372,15 @@ static void measure(struct peer *p, const char *list, double budget, int fewest,
     printf("ready\n");
     fflush(stdout);
   }
-  static double took[OPERATIONS][8]; // by one round of each algorithm, last time
+  static struct span took[OPERATIONS][8]; // by the last point of each algorithm
   double began = seconds();
   for (int i = 0; i < n; i++) {
     int last = i;
     while (last + 1 < n && points[last + 1].op == points[i].op) last++;
     for (int a = 0; p->algorithm(points[i].op, a) != NULL; a++) {
-      double *round = &took[points[i].op][a];
-      if (limit > 0 && p->agree(seconds() - began + 2 * *round > limit * (last + 1) / n)) {
+      struct span *before = &took[points[i].op][a];
+      double now = seconds();
+      if (limit > 0 && p->agree(now - began + span_of(before, points[i].bytes) > limit * (last + 1) / n)) {
         if (p->rank == 0) {
           printf("%s,%s,%s,%zu,%s,%d,0,0,0,0,0\n", p->name, p->algorithm(points[i].op, a), operation_names[points[i].op], points[i].bytes,
                  points[i].fresh ? "fresh" : "reused", p->members);
@@ -346,7 +388,9 @@ static void measure(struct peer *p, const char *list, double budget, int fewest,
         }
         continue;
       }
-      *round = measure_point(p, points[i].op, a, points[i].bytes, points[i].fresh, budget, fewest);
+      measure_point(p, points[i].op, a, points[i].bytes, points[i].fresh, budget, fewest);
+      before->bytes = points[i].bytes;
+      before->took = seconds() - now;
     }
   }
 }

@@ -68,6 +68,13 @@ func TestPointsWhoseTimeIsUpAreReportedWithoutRounds(t *testing.T) {
 	assert.Equal(t, 4*time.Second, p.deadline(1), "an operation's points share their time")
 }
 
+func TestLongPointsArePredictedByTheirBytes(t *testing.T) {
+	assert.Zero(t, span{}.of(4))
+	assert.Equal(t, time.Second, span{4, time.Second}.of(1<<20))
+	assert.Equal(t, 16*time.Second, span{1 << 20, time.Second}.of(16<<20))
+	assert.Zero(t, span{16 << 20, time.Second}.of(4), "of another kind of buffers")
+}
+
 func TestPointsThatNeedTooMuchMemoryAreReportedWithoutRounds(t *testing.T) {
 	sys := coretest.Start(t, core.InProcess(2), core.SimulatedHosts(2))
 	points := Choice{Operations: []string{broadcast}, Sizes: []int{1 << 20, 2 << 20}, Buffers: []string{"reused"}}.Points()

@@ -42,14 +42,17 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 	if err != nil {
 		return err
 	}
+	all := batch.New(actors)
 	defer func() {
 		end := context.WithoutCancel(ctx)
+		if e := release(end, all); err == nil { // else it says the same
+			err = e
+		}
 		err = errors.Join(err, g.Close(end))
 		for _, a := range actors {
 			err = errors.Join(err, a.Kill(end))
 		}
 	}()
-	all := batch.New(actors)
 	said, err := meet(ctx, all)
 	if err != nil {
 		return err
@@ -58,10 +61,11 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 	if p.Ready != nil {
 		p.Ready()
 	}
-	began, took := time.Now(), map[string]time.Duration{} // by one round of each operation, last time
+	began, took := time.Now(), map[string]span{} // by the last point of each operation
 	for i, point := range p.Points {
 		r := Result{Point: point, Library: library, Algorithm: "default", Members: n}
-		if p.Limit > 0 && time.Since(began)+2*took[point.Operation] > p.deadline(i) {
+		now := time.Now()
+		if p.Limit > 0 && now.Sub(began)+took[point.Operation].of(point.Bytes) > p.deadline(i) {
 			r.LeftOut = fmt.Sprintf("%v were over", p.Limit)
 		} else if r.LeftOut = room.lacks(point, n); r.LeftOut == "" {
 			refs, err := batch.Call(ctx, all, (*member).Measure, Job{point, p.Seconds, p.Least})
@@ -73,13 +77,32 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 				return fmt.Errorf("%v: %w", point, err)
 			}
 			r = r.summarized(timings, hosts)
-			took[point.Operation] = time.Duration(r.UntilLast * 1e3)
+			took[point.Operation] = span{point.Bytes, time.Since(now)}
 		}
 		if err := each(r); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// span is how long a point of some bytes took, with all that is around its rounds.
+type span struct {
+	bytes int
+	took  time.Duration
+}
+
+// of returns how long one of some other bytes takes at least: of long ones in proportion to the bytes.
+func (s span) of(bytes int) time.Duration {
+	const long = 64 << 10
+	switch {
+	case bytes < s.bytes:
+		return 0
+	case s.bytes >= long:
+		return time.Duration(float64(s.took) * float64(bytes) / float64(s.bytes))
+	default:
+		return s.took
+	}
 }
 
 // meet returns when all members run and have met, with what each says that buffers on its host may take.
@@ -89,6 +112,15 @@ func meet(ctx context.Context, all *batch.Remote[*member]) ([]int, error) {
 		return nil, err
 	}
 	return refs.Get(ctx)
+}
+
+func release(ctx context.Context, all *batch.Remote[*member]) error {
+	refs, err := batch.Call(ctx, all, (*member).Release, core.Void{})
+	if err != nil {
+		return err
+	}
+	_, err = refs.Get(ctx)
+	return err
 }
 
 // Validate names what makes no sense in the plan, as an ErrInvalid of core. Measure does so as well.

@@ -128,19 +128,21 @@ func oneOf(text string, all []string) error {
 	return nil
 }
 
-// Points returns all points, operation by operation and then by size.
+// Points returns all points: of each kind of buffers, operation by operation and then by size.
 func (c Choice) Points() []Point {
 	var all []Point
-	for _, op := range c.Operations {
-		if c.Shared && !Shareable(op) {
-			continue
-		}
-		if op == barrier {
-			all = append(all, Point{Operation: op})
-			continue
-		}
-		for _, size := range c.Sizes {
-			for _, buffers := range c.Buffers {
+	for i, buffers := range c.Buffers {
+		for _, op := range c.Operations {
+			if c.Shared && !Shareable(op) {
+				continue
+			}
+			if op == barrier {
+				if i == 0 {
+					all = append(all, Point{Operation: op})
+				}
+				continue
+			}
+			for _, size := range c.Sizes {
 				all = append(all, Point{Operation: op, Bytes: size, Fresh: buffers == "fresh", Shared: c.Shared})
 			}
 		}
@@ -154,8 +156,8 @@ type Plan struct {
 	Seconds float64 // for each point, which takes as many rounds as fit, up to 200
 	Least   int     // rounds of a point, however long they take; 0 stands for 2
 	// Limit is how long all points may take; 0: for ever. Each operation has its share by the number of its points and what those before it
-	// left over. A point is left out if that is over, or would be after two rounds as long as one of the size before; a point that has begun
-	// is ended by the context only.
+	// left over. A point is left out if that is over, or would be if it took as long as the one of the size before, by byte where they are long; a point
+	// that has begun is ended by the context only.
 	Limit time.Duration
 	// Memory is how many bytes the buffers of the members of one host may take; 0: half of what is free there when they start. A point that
 	// needs more is left out.
