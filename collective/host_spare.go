@@ -119,22 +119,26 @@ func (p *spares) put(key [2]uint64, next arrowstore.ID, made *lasting) {
 		made.drop()
 		return
 	}
-	s := p.findLocked(key)
-	switch {
-	case s != nil:
-		i := slices.Index(p.mu.all, s)
-		copy(p.mu.all[i:], p.mu.all[i+1:])
-		p.mu.all[len(p.mu.all)-1] = s
-	case len(p.mu.all) == mostSpares:
-		p.mu.all[0].drop()
-		p.mu.all = slices.Delete(p.mu.all, 0, 1)
-		fallthrough
-	default:
-		s = &spare{key: key}
-		p.mu.all = append(p.mu.all, s)
-	}
+	s := p.lastLocked(key)
 	s.next = next
 	s.add(next, made, mostKept)
+}
+
+// lastLocked returns what is kept for a kind of operation, or begins it, at the end of all. It allocates nothing for one that is known.
+func (p *spares) lastLocked(key [2]uint64) *spare {
+	s := p.findLocked(key)
+	if s == nil {
+		s = &spare{key: key}
+		if len(p.mu.all) == mostSpares {
+			p.mu.all[0].drop()
+			p.mu.all = slices.Delete(p.mu.all, 0, 1)
+		}
+		p.mu.all = append(p.mu.all, s)
+	}
+	i := slices.Index(p.mu.all, s)
+	copy(p.mu.all[i:], p.mu.all[i+1:])
+	p.mu.all[len(p.mu.all)-1] = s
+	return s
 }
 
 // linger keeps the hold on an object that all others are about to take, until all have entered a later round.
