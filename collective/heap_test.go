@@ -36,9 +36,9 @@ func TestMembersOfOneProcessUseItsMemory(t *testing.T) {
 func TestOperationsInOneProcessAgreeWithASequentialReference(t *testing.T) {
 	subjects := subjects()
 	turn := 0
-	for _, n := range sizes([]int{1, 2, 9, 65, 130}, 2, 9, 65) {
+	for _, n := range few([]int{1, 2, 9, 65, 130}, 2, 9, 65) {
 		groups := together(t, n)
-		for _, length := range []int{0, 1, 7, 100, 5000} {
+		for _, length := range few([]int{0, 1, 7, 100, 5000}, 1, 100, 1000) {
 			runTrials(t, groups, subjects[turn%len(subjects)], length)
 			turn++
 		}
@@ -47,8 +47,7 @@ func TestOperationsInOneProcessAgreeWithASequentialReference(t *testing.T) {
 
 // What is long goes around the caches and in many pieces, also where a block has one element more than a piece.
 func TestLongOperationsInOneProcess(t *testing.T) {
-	const n = 40
-	groups := together(t, n)
+	groups := together(t, few([]int{40}, 9)[0])
 	for _, s := range []subject{about(halves[float32]()), about(integers[uint8]()), about(short(NewFloat16, Float16.Float32))} {
 		runTrials(t, groups, s, mostPiece+1)
 	}

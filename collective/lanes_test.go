@@ -44,7 +44,7 @@ func TestOperationsOverLanes(t *testing.T) {
 			for id := range c.nodes {
 				c.hub(id).lanes = lanes
 			}
-			for _, n := range sizes([]int{2, 3, 5}, 2, 5) {
+			for _, n := range few([]int{2, 3, 5}, 2, 5) {
 				_, groups := c.group(fmt.Sprint("g", n), n, Messages())
 				for _, length := range []int{laneBytes/4*n - 1, laneBytes / 4 * n, 3*segment/4 + 77} {
 					rng := rand.New(rand.NewPCG(uint64(n), uint64(length)))

@@ -8,5 +8,5 @@ package collective
 // raceEnabled says that the test binary has the race detector.
 const raceEnabled = false
 
-// sizes returns the numbers of members of a test, of which a few stand for all with the race detector.
-func sizes(all []int, _ ...int) []int { return all }
+// few returns the numbers of members or of elements that a test tries, of which some stand for all with the race detector.
+func few(all []int, _ ...int) []int { return all }

@@ -8,5 +8,6 @@ package collective
 // raceEnabled says that the test binary has the race detector.
 const raceEnabled = true
 
-// sizes returns the numbers of members of a test: a few stand for all here, where what counts is who touches what, and each takes ten times as long.
-func sizes(_ []int, few ...int) []int { return few }
+// few returns the numbers of members or of elements that a test tries: some stand for all here, where what counts is who touches what, and each takes ten
+// times as long.
+func few(_ []int, some ...int) []int { return some }

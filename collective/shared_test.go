@@ -75,7 +75,7 @@ func TestSharedResultsAgreeWithASequentialReference(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := clusterOnHosts(t, 5, hosts, 1<<10, strings.HasSuffix(name, "memory"))
-			for _, n := range sizes([]int{1, 2, 3, 7, 8}, 3, 8) {
+			for _, n := range few([]int{1, 2, 3, 7, 8}, 3, 8) {
 				_, groups := c.group(fmt.Sprint("g", n), n)
 				for _, s := range []subject{sharedAbout(integers[int32]()), sharedAbout(halves[float64]())} {
 					for _, length := range append(lengths(n), 9000) {
