@@ -255,7 +255,7 @@ func (m *member) endingOf(ctx context.Context, err error) *ending {
 		failed, why := m.blame()
 		return &ending{code: codeDeadline, failed: failed, text: fmt.Sprintf("rank %d: %v%s", rank, err, why), cause: err}
 	case errors.Is(err, mesh.ErrClosed): // the node ends, and with it all its members
-		return &ending{code: codeLost, failed: s.ranksOn(s.nodeOf(rank)), text: fmt.Sprintf("rank %d: %v", rank, err), cause: err}
+		return s.endOfNode()
 	case actorEnded(err):
 		return &ending{code: codeLost, failed: []int{rank}, text: fmt.Sprintf("rank %d: %v", rank, err), cause: err}
 	case ctx.Err() != nil:
