@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,22 +15,23 @@ import (
 // heap is how members that all live in one process carry out operations together: in its memory. In each operation a member leaves its
 // slices in a round and waits. The last to come makes the result, piece by piece, together with a few that came first and wait for that;
 // then all wake at once. So a member that is late is missed as an input only, nothing is copied but results, and a round costs two
-// channels, whatever the number of members.
+// channels, and one more for each section of members.
 //
 // Members are in one round at a time, and none begins before all have left the one before the last: two are enough. The members count rounds
 // for themselves, for the operations in between that are messages, see takes, do not make all wait for all.
 type heap struct {
-	s       *session
-	ranks   int
-	helpers int // how many wait to work with the last
+	s        *session
+	ranks    int
+	helpers  int // how many wait to work with the last
+	sections []section
+	rounds   [2]round
 
-	mu struct {
+	mu struct { // it is taken before a section's, never while one is held
 		sync.Mutex
 
-		rounds [2]round
-		over   *ending
-		watch  watch
-		spare  []*worker
+		over  *ending
+		watch watch
+		spare []*worker
 	}
 }
 
@@ -39,39 +39,34 @@ type heap struct {
 type round struct {
 	job
 
-	number uint64 // as each of its members counts
-	seq    uint64 // of the operation
-	first  int    // rank that came first, with whose call the others' are compared
+	// What the first to come writes, with whose call the others' are compared.
+	called descriptor
+	seq    uint64        // of the operation
+	first  int           // its rank
+	start  chan struct{} // closed when helpers may look for work; nil if the last works alone
+	number atomic.Uint64 // as each of its members counts; once it is there so is all above
 
-	start chan struct{} // closed when helpers may look for work; nil if the last works alone
-	done  chan struct{} // closed when nobody uses the members' memory any more
+	_ [64]byte // all read what is above while some write what follows
 
-	next atomic.Int64 // piece of work
-	stop atomic.Bool  // the epoch is over: begin no more pieces
+	absent atomic.Int64 // sections of which somebody has yet to come
+	next   atomic.Int64 // piece of work
+	stop   atomic.Bool  // the epoch is over: begin no more pieces
 
 	// Guarded by the heap's mutex.
-	came    int
 	working int
 	did     int  // pieces, by those who have left the work
-	ok      bool // all was done; once done is closed it does not change
+	ok      bool // all was done; once the round has ended it does not change
 	started bool // start is closed, or will be by the last
-	ended   bool // done is closed
-	bounded int  // rank that came first of those without a deadline of their own, or -1
-	began   time.Time
-	judge   int // rank that came first of those that a stall ends, or -1
-	stall   time.Duration
-	ends    []<-chan struct{} // of contexts that somebody looks after
+	ended   bool // nobody uses the members' memory any more
 }
-
-// mostEnds is how many contexts that members have in common are looked after by one of them. For actors that were called together it is one.
-const mostEnds = 4
 
 // heapFor returns what the members of a session that is made on this node have in common if they all live here, or nil.
 func (h *hub) heapFor(s *session) *heap {
 	if s.bounds.Select.byMessages() || !s.inOneProcess() || s.nodes[0] != h.mesh.Self() {
 		return nil
 	}
-	return &heap{s: s, ranks: len(s.members), helpers: runtime.GOMAXPROCS(0) - 1}
+	ranks, helpers := len(s.members), runtime.GOMAXPROCS(0)-1
+	return &heap{s: s, ranks: ranks, helpers: helpers, sections: sectionsOf(ranks, helpers)}
 }
 
 // inOneProcess says whether all members live in one process.
@@ -87,35 +82,45 @@ func (h *heap) takes(op operation) bool { return h != nil && !op.isPoint() && !o
 // bounds its time by the group's timeout if ctx has no deadline.
 func (h *heap) run(ctx context.Context, m *member, stall time.Duration) error {
 	m.prepare()
-	r, duty, watches, err := h.come(ctx, m, stall)
+	v, err := h.come(ctx, m, stall)
 	if err != nil {
 		return err
 	}
-	switch duty {
+	r := v.round
+	switch v.duty {
 	case last:
 		r.plan(h.helpers + 1)
 		if r.start != nil {
 			close(r.start)
 		}
-		h.work(r, m)
+		h.work(v, m)
 	case helper:
-		if h.wait(ctx, r, m, r.start, watches) && h.join(r) {
-			h.work(r, m)
+		if h.wait(ctx, v, m, r.start) && h.join(r) {
+			h.work(v, m)
 		}
 	default:
 	}
-	if !h.wait(ctx, r, m, r.done, watches) {
+	if !h.wait(ctx, v, m, v.done) {
 		return h.s.ended() // a function of the caller's hangs, and holds on to the memory
 	}
 	ok := r.ok
 	if ok {
 		r.keep(m.rank)
 	}
-	r.calls[m.rank], r.ins[m.rank], r.outs[m.rank] = nil, nil, nil
+	r.given[m.rank] = contribution{}
 	if !ok {
 		return h.s.ended()
 	}
 	return nil
+}
+
+// seat is the place of a member in a round.
+type seat struct {
+	*round
+
+	done    chan struct{} // closed when nobody uses the memory of the members of its section any more
+	duty    duty
+	watches bool // it must look after its context, for nobody else does
 }
 
 // duty is what a member does for a round besides waiting for its end.
@@ -127,70 +132,68 @@ const (
 	last // begins the work
 )
 
-// come leaves the call of a member in its round. watches says that it must look after its context, for nobody else does.
-func (h *heap) come(ctx context.Context, m *member, stall time.Duration) (r *round, d duty, watches bool, err error) {
-	_, timed := ctx.Deadline()
-	ends := ctx.Done()
+// come leaves the call of a member in its round.
+func (h *heap) come(ctx context.Context, m *member, stall time.Duration) (seat, error) {
+	m.heap.round++
+	r := &h.rounds[m.heap.round%2]
+	if r.number.Load() != m.heap.round {
+		if end := h.open(r, m); end != nil {
+			return seat{}, end
+		}
+	}
+	if end := r.compare(m); end != nil {
+		return seat{}, end
+	}
+	v, full, end := h.sections[m.rank/sectionSize].come(ctx, m, r, stall)
+	if end != nil {
+		return seat{}, end
+	}
+	if full && r.absent.Add(-1) == 0 {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.mu.over != nil {
+			return seat{}, h.mu.over
+		}
+		r.working, r.started, v.duty = 1, true, last
+	}
+	return v, nil
+}
+
+// open begins a round with the first that comes.
+func (h *heap) open(r *round, m *member) *ending {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.mu.over != nil {
-		return nil, none, false, h.mu.over
+		return h.mu.over
 	}
-	c := &m.heap.now
-	m.heap.round++
-	r = &h.mu.rounds[m.heap.round%2]
-	if r.number != m.heap.round {
-		h.openLocked(r, m)
-	} else if end := r.compare(m); end != nil {
-		return nil, none, false, end
+	if r.number.Load() == m.heap.round { // another was first
+		return nil
 	}
-	r.calls[m.rank], r.ins[m.rank], r.outs[m.rank] = c, c.in, c.out
-	r.came++
-	if !timed && r.bounded < 0 {
-		r.bounded, r.began = m.rank, time.Now()
-	}
-	if stall > 0 && r.judge < 0 {
-		r.judge, r.stall = m.rank, stall
-	}
-	if watches = ends != nil && !slices.Contains(r.ends, ends); watches && len(r.ends) < cap(r.ends) {
-		r.ends = append(r.ends, ends)
-	}
-	switch {
-	case r.came == h.ranks:
-		r.working, r.started, d = 1, true, last
-	case r.start != nil && r.came <= h.helpers:
-		d = helper
-	}
-	return r, d, watches, nil
-}
-
-// openLocked begins a round with the first that comes.
-func (h *heap) openLocked(r *round, m *member) {
-	if r.calls == nil {
-		r.ends = make([]<-chan struct{}, 0, mostEnds)
-		r.calls, r.ins, r.outs = make([]*invocation, h.ranks), make([][]byte, h.ranks), make([][]byte, h.ranks)
+	if r.given == nil {
+		r.given = make([]contribution, h.ranks)
 	}
 	r.describe(&m.heap.now, h.ranks)
-	r.number, r.seq, r.first = m.heap.round, m.mu.seq, m.rank
-	r.came, r.working, r.did = 0, 0, 0
+	r.called, r.seq, r.first = m.heap.now.descriptor, m.mu.seq, m.rank
+	r.working, r.did = 0, 0
 	r.ok, r.started, r.ended = false, false, false
-	r.bounded, r.judge = -1, -1
-	r.ends = r.ends[:0]
+	r.absent.Store(int64(len(h.sections)))
 	r.next.Store(0)
-	r.start, r.done = nil, make(chan struct{})
+	r.start = nil
 	if h.helpers > 0 && !r.brief {
 		r.start = make(chan struct{})
 	}
 	h.watchLocked()
+	r.number.Store(m.heap.round)
+	return nil
 }
 
-// wait waits for one of the channels of the member's round. If a context that is watched ends first, so does the epoch, which closes both.
+// wait waits for one of the channels of a seat. If a context that is watched ends first, so does the epoch, which closes both.
 // It returns false if the work does not end because a function of the caller's does not return.
-func (h *heap) wait(ctx context.Context, r *round, m *member, ch chan struct{}, watches bool) bool {
+func (h *heap) wait(ctx context.Context, v seat, m *member, ch chan struct{}) bool {
 	switch {
-	case r.math.foreign:
+	case v.math.foreign:
 		return h.waitForeign(ctx, m, ch)
-	case !watches: // a third of the time of a barrier is for two channels rather than one
+	case !v.watches: // a third of the time of a barrier is for two channels rather than one
 		<-ch
 		return true
 	}
@@ -253,8 +256,8 @@ func (h *heap) join(r *round) bool {
 }
 
 // work does pieces of the work, of which the caller is a part, until there is none left.
-func (h *heap) work(r *round, m *member) {
-	did, returned := 0, false
+func (h *heap) work(v seat, m *member) {
+	r, did, returned := v.round, 0, false
 	w := h.worker()
 	defer func() {
 		p := recover()
@@ -270,7 +273,7 @@ func (h *heap) work(r *round, m *member) {
 		}
 		h.leave(r, w, did)
 		if p != nil {
-			h.waitForeign(h.s.ctx, m, r.done)
+			h.waitForeign(h.s.ctx, m, v.done)
 			panic(p)
 		}
 	}()
@@ -303,19 +306,24 @@ func (h *heap) worker() *worker {
 func (h *heap) leave(r *round, w *worker, did int) {
 	w.forget()
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.mu.spare = append(h.mu.spare, w)
 	r.working--
 	r.did += did
-	if r.working == 0 && (r.did == r.pieces || h.mu.over != nil) {
-		r.ok = r.did == r.pieces
-		r.closeLocked()
+	ends := r.working == 0 && (r.did == r.pieces || h.mu.over != nil)
+	if ends {
+		r.ok, r.ended = r.did == r.pieces, true
+	}
+	h.mu.Unlock()
+	if ends {
+		h.release(r)
 	}
 }
 
-func (r *round) closeLocked() {
-	r.ended = true
-	close(r.done)
+// release wakes all who wait in a round that has ended.
+func (h *heap) release(r *round) {
+	for i := range h.sections {
+		h.sections[i].release(r.number.Load())
+	}
 }
 
 // end wakes all members that wait in run: the epoch is over at this node. It does not block.
@@ -326,21 +334,25 @@ func (h *heap) end(why *ending) {
 		return
 	}
 	h.mu.over = why
+	for i := range h.sections {
+		h.sections[i].shut(why)
+	}
 	if r := h.openedLocked(); r != nil {
 		r.stop.Store(true)
 		if r.start != nil && !r.started {
 			close(r.start)
 		}
 		if r.working == 0 {
-			r.closeLocked()
+			r.ended = true
+			h.release(r)
 		}
 	}
 }
 
 // openedLocked returns the round that members wait in, or nil.
 func (h *heap) openedLocked() *round {
-	for i := range h.mu.rounds {
-		if r := &h.mu.rounds[i]; r.came > 0 && !r.ended {
+	for i := range h.rounds {
+		if r := &h.rounds[i]; r.number.Load() > 0 && !r.ended {
 			return r
 		}
 	}
@@ -352,16 +364,8 @@ func (h *heap) awaits() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r := h.openedLocked(); r != nil {
-		return r.missing(0)
-	}
-	return -1
-}
-
-// missing returns the first rank from some rank on that has not come, or -1.
-func (r *round) missing(from int) int {
-	for rank := from; rank < len(r.calls); rank++ {
-		if r.calls[rank] == nil {
-			return rank
+		if seen := h.lookAroundLocked(r); seen.came > 0 && len(seen.late) > 0 {
+			return seen.late[0]
 		}
 	}
 	return -1

@@ -9,7 +9,7 @@ import "unsafe"
 
 // compare compares the call of a member that comes with that of who came first. The error is a mismatch.
 func (r *round) compare(m *member) *ending {
-	ours, theirs := r.calls[r.first].descriptor, m.heap.now.descriptor
+	ours, theirs := r.called, m.heap.now.descriptor
 	switch {
 	case r.seq != m.mu.seq: // one of them had an operation before that was messages
 		return mismatch("operation %d: rank %d called %v, but rank %d called %v as its operation %d", r.seq, r.first, ours, m.rank, theirs, m.mu.seq)
@@ -37,8 +37,8 @@ func (r *round) faulted(p any) (rank int, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	for rank := range r.outs {
-		for _, b := range [][]byte{r.outs[rank], r.ins[rank]} {
+	for rank := range r.given {
+		for _, b := range [][]byte{r.given[rank].out, r.given[rank].in} {
 			if at := fault.Addr() - uintptr(unsafe.Pointer(unsafe.SliceData(b))); at < uintptr(len(b)) {
 				return rank, true
 			}

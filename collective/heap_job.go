@@ -58,9 +58,7 @@ type job struct {
 	counts []int // elements of the blocks of ranks, where they differ
 	size   int   // bytes of an element
 
-	// What the members have called, by rank, and their memory. nil of those that have not come.
-	calls     []*invocation
-	ins, outs [][]byte
+	given []contribution // by rank
 
 	brief  bool // the last does it by itself
 	stays  bool // what is made stays in kept, and members copy it
@@ -70,6 +68,13 @@ type job struct {
 
 	ends []int  // in bytes, of the blocks of ranks where they differ, behind a 0
 	kept []byte // what is made
+}
+
+// contribution is what a member leaves in a round: its call and the memory of that. It is zero of those that have not come.
+type contribution struct {
+	call    *invocation
+	in, out []byte
+	_       [8]byte // a line of the caches for each
 }
 
 // describe says what an operation makes, as one member sees it.
@@ -125,7 +130,7 @@ func (j *job) exchanges() bool { return j.op == opAllToAll || j.op == opAllToAll
 
 // plan cuts the work into pieces.
 func (j *job) plan(workers int) {
-	j.math.custom = j.calls[0].math.custom // a function of the caller's is that of rank 0, whoever came first; others read the rest meanwhile
+	j.math.custom = j.given[0].call.math.custom // a function of the caller's is that of rank 0, whoever came first; others read the rest meanwhile
 	j.ends = j.ends[:0]
 	if j.counts != nil {
 		j.ends = appendEnds(j.ends, j.counts, j.size)
@@ -188,11 +193,11 @@ func (j *job) do(w *worker, i int) *ending {
 func (j *job) find(w *worker, at, n int) []byte {
 	switch j.from {
 	case given:
-		return j.ins[j.root][at : at+n]
+		return j.given[j.root].in[at : at+n]
 	case joined:
 		rank := j.owner(at)
 		if from, to := j.block(rank); at+n <= to {
-			return j.ins[rank][at-from : at-from+n]
+			return j.given[rank].in[at-from : at-from+n]
 		}
 	default:
 	}
@@ -212,12 +217,12 @@ func (j *job) make(w *worker, dst []byte, at int) {
 		}
 		j.math.finish(dst, j.ranks)
 	case given:
-		copy(dst, j.ins[j.root][at:])
+		copy(dst, j.given[j.root].in[at:])
 	default:
 		for rank := j.owner(at); len(dst) > 0; rank++ {
 			from, to := j.block(rank)
 			n := min(len(dst), to-at)
-			copy(dst[:n], j.ins[rank][at-from:])
+			copy(dst[:n], j.given[rank].in[at-from:])
 			dst, at = dst[n:], at+n
 		}
 	}
@@ -244,8 +249,8 @@ func (j *job) reduce(w *worker, dst []byte, from, to, at, level int) {
 // fold reduces a piece of the contributions of some ranks in one pass.
 func (j *job) fold(w *worker, dst []byte, from, to, at int) {
 	w.srcs = w.srcs[:0]
-	for _, in := range j.ins[from:to] {
-		w.srcs = append(w.srcs, in[at:at+len(dst)])
+	for i := range j.given[from:to] {
+		w.srcs = append(w.srcs, j.given[from+i].in[at:at+len(dst)])
 	}
 	j.math.all(dst, w.srcs)
 }
@@ -254,16 +259,16 @@ func (j *job) fold(w *worker, dst []byte, from, to, at int) {
 func (j *job) deal(w *worker, piece []byte, at int) {
 	switch j.to {
 	case everybody:
-		for _, out := range j.outs {
-			w.put(out[at:at+len(piece)], piece, j.around)
+		for i := range j.given {
+			w.put(j.given[i].out[at:at+len(piece)], piece, j.around)
 		}
 	case theRoot:
-		w.put(j.outs[j.root][at:at+len(piece)], piece, j.around)
+		w.put(j.given[j.root].out[at:at+len(piece)], piece, j.around)
 	default:
 		for rank := j.owner(at); len(piece) > 0; rank++ {
 			from, to := j.block(rank)
 			n := min(len(piece), to-at)
-			w.put(j.outs[rank][at-from:at-from+n], piece[:n], j.around)
+			w.put(j.given[rank].out[at-from:at-from+n], piece[:n], j.around)
 			piece, at = piece[n:], at+n
 		}
 	}
@@ -276,31 +281,33 @@ func (j *job) keep(rank int) {
 	}
 	switch j.to {
 	case everybody:
-		copy(j.outs[rank], j.kept)
+		copy(j.given[rank].out, j.kept)
 	case theRoot:
 		if rank == j.root {
-			copy(j.outs[rank], j.kept)
+			copy(j.given[rank].out, j.kept)
 		}
 	default:
 		from, to := j.block(rank)
-		copy(j.outs[rank], j.kept[from:to])
+		copy(j.given[rank].out, j.kept[from:to])
 	}
 }
 
 // exchange gives some receivers what all have for them.
 func (j *job) exchange(w *worker, first, end int) *ending {
 	if j.op == opAllToAll {
-		n := len(j.outs[first]) / j.ranks
-		for from, in := range j.ins {
+		n := len(j.given[first].out) / j.ranks
+		for from := range j.given {
+			in := j.given[from].in
 			for to := first; to < end; to++ {
-				w.put(j.outs[to][from*n:(from+1)*n], in[to*n:(to+1)*n], j.around)
+				w.put(j.given[to].out[from*n:(from+1)*n], in[to*n:(to+1)*n], j.around)
 			}
 		}
 		return nil
 	}
-	for from, sender := range j.calls {
+	for from := range j.given {
+		sender := j.given[from].call
 		for to := first; to < end; to++ {
-			receiver := j.calls[to]
+			receiver := j.given[to].call
 			if got, want := sender.inCounts[to], receiver.outCounts[from]; got != want {
 				return unlike(from, got, to, want)
 			}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -207,27 +209,98 @@ func TestAFunctionThatHangsKeepsNobodyElse(t *testing.T) {
 	wg.Wait()
 }
 
+// Members of all sections hear of an end, and know who is missing, wherever that is.
+func TestEverySectionHearsOfAnEnd(t *testing.T) {
+	const n, pause = 2*sectionSize + 3, 5 * time.Second
+	ends := map[string]struct {
+		opts []Option
+		do   func(*Group)
+		want error
+	}{
+		"revoked": {nil, func(g *Group) { g.Revoke("enough") }, ErrRevoked},
+		"stalled": {[]Option{Stall(pause)}, nil, ErrStalled},
+		"overdue": {[]Option{Timeout(pause)}, nil, context.DeadlineExceeded},
+	}
+	for name, tc := range ends {
+		for _, late := range []int{0, sectionSize, n - 1} {
+			t.Run(fmt.Sprintf("%s/late=%d", name, late), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					groups := together(t, n, tc.opts...)
+					h := groups[0].s.heap
+					errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+						if err := Barrier(ctx, g); err != nil {
+							return err
+						}
+						if g.Rank() != late {
+							return Barrier(ctx, g)
+						}
+						synctest.Wait()
+						if rank := h.awaits(); rank != late {
+							return fmt.Errorf("they wait for rank %d, want %d", rank, late)
+						}
+						if tc.do != nil {
+							tc.do(g)
+						}
+						<-g.s.ctx.Done()
+						return Barrier(ctx, g)
+					})
+					for rank, err := range errs {
+						require.ErrorIs(t, err, tc.want, "rank %d", rank)
+						if tc.do == nil {
+							require.ErrorContains(t, err, fmt.Sprintf("waited for rank %d", late), "rank %d", rank)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// The context of one ends the operation for those of other sections.
+func TestAContextEndsAnOperationInAllSections(t *testing.T) {
+	const n, late = 2*sectionSize + 3, 1
+	for _, done := range []int{0, sectionSize + 1, n - 1} {
+		synctest.Test(t, func(t *testing.T) {
+			groups := together(t, n)
+			errs := each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+				switch g.Rank() {
+				case late:
+					<-g.s.ctx.Done()
+				case done:
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, time.Second)
+					defer cancel()
+				}
+				return AllReduce(ctx, g, make([]int64, 50000), Sum)
+			})
+			for rank, err := range errs {
+				requireAborted(t, err, rank, context.DeadlineExceeded, []int{late})
+			}
+		})
+	}
+}
+
 // A member may be two operations ahead of another that has yet to wake in a round, if the one in between is messages.
 func TestNobodyBeginsARoundThatAnotherHasYetToLeave(t *testing.T) {
 	groups := together(t, 2)
 	ahead, behind, h := groups[0].m, groups[1].m, groups[0].s.heap
-	come := func(m *member) (*round, duty) {
+	come := func(m *member) seat {
 		_, err := m.begin(descriptor{op: opBarrier})
 		require.NoError(t, err)
 		m.heap.now = invocation{descriptor: descriptor{op: opBarrier}}
-		r, d, _, err := h.come(t.Context(), m, 0)
+		its, err := h.come(t.Context(), m, 0)
 		require.NoError(t, err)
-		return r, d
+		return its
 	}
-	first, _ := come(behind)
-	_, d := come(ahead)
-	require.Equal(t, last, d)
+	first := come(behind).round
+	its := come(ahead)
+	require.Equal(t, last, its.duty)
 	first.plan(1)
-	h.work(first, ahead)
+	h.work(its, ahead)
 	require.True(t, first.ok)
 	_, err := ahead.begin(descriptor{op: opBroadcastShared})
 	require.NoError(t, err)
-	second, _ := come(ahead)
+	second := come(ahead).round
 	require.NotSame(t, first, second)
 	require.True(t, first.ended, "as the other will find it")
 }

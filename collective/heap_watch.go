@@ -51,15 +51,12 @@ func (h *heap) onTick() {
 		h.mu.Unlock()
 		return
 	}
-	number := r.number
-	var late []int
-	for rank := r.missing(0); rank >= 0; rank = r.missing(rank + 1) {
-		late = append(late, rank)
-	}
+	number := r.number.Load()
+	seen := h.lookAroundLocked(r)
 	h.mu.Unlock()
 
 	moved := uint64(r.next.Load())
-	for _, rank := range late { // which may send or receive
+	for _, rank := range seen.late { // which may send or receive
 		if m := h.s.member(rank); m != nil {
 			moved += m.movedSoFar()
 		}
@@ -67,13 +64,13 @@ func (h *heap) onTick() {
 
 	h.mu.Lock()
 	var f finding
-	if !r.ended && r.number == number {
-		f = h.lookLocked(r, moved)
+	if !r.ended && r.number.Load() == number {
+		f = h.lookLocked(number, seen, moved)
 	}
 	h.mu.watch.timer.Reset(h.tick())
 	h.mu.Unlock()
 	if f.found != nothing {
-		h.act(f, late)
+		h.act(f, seen.late)
 	}
 }
 
@@ -94,18 +91,18 @@ const (
 )
 
 // lookLocked compares a round with what it was at the last tick.
-func (h *heap) lookLocked(r *round, moved uint64) finding {
+func (h *heap) lookLocked(number uint64, seen census, moved uint64) finding {
 	w, tick := &h.mu.watch, h.tick()
-	if w.number != r.number || w.came != r.came || w.moved != moved {
-		w.number, w.came, w.moved, w.idle = r.number, r.came, moved, 0
+	if w.number != number || w.came != seen.came || w.moved != moved {
+		w.number, w.came, w.moved, w.idle = number, seen.came, moved, 0
 	} else {
 		w.idle += tick
 	}
 	switch {
-	case r.bounded >= 0 && time.Since(r.began) >= h.s.bounds.Timeout:
-		return finding{overdue, r.bounded, 0}
-	case r.judge >= 0 && w.idle >= r.stall:
-		return finding{stalled, r.judge, r.stall}
+	case seen.bounded >= 0 && time.Since(seen.began) >= h.s.bounds.Timeout:
+		return finding{overdue, seen.bounded, 0}
+	case seen.judge >= 0 && w.idle >= seen.stall:
+		return finding{stalled, seen.judge, seen.stall}
 	case w.idle == tick:
 		return finding{found: idling}
 	default:
