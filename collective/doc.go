@@ -75,7 +75,7 @@
 // Members that all live in one process share its memory: each leaves its slices where the others find them, the last to come makes the result with as
 // many others as there are further processors, and all return together. So every member of any operation waits for all others, also a root;
 // nothing but results is copied, and in of ReduceScatter only by PremulSum and logical reductions of numbers; a member that is late holds nothing. A function of
-// [Custom] runs on the goroutines of a few members, for all. An operation takes a fixed handful of allocations, whatever the number of members. Send and Recv, and
+// [Custom] runs on the goroutines of a few members, for all. An operation takes a handful of allocations and one for each 64 members. Send and Recv, and
 // operations with shared results, are messages there too, and so is all of a group made with [Messages] or [Algorithm].
 //
 // # Memory
