@@ -27,6 +27,10 @@ type tier struct {
 	heads *team
 	// inOrder says that the ranks of each host follow each other, so that the blocks of a host are one piece of memory.
 	inOrder bool
+
+	most  int // members on one host, at most
+	tours map[tourKey]*tour
+	stage []byte // for what a head holds of its neighbours' data; of the operation that runs
 }
 
 // neighbours returns the ranks on the host of one, as the charter has it.
@@ -112,6 +116,7 @@ func (x *execution) meetNeighbours(ctx context.Context, g *Group) error {
 		}
 	}
 	t := &tier{near: newTeam(near, m.rank), heads: newTeam(heads, m.rank), inOrder: len(slices.Compact(slices.Clone(s.hosts))) == len(heads)}
+	t.most = s.mostNeighbours()
 	if len(near) > 1 {
 		segment := s.host.use()
 		if segment == nil {
@@ -136,7 +141,7 @@ func (t *tier) takes(op operation, math *arithmetic) bool {
 	switch op {
 	case opAllReduce, opReduce, opBroadcast, opBarrier:
 		return true
-	case opAllGather, opReduceScatter:
+	case opAllGather, opReduceScatter, opGather, opGatherV, opScatter, opScatterV:
 		return t.inOrder
 	default:
 		return false
@@ -170,6 +175,10 @@ func (t *tier) choice(g *Group, op operation, bytes int) schedule.Choice {
 		return g.named(schedule.Broadcast, "binomial")
 	case opAllGather:
 		return g.named(schedule.AllGather, "circulant")
+	case opGather: // in which it is the root that takes part of its host, as in a scatter
+		return g.named(schedule.Gather, "linear")
+	case opScatter:
+		return g.named(schedule.Scatter, "linear")
 	default:
 		return g.first(schedule.Barrier)
 	}

@@ -112,6 +112,9 @@ func operations() map[string]func(ctx context.Context, g *collective.Group, buf 
 		"gather": func(ctx context.Context, g *collective.Group, buf []float32) error {
 			return errors.Join(collective.Gather(ctx, g, own(g, buf), buf, 1), collective.Barrier(ctx, g))
 		},
+		"scatter": func(ctx context.Context, g *collective.Group, buf []float32) error {
+			return errors.Join(collective.Scatter(ctx, g, buf, own(g, buf), 1), collective.Barrier(ctx, g))
+		},
 		"barrier": func(ctx context.Context, g *collective.Group, _ []float32) error { return collective.Barrier(ctx, g) },
 	}
 }
