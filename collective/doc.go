@@ -66,9 +66,10 @@
 // otherwise then. The option [Messages] turns it off, and so does [Algorithm]. Operations without shared results allocate nothing there, but
 // ReduceScatter with PremulSum or logical reductions of numbers, which copies in, and a member that waits for longer than 10 ms, which takes a handful to be bounded.
 //
-// Where members are on several hosts, of which some have several members that share memory, AllReduce, Reduce, Broadcast and Barrier, and ReduceScatter and AllGather
-// where the ranks of each host follow each other, are done in that first, by messages between the lowest ranks of all hosts then, and handed on in it: each byte crosses
-// the network as often as if each host had one member. All else is messages. [Group.Explain] says which it is.
+// Where members are on several hosts, of which some have several members that share memory, AllReduce, Reduce, Broadcast and Barrier, and ReduceScatter, AllGather, Gather,
+// GatherV, Scatter and ScatterV where the ranks of each host follow each other, are done in that first, by messages between the lowest ranks of all hosts then, and handed
+// on in it: each byte crosses the network as often as if each host had one member. Gathers and scatters go straight to the root or from it, and a lowest rank holds
+// up to 2 MiB for its neighbours meanwhile. All else is messages. [Group.Explain] says which it is.
 //
 // # One process
 //

@@ -150,7 +150,7 @@ func TestKillMatrix(t *testing.T) {
 // The same on two hosts of two nodes each, whose members use their memory first. Lost are, in the order of the nodes, the one with the head of the first
 // host, neighbours of it, the one with the head of the other, and neighbours of that.
 func TestKillMatrixOfHosts(t *testing.T) {
-	for i, op := range []string{"sum", "reduce", "broadcast", "reduce-scatter", "all-gather", "barrier"} {
+	for i, op := range []string{"sum", "reduce", "broadcast", "reduce-scatter", "all-gather", "barrier", "gather", "scatter"} {
 		for node := uint32(1); node <= matrixNodes; node++ {
 			for j, phase := range []string{"before", "amid", "waiting"} {
 				if fullMatrix() || (i+int(node)+j)%6 == 0 {

@@ -71,6 +71,39 @@ func longReduceScatter(n, length int) trial {
 	}
 }
 
+// Blocks of no length, and of more than a head takes at a time, on three hosts of four, four and two members; roots that are heads and others.
+func TestUnevenGathersAndScattersInTiers(t *testing.T) {
+	const n = 10
+	_, groups := makers()["tiers"](t, 6).group("g", n)
+	counts := []int{3, 0, 1000, tierBytes/2 + 5, 64, 1, 70000, 0, 9, tierBytes + 1}
+	whole := make([]byte, sumAll(counts))
+	for i := range whole {
+		whole[i] = byte(i * 7 >> 3)
+	}
+	requireAll(t, each(t.Context(), groups, func(ctx context.Context, g *Group) error {
+		at := sumAll(counts[:g.Rank()])
+		own := whole[at : at+counts[g.Rank()]]
+		for _, root := range []int{0, 1, 3, 6, 9} {
+			in, out, want := []byte(nil), make([]byte, len(own)), []byte(nil)
+			all := []byte(nil)
+			if g.Rank() == root {
+				in, all, want = whole, make([]byte, len(whole)), whole
+			}
+			if err := compare(ScatterV(ctx, g, in, out, counts, root), own, out, "ScatterV from %d", root); err != nil {
+				return err
+			}
+			if err := compare(GatherV(ctx, g, own, all, counts, root), want, all, "GatherV to %d", root); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	for _, g := range groups {
+		assert.True(t, g.m.host.tier.Load().takes(opGatherV, &arithmetic{}))
+		assert.True(t, g.m.host.tier.Load().takes(opScatterV, &arithmetic{}))
+	}
+}
+
 // Ranks of one host that do not follow each other: what needs regions in one piece goes by messages, all else by tiers. So do sums with factors, for which
 // each member prepares what it gives.
 func TestTiersOfHostsWhoseRanksAlternate(t *testing.T) {
@@ -98,6 +131,7 @@ func TestTiersOfHostsWhoseRanksAlternate(t *testing.T) {
 		tier := g.m.host.tier.Load()
 		require.NotNil(t, tier)
 		assert.False(t, tier.takes(opAllGather, &arithmetic{}))
+		assert.False(t, tier.takes(opGather, &arithmetic{}))
 		assert.True(t, tier.takes(opBroadcast, &arithmetic{}))
 	}
 }
