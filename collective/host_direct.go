@@ -53,6 +53,7 @@ func (r *onHost) scatterDirect(root int) error {
 	if rank == root {
 		r.Expose(c.in)
 		r.Publish()
+		copy(c.out, r.block(c.in, root)) // while others read
 		err := r.arrive()
 		if err == nil {
 			err = r.AwaitAll(r.idle)

@@ -40,7 +40,7 @@ func (r *onHost) exchange(length int) error {
 		}
 		for other := range n {
 			if other != rank {
-				copy(c.out[other*length+from:other*length+to], r.Slot(other, n*size)[rank*size:])
+				r.take(c.out[other*length+from:other*length+to], r.Slot(other, n*size)[rank*size:])
 			}
 		}
 		return nil

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/tutti-go/tutti/collective/hostshm"
+	"github.com/tutti-go/tutti/collective/kernel"
 )
 
 // The operations, in rounds of package hostshm. What does not fit into the slots goes in several rounds, each of which moves the same range of all
@@ -69,6 +70,32 @@ func (r *onHost) populate() {
 			hostshm.Populate(c.out)
 		}
 	}
+}
+
+// streamBytes is how long the results of all members are together where they no longer fit into the caches, and wash out of them what members exchange. Written
+// around the caches they take half of the time, see docs/decisions/0025.
+const streamBytes = 64 << 20
+
+// streams reports whether the results of all members do not fit into caches. A result that takes the place of what was given may be there already.
+func (r *onHost) streams() bool {
+	total := len(r.call.out)
+	switch r.call.op {
+	case opAllReduce, opReduce:
+		return false
+	case opGather, opGatherV: // the root's alone
+	default:
+		total *= r.Members()
+	}
+	return total >= streamBytes
+}
+
+// take copies a part of the member's result out of the memory of the machine, of which src has as much at least.
+func (r *onHost) take(dst, src []byte) {
+	if r.streams() {
+		kernel.Stream(dst, src)
+		return
+	}
+	copy(dst, src)
 }
 
 // rounds calls do for ranges of total bytes, of which multiple share a slot; at least once.
@@ -160,7 +187,7 @@ func (r *onHost) broadcast() error {
 		if err := r.published(); err != nil {
 			return err
 		}
-		copy(c.out[from:to], r.Wide(to-from))
+		r.take(c.out[from:to], r.Wide(to-from))
 		return r.arrive()
 	})
 }
@@ -210,8 +237,8 @@ func (r *onHost) collect(wants bool) error {
 			return err
 		}
 		for other := range r.Members() {
-			if other != rank {
-				copy(within(r.block(c.out, other), from, to), r.Slot(other, to-from))
+			if block := within(r.block(c.out, other), from, to); other != rank && len(block) > 0 {
+				r.take(block, r.Slot(other, to-from))
 			}
 		}
 		return nil
@@ -221,9 +248,6 @@ func (r *onHost) collect(wants bool) error {
 func (r *onHost) scatter() error {
 	c, rank, root := &r.call, r.g.m.rank, int(r.call.root)
 	longest := r.longest(c.out)
-	if rank == root {
-		copy(c.out, r.block(c.in, root))
-	}
 	if longest >= directBytes {
 		ok, err := r.direct()
 		if err != nil {
@@ -232,6 +256,9 @@ func (r *onHost) scatter() error {
 		if ok {
 			return r.scatterDirect(root)
 		}
+	}
+	if rank == root {
+		copy(c.out, r.block(c.in, root))
 	}
 	return r.rounds(longest, 1, func(from, to int) error {
 		if rank == root {

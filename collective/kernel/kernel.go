@@ -122,6 +122,12 @@ func (k Kernel) Fold(dst []byte, srcs [][]byte, stream bool) {
 	}
 }
 
+// Stream copies src to dst, which must not overlap nor be longer, and as Fold does with stream it writes dst around the caches, where there is code for that.
+func Stream(dst, src []byte) { around.Fold(dst, [][]byte{src, src}, true) }
+
+//nolint:gochecknoglobals // never written
+var around, _ = Of(And, U8) // what is in both of two sources that are one
+
 // fold does what it can in assembly and the ends in Go.
 func (k Kernel) fold(dst []byte, srcs [][]byte, stream bool) {
 	at, unit := 0, k.unit

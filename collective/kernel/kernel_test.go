@@ -230,3 +230,19 @@ func TestNothingIsAllocated(t *testing.T) {
 		}), "%v", typ)
 	}
 }
+
+func TestStreamCopies(t *testing.T) {
+	src := make([]byte, 5000)
+	for i := range src {
+		src[i] = byte(i * 7)
+	}
+	for _, n := range []int{0, 1, 63, 64, 255, 256, 300, 4096, 4999} {
+		for _, at := range []int{0, 1, 3, 64} {
+			dst := make([]byte, n+at+1)
+			Stream(dst[at:at+n], src[1:])
+			if !bytes.Equal(dst[at:at+n], src[1:1+n]) || dst[at+n] != 0 {
+				t.Errorf("%d bytes at %d are not copied, or the byte behind is written", n, at)
+			}
+		}
+	}
+}
