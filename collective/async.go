@@ -9,25 +9,38 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
-// line lets one after the other in, in the order in which they came.
+// line lets one after the other in, in the order in which they came. Who finds nobody takes the lock neither to come nor to go.
 type line struct {
+	state atomic.Int32
+
 	mu struct {
 		sync.Mutex
 
-		busy  bool
 		queue []chan struct{}
 	}
 }
 
+// The states of a line. It becomes crowded, and is that no more, under the lock only.
+const (
+	lineFree    = iota
+	lineBusy    // somebody has the turn
+	lineCrowded // and others wait, or did
+)
+
 // join returns a channel that closes when the caller's turn has come, or nil if it has come already.
 func (l *line) join() chan struct{} {
+	if l.state.CompareAndSwap(lineFree, lineBusy) {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.mu.busy {
-		l.mu.busy = true
-		return nil
+	for !l.state.CompareAndSwap(lineBusy, lineCrowded) && l.state.Load() != lineCrowded {
+		if l.state.CompareAndSwap(lineFree, lineBusy) {
+			return nil
+		}
 	}
 	turn := make(chan struct{})
 	l.mu.queue = append(l.mu.queue, turn)
@@ -50,6 +63,9 @@ func (l *line) await(ctx context.Context, turn chan struct{}) bool {
 
 // leave ends the turn of who has it.
 func (l *line) leave() {
+	if l.state.CompareAndSwap(lineBusy, lineFree) {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leaveLocked()
@@ -57,7 +73,7 @@ func (l *line) leave() {
 
 func (l *line) leaveLocked() {
 	if len(l.mu.queue) == 0 {
-		l.mu.busy = false
+		l.state.Store(lineFree)
 		return
 	}
 	close(l.mu.queue[0])

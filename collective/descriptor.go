@@ -131,13 +131,9 @@ func (d descriptor) append(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint64(dst, d.count)
 }
 
-// words returns the descriptor as numbers.
-func (d descriptor) words() (w [2]uint64) {
-	b := d.append(make([]byte, 0, descriptorSize))
-	for i := range w {
-		w[i] = binary.LittleEndian.Uint64(b[8*i:])
-	}
-	return w
+// words returns the descriptor as numbers: those that append writes.
+func (d descriptor) words() [2]uint64 {
+	return [2]uint64{uint64(d.op) | uint64(d.how)<<8 | uint64(d.kind)<<16 | uint64(d.root)<<32, d.count}
 }
 
 // parseDescriptor reads the descriptor in front of a block.
@@ -157,15 +153,15 @@ func parseDescriptor(b []byte) (descriptor, error) {
 // countOf returns the count of the descriptor in front of a body.
 func countOf(body []byte) uint64 { return binary.LittleEndian.Uint64(body[descriptorSize-8:]) }
 
-// hashOf makes one number of the counts that all members must agree on.
+// hashOf makes one number of the counts that all members must agree on: FNV-1a of words in place of bytes, for which the upper half of each product, that depends
+// on all of it, is mixed into the lower one.
 func hashOf(counts []int) uint64 {
-	h := fnv.New64a()
-	var b [8]byte
+	h := uint64(14695981039346656037)
 	for _, n := range counts {
-		binary.LittleEndian.PutUint64(b[:], uint64(n))
-		_, _ = h.Write(b[:]) // a hash never fails
+		h = (h ^ uint64(n)) * 1099511628211
+		h ^= h >> 32
 	}
-	return h.Sum64()
+	return h
 }
 
 // hash is the descriptor's mark in the headers of its frames.

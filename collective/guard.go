@@ -5,6 +5,7 @@ package collective
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,7 @@ import (
 // starved itself accuses nobody.
 type guard struct {
 	timer *time.Timer // nil until an operation began
-	runs  bool        // the timer
+	runs  atomic.Bool // the timer; so that who ends an operation can see, without the lock, that it never ran
 	stall time.Duration
 	idle  time.Duration // since something moved
 	moved uint64        // of the member, at the last tick
@@ -33,7 +34,7 @@ func (m *member) guarded(stall time.Duration) {
 func (m *member) guardLocked(stall time.Duration) {
 	g := &m.mu.guard
 	g.stall, g.idle, g.moved, g.hangs = stall, 0, m.mu.moved, 0
-	g.runs = true
+	g.runs.Store(true)
 	m.mu.chase.went = false
 	if g.timer == nil {
 		g.timer = time.AfterFunc(m.s.bounds.tick(), m.onTick)
@@ -43,16 +44,16 @@ func (m *member) guardLocked(stall time.Duration) {
 }
 
 func (m *member) unguardLocked() {
-	if m.mu.guard.runs {
+	if m.mu.guard.runs.Load() {
 		m.mu.guard.timer.Stop()
-		m.mu.guard.runs = false
+		m.mu.guard.runs.Store(false)
 	}
 }
 
 func (m *member) onTick() {
 	m.mu.Lock()
 	var end *ending
-	if m.mu.guard.runs && (m.mu.running && !m.mu.inHeap || m.mu.point) {
+	if m.mu.guard.runs.Load() && (m.mu.running && !m.mu.inHeap || m.mu.point) {
 		if end = m.tickLocked(); end == nil {
 			m.mu.guard.timer.Reset(m.s.bounds.tick())
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,15 +30,19 @@ type host struct {
 	path   string // empty: this node has no directory for it
 	nudged func() // nudge
 
+	segment atomic.Pointer[hostshm.Segment] // nil until it is opened, and after it was closed; set under the lock
+	users   atomic.Int64                    // of the segment; far below 0 when the epoch has ended
+
 	mu struct {
 		sync.Mutex
 
-		segment *hostshm.Segment // nil until it is opened, and after it was closed
-		tried   bool             // to open it
-		users   int
-		ended   bool
+		tried bool // to open it
+		ended bool
 	}
 }
+
+// overAll comes to the users of a segment when the epoch is over: with it they are few enough to be told from those before.
+const overAll = math.MinInt64 / 2
 
 // hostFor returns what a session that is made on this node needs to find out whether all members are on one machine, or nil if that is
 // of no use. It is the same at all nodes.
@@ -85,12 +90,14 @@ func (o *host) open(members int) hostshm.File {
 	defer o.mu.Unlock()
 	if o.path != "" && !o.mu.tried && !o.mu.ended {
 		o.mu.tried = true
-		o.mu.segment, _ = hostshm.Open(o.path, members) // without it there are messages
+		segment, _ := hostshm.Open(o.path, members) // without it there are messages
+		o.segment.Store(segment)
 	}
-	if o.mu.segment == nil {
+	segment := o.segment.Load()
+	if segment == nil {
 		return hostshm.File{}
 	}
-	return o.mu.segment.File()
+	return segment.File()
 }
 
 // unname removes the file's name.
@@ -102,28 +109,27 @@ func (o *host) unname() {
 	}
 }
 
-// use returns the segment, which stays until leave is called, or nil if the epoch is over.
+// use returns the segment, which stays until leave is called, or nil if the epoch is over. Both take no lock, for every operation calls them.
 func (o *host) use() *hostshm.Segment {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.mu.ended || o.mu.segment == nil {
-		return nil
+	if o.users.Add(1) > 0 {
+		if segment := o.segment.Load(); segment != nil {
+			return segment
+		}
 	}
-	o.mu.users++
-	return o.mu.segment
+	o.leave()
+	return nil
 }
 
 func (o *host) leave() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.mu.users--
-	o.closeLocked()
+	if o.users.Add(-1) == overAll {
+		o.close()
+	}
 }
 
-func (o *host) closeLocked() {
-	if o.mu.ended && o.mu.users == 0 && o.mu.segment != nil {
-		_ = o.mu.segment.Close() // there is nobody to tell
-		o.mu.segment = nil
+// close closes the segment when the epoch is over and nobody uses it. Who comes then leaves as well, and finds it closed.
+func (o *host) close() {
+	if segment := o.segment.Swap(nil); segment != nil {
+		_ = segment.Close() // there is nobody to tell
 	}
 }
 
@@ -131,14 +137,19 @@ func (o *host) closeLocked() {
 func (o *host) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.mu.segment != nil && !o.mu.ended {
-		o.mu.segment.End()
+	if o.mu.ended {
+		return
+	}
+	o.mu.ended = true
+	if segment := o.segment.Load(); segment != nil {
+		segment.End()
 	}
 	if o.mu.tried {
 		_ = hostshm.Remove(o.path)
 	}
-	o.mu.ended = true
-	o.closeLocked()
+	if o.users.Add(overAll) == overAll {
+		o.close()
+	}
 }
 
 // nudge makes the members that wait look around.

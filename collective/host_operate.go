@@ -26,7 +26,7 @@ func (r *onHost) operate(do func(context.Context, *execution) error) error {
 	}
 	switch c.op {
 	case opBarrier:
-		return r.reduce(nil, true)
+		return r.barrier()
 	case opAllReduce:
 		c.math.begin(c.in)
 		return r.reduce(c.in, true)
@@ -130,6 +130,17 @@ func (r *onHost) fold(dst []byte, srcs [][]byte, top bool) {
 	if top {
 		r.call.math.finish(dst, r.Members())
 	}
+}
+
+// barrier waits for all members.
+func (r *onHost) barrier() error {
+	if err := r.Enter(r.idle); err != nil {
+		return err
+	}
+	if err := r.arrive(); err != nil {
+		return err
+	}
+	return r.Await(r.idle)
 }
 
 // reduce combines a buffer of all members, and puts the result into out of those that want it. The others do not wait for it.

@@ -6,6 +6,7 @@ package collective
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tutti-go/tutti/arrowstore"
 	"github.com/tutti-go/tutti/collective/hostshm"
@@ -38,6 +39,7 @@ type spare struct {
 type spares struct {
 	recent [recentCalls][2]uint64 // that ended with put
 	calls  int
+	due    atomic.Bool // there is something for handed
 
 	mu struct {
 		sync.Mutex
@@ -150,6 +152,7 @@ func (p *spares) linger(obj *arrowstore.Object) {
 		return
 	}
 	p.mu.lingers = obj
+	p.due.Store(true)
 }
 
 // retire gives objects up that others join in the operation that was the last, when they have.
@@ -161,15 +164,20 @@ func (p *spares) retire(s shelf) {
 		return
 	}
 	p.mu.retired = append(p.mu.retired, retired{shelf: s})
+	p.due.Store(true)
 }
 
 // handed returns what lets go of the objects that others have got when the operation that begins has entered a round; or nil.
 func (p *spares) handed() func() {
+	if !p.due.Load() {
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	obj := p.mu.lingers
 	p.mu.lingers = nil
 	if len(p.mu.retired) == 0 {
+		p.due.Store(false)
 		if obj == nil {
 			return nil
 		}

@@ -163,7 +163,9 @@ func (r *onHost) rest() {
 	if r.cancel != nil {
 		r.cancel()
 	}
-	*r = onHost{ends: r.ends, rows: r.rows} // it holds on to nobody's memory
+	ends, rows := r.ends, r.rows
+	*r = onHost{} // it holds on to nobody's memory
+	r.ends, r.rows = ends, rows
 }
 
 // mismatch makes the reason of a member that called something else, if there is one.

@@ -115,41 +115,43 @@ func (m *member) pointLocked(rank int) *edge { return edgeIn(m.mu.points, rank, 
 func (m *member) begin(d descriptor) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	hash := d.hash()
+	t := m.textLocked(&d)
 	if d.op.isPoint() {
 		m.mu.pointed++
 		m.mu.point = true
-		m.log.Begin(0, hash, m.textLocked(d, hash))
+		m.log.Begin(0, t.hash, t.words)
 		return 0, nil
 	}
 	m.mu.seq++
 	m.mu.running, m.mu.inHeap = true, m.s.heap.takes(d.op)
-	m.log.Begin(m.mu.seq, hash, m.textLocked(d, hash))
+	m.log.Begin(m.mu.seq, t.hash, t.words)
 	c := &m.mu.calls[m.mu.seq%remembered]
 	if m.mu.inHeap {
 		d.counts = nil // all are compared while their calls last
 	} else {
 		d.counts = append(c.counts[:0], d.counts...) // to name them later
 	}
-	*c = call{d, hash}
+	*c = call{d, t.hash}
 	return m.mu.seq, m.checkHeadsLocked()
 }
 
 // textLocked describes a call, which is often the same as one of those before: a step of training has one for each of a few buckets.
-func (m *member) textLocked(d descriptor, hash uint32) string {
+func (m *member) textLocked(d *descriptor) *text {
+	of := d.words()
 	for i := range m.mu.texts {
-		if t := &m.mu.texts[i]; t.hash == hash && t.words != "" {
-			return t.words
+		if t := &m.mu.texts[i]; t.of == of {
+			return t
 		}
 	}
 	t := &m.mu.texts[m.mu.worded%len(m.mu.texts)]
 	m.mu.worded++
-	*t = text{d.String(), hash}
-	return t.words
+	*t = text{of, d.String(), d.hash()}
+	return t
 }
 
-// text is the words for a call of a hash.
+// text is the words for a call, and its hash.
 type text struct {
+	of    [2]uint64 // the call; zero if there is none
 	words string
 	hash  uint32
 }

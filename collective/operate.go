@@ -145,9 +145,11 @@ func (m *member) take(ctx context.Context, l *line, d descriptor) (seq uint64, e
 }
 
 func (m *member) release(l *line) {
-	m.mu.Lock()
-	m.unguardLocked()
-	m.mu.Unlock()
+	if m.mu.guard.runs.Load() {
+		m.mu.Lock()
+		m.unguardLocked()
+		m.mu.Unlock()
+	}
 	l.leave()
 }
 

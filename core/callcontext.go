@@ -6,6 +6,7 @@ package core
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tutti-go/tutti/internal/scope"
@@ -19,10 +20,11 @@ type callContext struct {
 	slot  uint32
 	place uint32 // among the actor's active calls; guarded by the actor
 
+	derived atomic.Pointer[derivedContext] // nil until somebody asks; set under the lock, and read without, for a method may ask all the time
+
 	mu struct {
 		sync.Mutex
-		call    *inbound        // nil when the call has ended: it may be another call then
-		derived *derivedContext // nil until somebody asks
+		call *inbound // nil when the call has ended: it may be another call then
 	}
 }
 
@@ -35,6 +37,9 @@ type derivedContext struct {
 }
 
 func (c *callContext) derive() context.Context {
+	if d := c.derived.Load(); d != nil {
+		return d
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.deriveLocked()
@@ -52,20 +57,21 @@ func (c *callContext) interrupt(key inboundKey, slot uint32, cause error) bool {
 }
 
 func (c *callContext) deriveLocked() *derivedContext {
-	if c.mu.derived == nil {
-		parent := c.life.ctx
-		if c.mu.call != nil {
-			parent = c.mu.call.batch.get()
-		}
-		d, life := new(derivedContext), c.life.ctx
-		d.Context, d.cancel = context.WithCancelCause(parent)
-		d.stop = context.AfterFunc(life, func() { d.cancel(context.Cause(life)) })
-		c.mu.derived = d
-		if c.mu.call == nil {
-			d.end()
-		}
+	if d := c.derived.Load(); d != nil {
+		return d
 	}
-	return c.mu.derived
+	parent := c.life.ctx
+	if c.mu.call != nil {
+		parent = c.mu.call.batch.get()
+	}
+	d, life := new(derivedContext), c.life.ctx
+	d.Context, d.cancel = context.WithCancelCause(parent)
+	d.stop = context.AfterFunc(life, func() { d.cancel(context.Cause(life)) })
+	if c.mu.call == nil {
+		d.end()
+	}
+	c.derived.Store(d)
+	return d
 }
 
 func (d *derivedContext) end() {
@@ -75,12 +81,12 @@ func (d *derivedContext) end() {
 
 // Deadline implements context.Context.
 func (c *callContext) Deadline() (time.Time, bool) {
+	if d := c.derived.Load(); d != nil {
+		return d.Deadline()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.mu.derived != nil:
-		return c.mu.derived.Deadline()
-	case c.mu.call == nil:
+	if c.mu.call == nil {
 		return time.Time{}, false
 	}
 	return c.mu.call.batch.deadline()
@@ -109,7 +115,7 @@ func (c *callContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.call = nil
-	if c.mu.derived != nil {
-		c.mu.derived.end()
+	if d := c.derived.Load(); d != nil {
+		d.end()
 	}
 }

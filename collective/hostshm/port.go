@@ -41,7 +41,8 @@ type Port struct {
 	bell   bell
 	rank   int
 	round  uint64
-	inRoom bool // it waits for memory
+	turns  uint32 // in which it gave way to others, see linger
+	inRoom bool   // it waits for memory
 	call   Call
 	srcs   [radix][]byte
 	result []byte                         // of FoldInto
@@ -180,8 +181,9 @@ func (p *Port) Fold(own []byte, reduce Reduce) *Mismatch {
 		if m != nil {
 			return m
 		}
-		if complete && int(p.head().folded.Add(1)) == parts {
+		if complete && (parts == 1 || int(p.head().folded.Add(1)) == parts) {
 			p.complete()
+			return nil
 		}
 	}
 	p.line(p.rank).arrived.Store(p.round)
@@ -204,7 +206,9 @@ func rangeOf(part, parts, n int) (from, to int) {
 // complete ends the round.
 func (p *Port) complete() {
 	h := p.head()
-	h.folded.Store(0)
+	if h.folded.Load() != 0 {
+		h.folded.Store(0)
+	}
 	p.line(p.rank).arrived.Store(p.round)
 	h.ready.Store(p.round) // before done: after that another may publish the next
 	h.done.Store(p.round)
