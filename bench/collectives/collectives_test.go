@@ -87,6 +87,25 @@ func TestALibraryThatIsSlowOrFailsOrIsNotHereKeepsNobodyFromBeingMeasured(t *tes
 	}
 }
 
+func TestSharedResultsStandBesideABarrier(t *testing.T) {
+	_, c, err := parse([]string{"-sizes", "4,64", "-operations", "barrier,gather,scatter", "-buffers", "reused"})
+	require.NoError(t, err)
+	r := &report{config: c, count: 2}
+	for _, line := range []string{
+		"tutti-processes,default,barrier,0,reused,2,9,1,2,3,40",
+		"tutti-shared,default,gather,4,reused,2,9,1,2,3,20",
+		"tutti-shared,default,gather,64,reused,2,9,1,2,3,50",
+	} {
+		l, err := benchmark.ParseResult(line)
+		require.NoError(t, err)
+		r.results = append(r.results, l)
+	}
+	var out bytes.Buffer
+	r.summary(&out)
+	require.Equal(t, "\ntutti-shared over the barrier of tutti-processes, 2 members, reused buffers\n  bytes                   4        64\n"+
+		"  barrier                            \n  gather               0.50      1.25\n  scatter                            \n", out.String())
+}
+
 func TestALibraryThatHangsIsEndedWithAllThatItStarted(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("it was ended"))
 	defer cancel()

@@ -72,44 +72,58 @@ func (r *report) rows(w io.Writer, at benchmark.Point) {
 	}
 }
 
-// summary prints how many times as long the others take as ours, on one page.
+// summary prints how many times as long the others take as ours, on one page, and shared results beside a barrier.
 func (r *report) summary(w io.Writer) {
 	mpi := []string{"openmpi", "mpich"}
 	for _, buffers := range r.choice.Buffers {
-		for _, ours := range []string{base, "tutti-shared", "tutti-goroutines"} {
-			r.matrix(w, ours, "gloo", []string{"gloo"}, buffers)
-			r.matrix(w, ours, "the best MPI", mpi, buffers)
+		over := func(ours, name string, libraries []string) {
+			r.matrix(w, name+" over "+ours, buffers, func(at benchmark.Point) string { return r.ratio(ours, libraries, at) })
 		}
-		r.matrix(w, "tutti-shared", base, []string{base}, buffers)
+		for _, ours := range []string{base, "tutti-shared", "tutti-goroutines"} {
+			over(ours, "gloo", []string{"gloo"})
+			over(ours, "the best MPI", mpi)
+		}
+		over("tutti-shared", base, []string{base})
+		r.matrix(w, "tutti-shared over the barrier of "+base, buffers, r.besideBarrier)
 	}
 }
 
-// matrix prints how many times as long the best of some libraries takes as one of ours, for all operations and sizes.
-func (r *report) matrix(w io.Writer, ours, name string, libraries []string, buffers string) {
+// matrix prints what cell says of all operations and sizes, if it says anything.
+func (r *report) matrix(w io.Writer, title, buffers string, cell func(benchmark.Point) string) {
 	var rows bytes.Buffer
 	cells := 0
 	for _, op := range r.choice.Operations {
 		fmt.Fprintf(&rows, "  %-15s", op)
 		for i, size := range r.choice.Sizes {
-			cell := ""
+			text := ""
 			if op != "barrier" || i == 0 {
-				cell = r.ratio(ours, libraries, point(op, size, buffers))
+				text = cell(point(op, size, buffers))
 			}
-			if cell != "" {
+			if text != "" {
 				cells++
 			}
-			fmt.Fprintf(&rows, " %9s", cell)
+			fmt.Fprintf(&rows, " %9s", text)
 		}
 		rows.WriteByte('\n')
 	}
 	if cells == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\n%s over %s, %d members, %s buffers\n  %-15s", name, ours, r.count, buffers, "bytes")
+	fmt.Fprintf(w, "\n%s, %d members, %s buffers\n  %-15s", title, r.count, buffers, "bytes")
 	for _, size := range r.choice.Sizes {
 		fmt.Fprintf(w, " %9d", size)
 	}
 	fmt.Fprintf(w, "\n%s", rows.String())
+}
+
+// besideBarrier is how many times as long as a barrier an operation with a shared result takes; empty if one of both was not measured.
+func (r *report) besideBarrier(at benchmark.Point) string {
+	shared, measured := r.best("tutti-shared", at)
+	barrier, compared := r.best(base, point("barrier", 0, ""))
+	if !measured || !compared {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", shared.UntilLast/barrier.UntilLast)
 }
 
 // ratio is how many times as long the best of some libraries takes; empty if one of both was not measured.
