@@ -262,8 +262,8 @@ static void print_point(const struct peer *p, const char *algorithm, enum operat
 
 // measure_point prints the line of one point. It takes about as many seconds as it is given, but some rounds at least. Rounds below 0 warm up,
 // as long as they have not taken a quarter of those seconds, and twice unless the first took very long; the shortest of them says how many
-// there will be.
-static void measure_point(struct peer *p, enum operation op, int a, size_t bytes, int fresh, double budget, int fewest) {
+// there will be, which it returns.
+static int measure_point(struct peer *p, enum operation op, int a, size_t bytes, int fresh, double budget, int fewest) {
   const char *algorithm = p->algorithm(op, a);
   struct shape s = shape_of(op, bytes, p->rank, p->members);
   static struct buffer kept_in, kept_out; // for points that use buffers again
@@ -319,18 +319,19 @@ static void measure_point(struct peer *p, enum operation op, int a, size_t bytes
   p->collect(times, 1 + 2 * rounds, all);
   if (p->rank == 0) print_point(p, algorithm, op, bytes, fresh, rounds, all);
   free(all);
+  return rounds;
 }
 
-// span is how long a point of some bytes took, with all that is around its rounds.
+// span is how long a round of a point of some bytes took, with its part of all that is around them: that of two or three where they are long.
 struct span {
   size_t bytes;
   double took;
 };
 
-// span_of returns how long a point of some other bytes takes at least: of long ones in proportion to the bytes.
+// span_of returns how long a point of some other bytes takes at least, which has two rounds: of long ones in proportion to the bytes.
 static double span_of(const struct span *s, size_t bytes) {
   if (bytes < s->bytes) return 0;
-  return s->bytes >= 64 << 10 ? s->took * bytes / s->bytes : s->took;
+  return s->bytes >= 64 << 10 ? 2 * s->took * bytes / s->bytes : 2 * s->took;
 }
 
 // point is one of those to measure.
@@ -388,9 +389,9 @@ static void measure(struct peer *p, const char *list, double budget, int fewest,
         }
         continue;
       }
-      measure_point(p, points[i].op, a, points[i].bytes, points[i].fresh, budget, fewest);
+      int rounds = measure_point(p, points[i].op, a, points[i].bytes, points[i].fresh, budget, fewest);
       before->bytes = points[i].bytes;
-      before->took = seconds() - now;
+      before->took = (seconds() - now) / (rounds + 1);
     }
   }
 }

@@ -70,8 +70,8 @@ func TestPointsWhoseTimeIsUpAreReportedWithoutRounds(t *testing.T) {
 
 func TestLongPointsArePredictedByTheirBytes(t *testing.T) {
 	assert.Zero(t, span{}.of(4))
-	assert.Equal(t, time.Second, span{4, time.Second}.of(1<<20))
-	assert.Equal(t, 16*time.Second, span{1 << 20, time.Second}.of(16<<20))
+	assert.Equal(t, 2*time.Second, span{4, time.Second}.of(1<<20))
+	assert.Equal(t, 32*time.Second, span{1 << 20, time.Second}.of(16<<20))
 	assert.Zero(t, span{16 << 20, time.Second}.of(4), "of another kind of buffers")
 }
 

@@ -77,7 +77,7 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 				return fmt.Errorf("%v: %w", point, err)
 			}
 			r = r.summarized(timings, hosts)
-			took[point.Operation] = span{point.Bytes, time.Since(now)}
+			took[point.Operation] = span{point.Bytes, time.Since(now) / time.Duration(r.Rounds+1)}
 		}
 		if err := each(r); err != nil {
 			return err
@@ -86,22 +86,22 @@ func Measure(ctx context.Context, sys *core.System, library string, n int, p Pla
 	return nil
 }
 
-// span is how long a point of some bytes took, with all that is around its rounds.
+// span is how long a round of a point of some bytes took, with its part of all that is around them: that of two or three where they are long.
 type span struct {
 	bytes int
 	took  time.Duration
 }
 
-// of returns how long one of some other bytes takes at least: of long ones in proportion to the bytes.
+// of returns how long a point of some other bytes takes at least, which has two rounds: of long ones in proportion to the bytes.
 func (s span) of(bytes int) time.Duration {
 	const long = 64 << 10
 	switch {
 	case bytes < s.bytes:
 		return 0
 	case s.bytes >= long:
-		return time.Duration(float64(s.took) * float64(bytes) / float64(s.bytes))
+		return time.Duration(2 * float64(s.took) * float64(bytes) / float64(s.bytes))
 	default:
-		return s.took
+		return 2 * s.took
 	}
 }
 
