@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The Tutti Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package hostshm_test
 
 import (
