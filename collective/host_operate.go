@@ -29,7 +29,7 @@ func (r *onHost) operate(do func(context.Context, *execution) error) error {
 		return r.barrier()
 	case opAllReduce:
 		c.math.begin(c.in)
-		return r.reduce(c.in, true)
+		return r.allReduce(c.in)
 	case opReduce:
 		c.math.begin(c.in)
 		return r.reduce(c.in, r.g.m.rank == int(c.root))

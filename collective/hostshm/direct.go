@@ -76,6 +76,7 @@ func both(dst []byte, srcs [][]byte, _ bool) {
 
 // Expose says where others may read in this round, if TryDirect said that they can. The memory must stay until AwaitAll has returned, or End.
 func (p *Port) Expose(b []byte) {
+	p.exposed = p.parity()
 	slot := p.Slot(p.rank, exposedBytes)
 	binary.NativeEndian.PutUint64(slot, uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))))
 	binary.NativeEndian.PutUint64(slot[8:], uint64(len(b)))
@@ -83,7 +84,11 @@ func (p *Port) Expose(b []byte) {
 
 // ReadExposed reads what a rank exposes in this round, from an offset on. After End the data are of no use, which the error says.
 func (p *Port) ReadExposed(rank int, dst []byte, offset int) error {
-	slot := p.Slot(rank, exposedBytes)
+	return p.readExposed(p.parity(), rank, dst, offset)
+}
+
+func (p *Port) readExposed(parity, rank int, dst []byte, offset int) error {
+	slot := p.slot(parity, rank, exposedBytes)
 	at, length := binary.NativeEndian.Uint64(slot), binary.NativeEndian.Uint64(slot[8:])
 	if uint64(offset+len(dst)) > length {
 		return fmt.Errorf("hostshm: read %d bytes at %d of %d that rank %d has", len(dst), offset, length, rank)

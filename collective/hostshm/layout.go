@@ -40,6 +40,8 @@ type head struct {
 	_       [cacheLine - 4]byte
 	folded  atomic.Uint32 // parts of this round
 	_       [cacheLine - 4]byte
+	taken   atomic.Uint64 // parts that members of FoldExposed have taken, below the round
+	_       [cacheLine - 8]byte
 	ended   atomic.Uint32
 	large   atomic.Uint32 // whether the large slots are backed: a state
 	backer  atomic.Uint32 // 1 + the rank that backs them, or 0

@@ -50,6 +50,9 @@ type Port struct {
 	failed error                          // of source
 	token  [tokenBytes]byte               // that others find where the origin of this member says
 	reader reader
+
+	exposed int // parity of the round in which the member exposed memory
+	below   below
 }
 
 // Port returns the end of a rank, which must be one and have no other. It goes with the segment.
