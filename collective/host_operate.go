@@ -76,6 +76,9 @@ func (r *onHost) populate() {
 // around the caches they take half of the time, see docs/decisions/0025.
 const streamBytes = 64 << 20
 
+// streamPiece is how long a piece of a result is at least that is written around the caches: shorter ones are many, and what a line of the caches has of two is written twice.
+const streamPiece = 4 << 10
+
 // streams reports whether the results of all members do not fit into caches. A result that takes the place of what was given may be there already.
 func (r *onHost) streams() bool {
 	total := len(r.call.out)
@@ -91,7 +94,7 @@ func (r *onHost) streams() bool {
 
 // take copies a part of the member's result out of the memory of the machine, of which src has as much at least.
 func (r *onHost) take(dst, src []byte) {
-	if r.streams() {
+	if len(dst) >= streamPiece && r.streams() {
 		kernel.Stream(dst, src)
 		return
 	}
