@@ -11,9 +11,9 @@ import (
 )
 
 // sectionSize is how many members of neighbouring ranks share a lock and a channel. With one of each for all, processors wait for each other
-// at every step of a member, and a barrier of 400 on two cores took 1.2 times as long; with sections of 200 it is a few percent slower than
-// with those of 64. Waking a section by the last of it that came, rather than by the last of all, was slower, unless that one yields its
-// processor up to 1000 times first: that saved a fifth, at the expense of whatever else the machine has to do.
+// at every step of a member, and a barrier of 400 on two cores took 368 us in place of 307 (BENCHMARKS.md). Waking a section by the last of it
+// that came, rather than by the last of all, took 325 us, and 348 with sections of 200; in these it took 247 where that one yielded its
+// processor up to 1000 times first, at the expense of whatever else the machine has to do.
 const sectionSize = 64
 
 // mostEnds is how many contexts that members of a section have in common are looked after by one of them. For actors that were called
